@@ -1,0 +1,34 @@
+# `make demo` and `make test` need nothing but Python 3.11 to 3.13: they make the environment themselves.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test test-slow lint figure clean
+
+demo: $(INSTALLED)  ## the paper's MNIST table on the digits and weights that ship with the project
+	$(BIN)/python -m eval.white_box --output=results/demo
+
+test: $(INSTALLED)  ## the tests of less than half a minute each
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(INSTALLED)  ## the long ones
+	$(BIN)/python -m pytest -m slow
+
+lint: $(INSTALLED)  ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+figure: $(INSTALLED)  ## the figure of the README
+	$(BIN)/python -m eval.white_box --attacks=cw,scw --num_images=6 --output=results/figure
+	cp results/figure/examples.png docs/examples.png
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[eval,test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) results build *.egg-info

@@ -1,0 +1,208 @@
+"""White-box evaluation: attacks a network and tells how often and at what distortion it errs (section 5.3).
+
+    python -m eval.white_box                                      C4 on the 200 digits that ship with the project
+    python -m eval.white_box --data=mnist.npz --num_images=1000   on the first 1,000 test digits
+    python -m eval.white_box --attacks=cw,scw --settings=paper    two attacks with the paper's parameters
+    python -m eval.white_box --model=net.keras                    your own network: [0, 1] to logits
+
+Writes to --output: summary.json, records.jsonl (one line an image and attack), characteristic.png, examples.png.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import pathlib
+from typing import Any
+
+import numpy as np
+import rich.box
+import rich.console
+import rich.progress
+import rich.table
+import tensorflow as tf
+from absl import flags
+
+import models
+from eval import data, plots, settings
+from models import console
+from tf_smoothadv import protocol
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("model", "c4", "c4, c4_adversarial, or the path of a .keras or .h5 file or a SavedModel folder.")
+flags.DEFINE_enum("dataset", "mnist", data.DATASETS, "The images to attack.")
+flags.DEFINE_string("data", None, "A file mnist.npz, or 'download'; by default the sample that ships with the project.")
+flags.DEFINE_list("attacks", list(settings.ATTACKS), f"Of {', '.join(settings.ATTACKS)}.")
+flags.DEFINE_integer("num_images", 200, "How many test images, from the first on.", lower_bound=1)
+flags.DEFINE_integer("batch_size", 200, "Images attacked at once.", lower_bound=1)
+flags.DEFINE_enum("settings", "tuned", settings.NAMES, "The attacks' parameters: the best found, or the paper's.")
+flags.DEFINE_string("output", "results/white_box", "Folder for the results.")
+flags.DEFINE_bool("save_images", False, "Also write the adversarial images as PNG, to OUTPUT/images/ATTACK/.")
+
+EXAMPLES = 6
+
+PUBLISHED = {  # tables 1 and 2 of the paper, P_suc and D
+    "c4": {
+        "fgsm": (0.89, 5.02),
+        "ifgsm": (1.00, 2.69),
+        "pgd2": (1.00, 1.71),
+        "cw": (1.00, 2.49),
+        "spgd2": (0.97, 3.36),
+        "scw": (1.00, 1.97),
+    },
+    "c4_adversarial": {
+        "fgsm": (0.15, 4.53),
+        "ifgsm": (1.00, 3.48),
+        "pgd2": (1.00, 2.52),
+        "cw": (0.93, 3.03),
+        "spgd2": (0.99, 2.94),
+        "scw": (0.99, 2.39),
+    },
+}
+
+
+def main() -> None:
+    attacks = settings.preset(FLAGS.settings, FLAGS.attacks)
+    dataset = data.load(FLAGS.dataset, FLAGS.data, FLAGS.num_images, FLAGS.batch_size)
+    model = models.load(FLAGS.model)
+    folder = pathlib.Path(FLAGS.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    terminal = rich.console.Console(highlight=False)
+    for name, variants in attacks.items():
+        terminal.print(f"[bold]{name}[/bold] {compact(settings.described(variants))}", soft_wrap=True)
+
+    images = protocol.CorrectImages(model, dataset)
+    reference = settings.mnist_smoothing(FLAGS.settings)
+    records: list[protocol.Record] = []
+    shown: dict[str, protocol.Batch] = {}
+    with progress(terminal) as bar, open(folder / "records.jsonl", "w") as file:
+        task = bar.add_task("", total=FLAGS.num_images * len(attacks))
+        for batch in protocol.attack_batches(model, images, attacks, reference=reference):
+            records += batch.records
+            for record in batch.records:
+                file.write(json.dumps(finite(dataclasses.asdict(record))) + "\n")
+            file.flush()
+            shown.setdefault(batch.attack, batch)
+            if FLAGS.save_images:
+                write_images(batch, folder / "images" / batch.attack)
+            bar.update(task, description=batch.attack, advance=len(batch.records))
+        bar.update(task, completed=FLAGS.num_images * len(attacks))
+    run = protocol.finished(records, images)
+
+    with open(folder / "summary.json", "w") as file:
+        json.dump(finite(summary(run, attacks)), file, indent=1)
+    plots.characteristic(run, folder / "characteristic.png")
+    originals = next(iter(shown.values())).images[:EXAMPLES]
+    plots.examples(
+        originals, {name: batch.adversarial[:EXAMPLES] for name, batch in shown.items()}, folder / "examples.png"
+    )
+    terminal.print(table(run))
+    terminal.print(f"summary.json, records.jsonl, characteristic.png and examples.png are in {folder}")
+
+
+def summary(run: protocol.Run, attacks: settings.Preset) -> dict[str, Any]:
+    """The run in numbers, and what it was made with."""
+    return {
+        "model": FLAGS.model,
+        "dataset": FLAGS.dataset,
+        "accuracy": run.accuracy,
+        "num_images": run.num_images,
+        "num_correct": run.num_correct,
+        "settings": FLAGS.settings,
+        "attacks": {
+            name: {**attack_summary(run, name), "settings": settings.described(attacks[name])} for name in run.attacks
+        },
+    }
+
+
+def attack_summary(run: protocol.Run, name: str) -> dict[str, float]:
+    """One attack in numbers; distortions and energies are means over its successes."""
+    computed, delivered = run.outcome(name), run.outcome(name, delivered=True)
+    return {
+        "p_suc": computed.p_suc,
+        "mean_distortion": computed.mean_distortion,
+        "max_distortion": computed.max_distortion,
+        "p_suc_8bit": delivered.p_suc,
+        "mean_distortion_8bit": delivered.mean_distortion,
+        "gradients_per_image": float(np.mean(computed.gradients)),
+        "seconds_per_image": float(np.mean(computed.seconds)),
+        "smoothness_energy": computed.mean_smoothness_energy,
+        "smoothness_energy_8bit": delivered.mean_smoothness_energy,
+    }
+
+
+def table(run: protocol.Run) -> rich.table.Table:
+    """The paper's table of P_suc and D, with what it cost and, where the paper has the network, its own numbers."""
+    published = PUBLISHED.get(FLAGS.model, {})
+    result = rich.table.Table(
+        title=f"{FLAGS.model}: accuracy {run.accuracy:.3f} on {run.num_images} images of {FLAGS.dataset}",
+        caption="P_suc: share of the correctly classified images that the attack changes the class of. D: mean L2 "
+        "distortion of those. 8 bit: rounded as in an image file. E: smoothness energy, 0 is smooth like the image.",
+        box=rich.box.SIMPLE,
+    )
+    headings = ["attack", "P_suc", "D", "P_suc 8 bit", "D 8 bit", "E", "gradients", "ms/image"]
+    for heading in headings + ["paper P_suc", "paper D"] * bool(published):
+        result.add_column(heading, justify="left" if heading == "attack" else "right", no_wrap=True)
+    for name in run.attacks:
+        row = attack_summary(run, name)
+        result.add_row(
+            name,
+            f"{row['p_suc']:.3f}",
+            f"{row['mean_distortion']:.2f}",
+            f"{row['p_suc_8bit']:.3f}",
+            f"{row['mean_distortion_8bit']:.2f}",
+            f"{row['smoothness_energy']:.2f}",
+            f"{row['gradients_per_image']:.0f}",
+            f"{1000 * row['seconds_per_image']:.0f}",
+            *(f"{value:.2f}" for value in published.get(name, ())),
+        )
+    return result
+
+
+def progress(terminal: rich.console.Console) -> rich.progress.Progress:
+    """A bar that counts images times attacks."""
+    return rich.progress.Progress(
+        rich.progress.TextColumn("{task.description:6}"),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        ImagesPerSecond(),
+        rich.progress.TimeElapsedColumn(),
+        rich.progress.TimeRemainingColumn(),
+        console=terminal,
+    )
+
+
+class ImagesPerSecond(rich.progress.ProgressColumn):
+    """Images attacked in a second."""
+
+    def render(self, task: rich.progress.Task) -> str:
+        return f"{task.finished_speed or task.speed or 0:.1f} images/s"
+
+
+def compact(values: Any) -> str:
+    """Settings as text: key=value, without what is not set."""
+    if isinstance(values, dict):
+        return ", ".join(f"{key}={compact(value)}" for key, value in values.items() if value is not None)
+    if isinstance(values, (list, tuple)):
+        return f"[{values[0]:.3g} to {values[-1]:.3g} in {len(values)}]"
+    return f"{values:.4g}" if isinstance(values, float) else str(values)
+
+
+def finite(values: Any) -> Any:
+    """For JSON, which has no NaN: null in its place."""
+    if isinstance(values, dict):
+        return {key: finite(value) for key, value in values.items()}
+    return None if isinstance(values, float) and not math.isfinite(values) else values
+
+
+def write_images(batch: protocol.Batch, folder: pathlib.Path) -> None:
+    """The delivered images as 8-bit PNG, named by their position in the dataset."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for record, image in zip(batch.records, batch.delivered):
+        pixels = tf.constant(np.round(image * 255).astype(np.uint8))
+        tf.io.write_file(str(folder / f"{record.image:05d}.png"), tf.io.encode_png(pixels))
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,137 @@
+"""Trains C4 on MNIST, cleanly or adversarially, and writes its weights and model card.
+
+    python -m models.train --training=clean
+    python -m models.train --training=adversarial
+
+Adversarial training is that of Kurakin et al. 2017 (https://arxiv.org/abs/1611.01236): half of every batch is replaced
+by examples of a one-step method against the network as it is at that step, epsilon drawn for each image from a normal
+distribution of deviation epsilon / 2, cut at epsilon.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+import tf_smoothadv as sa
+from models import console, mnist
+from models.c4 import NAMES, WEIGHTS, c4
+
+FLAGS = flags.FLAGS
+flags.DEFINE_enum("training", "clean", NAMES, "What the network is trained on.")
+flags.DEFINE_enum(
+    "method",
+    "step_ll",
+    ["step_ll", "fgsm"],
+    "One-step method of adversarial training: a step towards the least likely class, or away from the label.",
+)
+flags.DEFINE_float("epsilon", 0.3, "Largest change of a pixel in adversarial training, for pixels in [0, 1].")
+flags.DEFINE_string("data", mnist.DOWNLOAD, "A file mnist.npz in Keras's form, or 'download' for Keras's own copy.")
+flags.DEFINE_integer("epochs", 12, "Passes over the 60,000 training images.", lower_bound=1)
+flags.DEFINE_integer("batch_size", 128, "Images a step.", lower_bound=2)
+flags.DEFINE_float("learning_rate", 1e-3, "Adam's, falling to zero along half a cosine.")
+flags.DEFINE_integer("seed", 0, "Of the initial weights, the order of the images and the epsilons.")
+flags.DEFINE_string("output", str(WEIGHTS), "Folder for the weights (.weights.h5) and the model card (.md).")
+
+CARD = """# C4, {training} training
+
+| | |
+|---|---|
+| network | C4 of "Smooth Adversarial Examples" (2019), section 5.2; {parameters:,} parameters, logits |
+| input | [B, 28, 28, 1] in [0, 1] |
+| data | MNIST (LeCun, Cortes, Burges), all 60,000 training images |
+| training | {description} |
+| optimiser | Adam, learning rate {learning_rate:g} falling to 0 along half a cosine, batches of {batch_size} |
+| epochs | {epochs} |
+| seed | {seed} |
+| versions | TensorFlow {tensorflow}, Keras {keras} |
+| accuracy | {accuracy:.4f} on the 10,000 test images |
+
+Made by `python -m models.train --training={training} --epochs={epochs} --seed={seed}`. For research on adversarial
+examples; not a digit recogniser to build on.
+"""
+
+
+class AdversarialTraining(keras.Model):
+    """Trains `network` with half of every batch replaced by adversarial examples of the network itself."""
+
+    def __init__(self, network: keras.Model, method: str, epsilon: float) -> None:
+        super().__init__()
+        self.network = network
+        self._method = method
+        self._epsilon = epsilon
+        self._attack = sa.attacks.FGSM(epsilon=epsilon)
+
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return self.network(images, training=training)
+
+    def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+        images, labels = data
+        half = tf.shape(images)[0] // 2
+        attacked = self._adversarial(images[:half], labels[:half])
+        return super().train_step((tf.concat([attacked, images[half:]], 0), labels))
+
+    def _adversarial(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        epsilon = tf.abs(tf.random.truncated_normal([tf.shape(images)[0], 1, 1, 1], stddev=self._epsilon / 2))
+        targets = None
+        if self._method == "step_ll":
+            targets = tf.argmin(self.network(images, training=False), axis=1, output_type=tf.int32)
+        return tf.stop_gradient(self._attack.run(self.network, images, labels, targets, epsilon).adversarial)
+
+
+def main() -> None:
+    keras.utils.set_random_seed(FLAGS.seed)
+    train, test = mnist.load(FLAGS.data)
+    network = c4(weights=None)
+    trained = network
+    if FLAGS.training == "adversarial":
+        trained = AdversarialTraining(network, FLAGS.method, FLAGS.epsilon)
+    steps = FLAGS.epochs * -(-len(train[0]) // FLAGS.batch_size)
+    trained.compile(
+        optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(FLAGS.learning_rate, steps)),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    trained.fit(*train, batch_size=FLAGS.batch_size, epochs=FLAGS.epochs, validation_data=test, verbose=2)
+    predictions = np.argmax(network.predict(test[0], batch_size=500, verbose=0), axis=1)
+    accuracy = float(np.mean(predictions == test[1]))
+
+    folder = pathlib.Path(FLAGS.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    saved = c4(weights=None)  # without the optimiser's variables
+    saved.set_weights(network.get_weights())
+    saved.save_weights(folder / f"c4_{FLAGS.training}.weights.h5")
+    (folder / f"c4_{FLAGS.training}.md").write_text(
+        CARD.format(
+            training=FLAGS.training,
+            parameters=network.count_params(),
+            description=description(),
+            learning_rate=FLAGS.learning_rate,
+            batch_size=FLAGS.batch_size,
+            epochs=FLAGS.epochs,
+            seed=FLAGS.seed,
+            tensorflow=tf.__version__,
+            keras=keras.__version__,
+            accuracy=accuracy,
+        )
+    )
+    print(f"test accuracy {accuracy:.4f}; weights and model card in {folder}")
+
+
+def description() -> str:
+    """The training in words, for the model card."""
+    if FLAGS.training == "clean":
+        return "clean images only"
+    methods = {"step_ll": "a step towards the least likely class (step l.l.)", "fgsm": "a step away from the label (FGSM)"}
+    return (
+        f"half of each batch adversarial by {methods[FLAGS.method]}, "
+        f"epsilon from a normal distribution of deviation {FLAGS.epsilon / 2:g} cut at {FLAGS.epsilon:g}"
+    )
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,297 @@
+"""Attacks against linear models, whose nearest boundary point is known exactly."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_smoothadv as sa
+from tf_smoothadv.attacks import FGSM, IFGSM, PGD2, Attack, CarliniWagner
+
+SPEC = sa.Smoothing(alpha=0.9, gamma=3.0, solver="chebyshev")
+
+
+class Linear:
+    """Two classes, logits (a'x + b, 0): class 0 where a'x + b > 0. The nearest point of class 1 is (a'x + b) / ||a|| away.
+
+    Images are grey enough, and near enough to the boundary, that no attack meets the borders of [0, 1].
+    """
+
+    def __init__(self, batch: int, shape: tuple[int, int, int], seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        self.a = rng.normal(size=shape).astype(np.float32)
+        self.images = rng.uniform(0.4, 0.6, size=(batch, *shape)).astype(np.float32)
+        scores = np.sum(self.a * self.images, axis=(1, 2, 3))
+        self.b = np.float32(np.linalg.norm(self.a) * 0.3 - scores.min())
+        self.margins = scores + self.b
+        self.labels = np.zeros(batch, np.int32)
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        scores = tf.reduce_sum(self.a * images, axis=[1, 2, 3]) + self.b
+        return tf.stack([scores, tf.zeros_like(scores)], axis=1)
+
+    def optimum(self) -> np.ndarray:
+        """Distance of each image to the boundary."""
+        return self.margins / np.linalg.norm(self.a)
+
+    def smoothed_direction(self, spec: sa.Smoothing) -> np.ndarray:
+        """The gradient a, smoothed like each image."""
+        return spec.guided_by(self.images)(np.broadcast_to(self.a, self.images.shape).copy()).numpy()
+
+
+SHAPES = [(8, 8, 1), (7, 9, 3)]
+BATCHES = [1, 3]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("batch", BATCHES)
+class TestThresholds:
+    """An attack of budget epsilon succeeds just above the distance of the boundary along its path, not just below."""
+
+    def assert_threshold(self, attack: Attack, model: Linear, thresholds: np.ndarray) -> None:
+        for image, label, threshold in zip(model.images, model.labels, thresholds):
+            for factor in (0.99, 1.01):
+                epsilon = float(factor * threshold)
+                changes = {"epsilon": epsilon}
+                if hasattr(attack, "step_size"):
+                    changes["step_size"] = epsilon / 3
+                result = dataclasses.replace(attack, **changes)(model, image[None], label[None])
+                assert bool(result.success[0]) is (factor > 1)
+
+    @pytest.mark.parametrize("loss", ["cross_entropy", "margin"])
+    @pytest.mark.parametrize("attack", [FGSM(1.0), IFGSM(1.0, 1.0, 6)], ids=["fgsm", "ifgsm"])
+    def test_sign_attacks(self, attack, loss, batch, shape):
+        model = Linear(batch, shape)
+        thresholds = model.margins / np.sum(np.abs(model.a))
+        self.assert_threshold(dataclasses.replace(attack, loss=loss), model, thresholds)
+
+    @pytest.mark.parametrize("loss", ["cross_entropy", "margin"])
+    def test_pgd2(self, loss, batch, shape):
+        model = Linear(batch, shape)
+        self.assert_threshold(PGD2(1.0, 1.0, 6, loss=loss), model, model.optimum())
+
+    def test_smooth_fgsm(self, batch, shape):
+        model = Linear(batch, shape)
+        gain = np.sum(model.a * np.sign(model.smoothed_direction(SPEC)), axis=(1, 2, 3))
+        self.assert_threshold(FGSM(1.0, SPEC), model, model.margins / gain)
+
+    def test_smooth_pgd2(self, batch, shape):
+        model = Linear(batch, shape)
+        direction = model.smoothed_direction(SPEC)
+        direction /= np.linalg.norm(direction.reshape(batch, -1), axis=1)[:, None, None, None]
+        thresholds = model.margins / np.sum(model.a * direction, axis=(1, 2, 3))
+        assert np.all(thresholds > 1.05 * model.optimum())
+        self.assert_threshold(PGD2(1.0, 1.0, 6, SPEC), model, thresholds)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize(
+    ("attack", "factor"),
+    [
+        pytest.param(CarliniWagner(100, 6, 0.05, 1.0), 1.03, id="cw"),
+        pytest.param(CarliniWagner(100, 6, 0.05, 1.0, confidence=0.5), 1.1, id="cw-confidence"),
+        # The smoothing is invertible, so the optimum over the latent z is that over r.
+        pytest.param(CarliniWagner(150, 6, 0.05, 1.0, smoothing=SPEC), 1.15, id="scw"),
+        pytest.param(CarliniWagner(100, 6, 0.02, 1.0, smoothing=SPEC, smoothness_penalty=0.0), 1.03, id="penalty-0"),
+    ],
+)
+@pytest.mark.parametrize("targeted", [False, True])
+def test_carlini_wagner_finds_the_nearest_boundary_point(attack, factor, batch, shape, targeted):
+    model = Linear(batch, shape)
+    targets = np.ones_like(model.labels) if targeted else None
+    result = attack(model, model.images, model.labels, targets)
+    assert np.all(result.success)
+    ratio = result.distortion / model.optimum()
+    assert np.all(ratio >= 1 - 1e-4)
+    assert np.all(ratio <= factor), ratio
+
+
+def test_penalty_makes_the_perturbation_smoother():
+    model = Linear(3, (8, 8, 1))
+    energies = []
+    for penalty in (0.0, 3.0, 30.0):
+        result = CarliniWagner(100, 6, 0.02, 1.0, smoothing=SPEC, smoothness_penalty=penalty)(
+            model, model.images, model.labels
+        )
+        assert np.all(result.success)
+        energies.append(np.mean(SPEC.guided_by(model.images).energy(result.adversarial - model.images)))
+    assert energies[0] > 1.5 * energies[1] > 1.5 * energies[2]
+
+
+def test_smooth_carlini_wagner_is_smoother_than_the_plain_one():
+    model = Linear(3, (8, 8, 1))
+    smoother = SPEC.guided_by(model.images)
+    plain, smooth = (
+        attack(model, model.images, model.labels)
+        for attack in (CarliniWagner(60, 4, 0.05, 1.0), CarliniWagner(60, 4, 0.05, 1.0, smoothing=SPEC))
+    )
+    energies = [np.mean(smoother.energy(result.adversarial - model.images)) for result in (plain, smooth)]
+    assert energies[1] < 0.7 * energies[0]
+
+
+class ThreeClasses:
+    """Three linear classes of single pixels: the logits are three pixels' values."""
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        return images[:, 0, :3, 0]
+
+
+IMAGE = np.full((2, 1, 4, 1), 0.5, np.float32)
+IMAGE[:, 0, :3, 0] = [0.7, 0.6, 0.4]  # class 0; class 1 is 0.1 / sqrt(2) away, class 2 further
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        FGSM(0.3),
+        IFGSM(0.3, 0.05, 10),
+        PGD2(0.5, 0.05, 15),
+        PGD2(0.5, 0.05, 15, loss="margin"),
+        CarliniWagner(100, 5, 0.05, 1.0),
+        CarliniWagner(100, 5, 0.05, 1.0, smoothing=sa.Smoothing(0.5)),
+    ],
+    ids=repr,
+)
+class TestTargets:
+    def test_untargeted_takes_the_nearest_class(self, attack):
+        result = attack(ThreeClasses(), IMAGE, np.array([0, 0]))
+        assert np.argmax(ThreeClasses()(result.adversarial), 1).tolist() == [1, 1]
+
+    def test_targeted_reaches_each_images_target(self, attack):
+        result = attack(ThreeClasses(), IMAGE, np.array([0, 0]), targets=np.array([2, 1]))
+        if not isinstance(attack, FGSM):  # one step of equal size for all pixels brings down both others
+            assert np.all(result.success)
+        reached = np.argmax(ThreeClasses()(result.adversarial), 1)
+        assert np.array_equal(reached == [2, 1], result.success)
+
+
+ALL = [
+    FGSM(0.1),
+    IFGSM(0.1, 0.02, 5),
+    PGD2(1.0, 0.2, 5),
+    CarliniWagner(20, 3, 0.05, 1.0),
+    FGSM(0.1, SPEC),
+    IFGSM(0.1, 0.02, 5, SPEC),
+    PGD2(1.0, 0.2, 5, SPEC),
+    CarliniWagner(20, 3, 0.05, 1.0, smoothing=SPEC),
+    CarliniWagner(20, 3, 0.05, 1.0, smoothing=SPEC, smoothness_penalty=1.0),
+]
+
+
+@pytest.mark.parametrize("attack", ALL, ids=repr)
+class TestResult:
+    def test_says_what_the_images_are(self, attack):
+        model = Linear(4, (8, 8, 1))
+        result = attack(model, model.images, model.labels)
+        adversarial = result.adversarial.numpy()
+        assert adversarial.shape == model.images.shape
+        assert adversarial.min() >= 0
+        assert adversarial.max() <= 1
+        distortion = np.linalg.norm((adversarial - model.images).reshape(4, -1), axis=1)
+        np.testing.assert_allclose(result.distortion, distortion, rtol=1e-5)
+        assert np.array_equal(result.success, np.argmax(model(adversarial), 1) != model.labels)
+        assert result.gradients.shape == (4,)
+        assert np.all(result.gradients.numpy() > 0)
+
+    def test_of_an_image_does_not_depend_on_the_others(self, attack):
+        model = Linear(4, (8, 8, 1))
+        together = attack(model, model.images, model.labels).adversarial.numpy()
+        alone = attack(model, model.images[2:3], model.labels[2:3]).adversarial.numpy()
+        backwards = attack(model, model.images[::-1].copy(), model.labels[::-1].copy()).adversarial.numpy()[::-1]
+        np.testing.assert_allclose(alone[0], together[2], atol=1e-4)
+        np.testing.assert_allclose(backwards, together, atol=1e-4)
+
+    def test_already_misclassified_costs_nothing(self, attack):
+        model = Linear(2, (8, 8, 1))
+        result = attack(model, model.images, np.array([1, 0]))  # the first is class 0
+        assert bool(result.success[0])
+        # The change of variable of plain C&W cannot start on the borders of [0, 1]; these images are inside.
+        np.testing.assert_allclose(result.distortion[0], 0, atol=1e-5)
+
+    def test_a_gradient_of_zero_is_no_nan(self, attack):
+        result = attack(lambda images: 0 * images[:, 0, :3, 0] + [2.0, 1.0, 0.0], np.full((2, 4, 4, 1), 0.5), [0, 0])
+        assert not np.any(result.success)
+        assert np.all(np.isfinite(result.adversarial))
+        assert np.all(np.isfinite(result.distortion))
+
+
+def test_one_loop_is_compiled_for_all_batch_sizes_and_epsilons():
+    model = Linear(5, (8, 8, 1))
+    traced = []
+
+    def counting(images):
+        if tf.is_symbolic_tensor(images):
+            traced.append(images.shape)
+        return model(images)
+
+    for make in (lambda epsilon: PGD2(epsilon, 0.1, 3), lambda epsilon: FGSM(epsilon), lambda _: CarliniWagner(3, 2)):
+        make(1.0)(counting, model.images, model.labels)
+        once = len(traced)
+        make(2.0)(counting, model.images[:3], model.labels[:3])
+        make(3.0)(counting, model.images[:1], model.labels[:1])
+        assert len(traced) == once
+
+
+def test_keras_models_run_in_inference_mode():
+    import keras
+
+    model = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dropout(0.9), keras.layers.Dense(3)]
+    )
+    images = np.random.default_rng(0).random((2, 8, 8, 1)).astype(np.float32)
+    labels = np.argmax(model(images, training=False), 1)
+    first, second = (PGD2(0.5, 0.1, 5)(model, images, labels).adversarial for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: FGSM(0.0), r"epsilon must be a number in \(0, inf\); received 0.0"),
+        (lambda: IFGSM(0.3, -1.0), "step_size must be .* received -1.0"),
+        (lambda: PGD2(1.0, 0.1, 0), "steps must be an integer of at least 1; received 0"),
+        (lambda: PGD2(1.0, 0.1, loss="hinge"), "loss must be one of .* received 'hinge'"),
+        (lambda: CarliniWagner(steps=0), "steps must be .* received 0"),
+        (lambda: CarliniWagner(binary_search_steps=0), "binary_search_steps must be .* received 0"),
+        (lambda: CarliniWagner(learning_rate=0.0), "learning_rate must be .* received 0.0"),
+        (lambda: CarliniWagner(initial_const=-1.0), "initial_const must be .* received -1.0"),
+        (lambda: CarliniWagner(confidence=-1.0), "confidence must be .* received -1.0"),
+        (lambda: CarliniWagner(smoothness_penalty=1.0), "smoothness_penalty needs smoothing="),
+        (lambda: CarliniWagner(smoothing=SPEC, smoothness_penalty=-1.0), "smoothness_penalty must be .* received -1.0"),
+        (lambda: CarliniWagner(smoothing=0.9), "smoothing must be a Smoothing or None; received 0.9"),
+        (lambda: PGD2(1.0, 0.1, smoothing="smooth"), "smoothing must be a Smoothing or None; received 'smooth'"),
+    ],
+)
+def test_bad_settings(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+GOOD = np.full((2, 1, 4, 1), 0.5, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("model", "images", "labels", "targets", "message"),
+    [
+        (ThreeClasses(), GOOD * 510, [0, 0], None, r"images must lie in \[0, 1\]; received values from 255 to 255"),
+        (ThreeClasses(), GOOD * np.nan, [0, 0], None, "received values from nan to nan"),
+        (ThreeClasses(), GOOD[0], [0, 0], None, r"images must have rank 4, .* received shape \(1, 4, 1\)"),
+        (ThreeClasses(), GOOD.astype(int), [0, 0], None, "images must be float32 or float64; received int64"),
+        (ThreeClasses(), GOOD[:0], np.zeros(0, int), None, "at least one image"),
+        (ThreeClasses(), GOOD, [0, 3], None, "labels must be below the model's 3 classes; received 3"),
+        (ThreeClasses(), GOOD, [0, -1], None, "labels must be classes from 0 on; received -1"),
+        (ThreeClasses(), GOOD, [0], None, r"labels must have shape \[2\], .* received shape \(1,\)"),
+        (ThreeClasses(), GOOD, [0.0, 1.0], None, "labels must be integers; received float32"),
+        (ThreeClasses(), GOOD, [0, 0], [1, 5], "targets must be below the model's 3 classes; received 5"),
+        (lambda x: tf.nn.softmax(ThreeClasses()(x)), GOOD, [0, 0], None, "the model must return logits"),
+        (lambda x: ThreeClasses()(x) * np.nan, GOOD, [0, 0], None, "must return finite logits"),
+        (lambda x: x, GOOD, [0, 0], None, r"to logits \[batch, classes\]; it returned \(2, 1, 4, 1\)"),
+    ],
+)
+def test_bad_input(model, images, labels, targets, message):
+    with pytest.raises(ValueError, match=message):
+        FGSM(0.1)(model, images, labels, targets)

@@ -1,0 +1,9 @@
+"""Smooth adversarial examples for TensorFlow and Keras."""
+
+from tf_smoothadv import attacks, criteria, protocol
+from tf_smoothadv.attacks import AttackResult
+from tf_smoothadv.smoothing import GuidedSmoothing, Smoother, Smoothing
+
+from tf_smoothadv.version import __version__
+
+__all__ = ["AttackResult", "GuidedSmoothing", "Smoother", "Smoothing", "attacks", "criteria", "protocol"]

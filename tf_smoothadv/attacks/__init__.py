@@ -1,0 +1,7 @@
+"""White-box attacks, each plain or smooth by `smoothing=`."""
+
+from tf_smoothadv.attacks.carlini_wagner import CarliniWagner
+from tf_smoothadv.attacks.core import Attack, AttackResult
+from tf_smoothadv.attacks.gradient import FGSM, IFGSM, PGD2
+
+__all__ = ["FGSM", "IFGSM", "PGD2", "Attack", "AttackResult", "CarliniWagner"]

@@ -1,0 +1,144 @@
+"""The attack of Carlini and Wagner, which targets optimality: the least distortion that succeeds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tf_smoothadv import checks, criteria
+from tf_smoothadv.attacks import core
+from tf_smoothadv.smoothing import Smoothing
+
+BORDER = 1e-3  # how far inside (0, 1) the change of variable keeps pixels at its start, where its slope is not yet zero
+
+
+class Variable(NamedTuple):
+    """What the attack optimises, and what that stands for.
+
+    Attributes:
+        start: [B, H, W, C], the first value.
+        decode: from a value to the image x in [0, 1] and the perturbation r whose size is penalised.
+        penalty: from r to a further penalty [B], or None.
+    """
+
+    start: tf.Tensor
+    decode: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+    penalty: Callable[[tf.Tensor], tf.Tensor] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class CarliniWagner(core.Attack):
+    """C&W, L2 distortion: Adam on ||r||^2 + c l(f(x), t), l the margin loss (3), c searched for each image.
+
+    What is optimised depends on `smoothing`:
+
+    - None: w of (4), x = sigmoid(w), r = x - x_o;
+    - given: the latent z of (18), r = s(z) with the normalised smoothing (9), x = c(x_o + r): sC&W;
+    - given with `smoothness_penalty`: r of (13) itself, with mu sum_ij w_ij ||r_i / sqrt(d_i) - r_j / sqrt(d_j)||^2
+      (14) added, the alternative that the paper argues against.
+
+    The constant c = 1 / lambda starts at `initial_const`; it is multiplied by 10 until the image yields and then
+    bisected, each time from a new start. Of all iterates the least distorted success is kept; success is
+    misclassification, whatever the confidence.
+
+    Args:
+        steps: gradients for each constant.
+        binary_search_steps: constants to try.
+        learning_rate: Adam's.
+        initial_const: c = 1 / lambda, above 0.
+        confidence: margin m of (3), in logits, at least 0.
+        smoothing: shape the perturbation like the image; None for the plain attack.
+        smoothness_penalty: mu of (14), at least 0; needs `smoothing`, of which it takes the graph alone.
+
+    Raises:
+        ValueError: a value outside these.
+
+    Source: https://arxiv.org/abs/1608.04644; smooth: section 4.2 of the paper.
+    """
+
+    steps: int = 100
+    binary_search_steps: int = 5
+    learning_rate: float = 0.1
+    initial_const: float = 15.0
+    confidence: float = 0.0
+    smoothing: Smoothing | None = None
+    smoothness_penalty: float | None = None
+
+    def __post_init__(self) -> None:
+        checks.count("steps", self.steps)
+        checks.count("binary_search_steps", self.binary_search_steps)
+        checks.in_range("learning_rate", self.learning_rate, 0, open_low=True)
+        checks.in_range("initial_const", self.initial_const, 0, open_low=True)
+        checks.in_range("confidence", self.confidence, 0)
+        checks.optional("smoothing", self.smoothing, Smoothing)
+        if self.smoothness_penalty is not None:
+            checks.in_range("smoothness_penalty", self.smoothness_penalty, 0)
+            if self.smoothing is None:
+                raise ValueError("smoothness_penalty needs smoothing=, whose graph it is measured on; received None")
+
+    def run(  # type: ignore[override]
+        self, model: core.Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
+    ) -> core.AttackResult:
+        variable = self._variable(images)
+
+        def descend(const: tf.Tensor, best: core.Best) -> tuple[tf.Tensor, core.Best]:
+            """Adam from the start with this constant; which images yielded, and the best iterates."""
+            value, first, second = variable.start, tf.zeros_like(images), tf.zeros_like(images)
+            reached = tf.zeros_like(labels, tf.bool)
+            for step in tf.range(self.steps):
+                with tf.GradientTape() as tape:
+                    tape.watch(value)
+                    x, r = variable.decode(value)
+                    logits = core.logits_of(model, x)
+                    loss = tf.reduce_sum(tf.square(r), axis=[1, 2, 3])
+                    loss += const * criteria.margin_loss(logits, labels, targets, self.confidence)
+                    if variable.penalty is not None:
+                        loss += variable.penalty(r)
+                gradient = tape.gradient(loss, value)
+                success = criteria.is_adversarial(logits, labels, targets)
+                best = core.keep_best(best, images, x, success)
+                reached |= success
+                update, first, second = adam(gradient, first, second, step)
+                value -= self.learning_rate * update
+            return reached, best
+
+        best = core.start(images)
+        const = tf.fill(tf.shape(labels), self.initial_const)
+        low, high = tf.zeros_like(const), tf.fill(tf.shape(labels), const.dtype.max)
+        for _ in tf.range(self.binary_search_steps):
+            reached, best = descend(const, best)
+            low, high = tf.where(reached, low, const), tf.where(reached, const, high)
+            const = tf.where(high == const.dtype.max, 10 * const, (low + high) / 2)
+        gradients = tf.fill(tf.shape(labels), self.steps * self.binary_search_steps)
+        return core.AttackResult(*best, gradients)
+
+    def _variable(self, images: tf.Tensor) -> Variable:
+        if self.smoothing is None:
+            inside = tf.clip_by_value(images, BORDER, 1 - BORDER)
+            return Variable(tf.math.log(inside / (1 - inside)), lambda w: (tf.sigmoid(w), tf.sigmoid(w) - images))
+        smoother = self.smoothing.guided_by(images)
+        zeros = tf.zeros_like(images)
+        if self.smoothness_penalty is None:
+
+            def decode(z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+                r = smoother(z)
+                return core.clip(images + r), r
+
+            return Variable(zeros, decode)
+        return Variable(
+            zeros, lambda r: (core.clip(images + r), r), lambda r: self.smoothness_penalty * smoother.penalty(r)
+        )
+
+
+def adam(
+    gradient: tf.Tensor, first: tf.Tensor, second: tf.Tensor, step: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The update of Adam (https://arxiv.org/abs/1412.6980, algorithm 1) for a learning rate of 1, and both moments."""
+    first = 0.9 * first + 0.1 * gradient
+    second = 0.999 * second + 0.001 * tf.square(gradient)
+    t = tf.cast(step + 1, gradient.dtype)
+    update = (first / (1 - 0.9**t)) / (tf.sqrt(second / (1 - 0.999**t)) + 1e-8)
+    return update, first, second

@@ -1,0 +1,181 @@
+"""What every attack shares: the call, the result, norms, projections, the best iterate."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+import tensorflow as tf
+
+from tf_smoothadv import checks, criteria
+
+Model = Callable[[tf.Tensor], tf.Tensor]
+
+
+class AttackResult(NamedTuple):
+    """What an attack returns, one entry an image.
+
+    Attributes:
+        adversarial: [B, H, W, C] in [0, 1], the successful iterate of least distortion; where none succeeded, the last.
+        success: [B] bool, whether the model errs on it (`criteria.is_adversarial`).
+        distortion: [B], the L2 norm of adversarial - images.
+        gradients: [B] int32, how many gradients of the model it took.
+    """
+
+    adversarial: tf.Tensor
+    success: tf.Tensor
+    distortion: tf.Tensor
+    gradients: tf.Tensor
+
+
+class Best(NamedTuple):
+    """The iterates kept so far: images [B, H, W, C], success [B], distortion [B]."""
+
+    images: tf.Tensor
+    success: tf.Tensor
+    distortion: tf.Tensor
+
+
+def start(images: tf.Tensor) -> Best:
+    """Before the first iterate: the images themselves, without success."""
+    batch = tf.shape(images)[:1]
+    return Best(images, tf.zeros(batch, tf.bool), tf.zeros(batch, images.dtype))
+
+
+def keep_best(best: Best, images: tf.Tensor, candidate: tf.Tensor, success: tf.Tensor) -> Best:
+    """The better of what was kept and a new iterate of the attack on `images`."""
+    return better_of(best, Best(candidate, success, l2_norm(candidate - images)))
+
+
+def better_of(best: Best, other: Best) -> Best:
+    """Per image the least distorted success; `other`, the newer, where neither has succeeded."""
+    better = tf.where(best.success, other.success & (other.distortion < best.distortion), True)
+    return Best(
+        tf.where(per_image(better), other.images, best.images),
+        best.success | other.success,
+        tf.where(better, other.distortion, best.distortion),
+    )
+
+
+def per_image(x: tf.Tensor) -> tf.Tensor:
+    """[B] as [B, 1, 1, 1]."""
+    return x[:, tf.newaxis, tf.newaxis, tf.newaxis]
+
+
+def l2_norm(x: tf.Tensor) -> tf.Tensor:
+    """||x|| of each image; [B]."""
+    return tf.sqrt(tf.reduce_sum(tf.square(x), axis=[1, 2, 3]))
+
+
+def unit_l2(x: tf.Tensor) -> tf.Tensor:
+    """x / ||x|| per image; zero where x is zero."""
+    return tf.math.divide_no_nan(x, per_image(l2_norm(x)))
+
+
+def project_l2(r: tf.Tensor, epsilon: tf.Tensor | float) -> tf.Tensor:
+    """argmin_p ||p - r|| subject to ||p|| <= epsilon, per image."""
+    norm = l2_norm(r)
+    return r * per_image(tf.where(norm > epsilon, tf.math.divide_no_nan(epsilon, norm), 1))
+
+
+def clip(x: tf.Tensor) -> tf.Tensor:
+    """c(x) of (11): the nearest image in [0, 1]."""
+    return tf.clip_by_value(x, 0, 1)
+
+
+def logits_of(model: Model, images: tf.Tensor) -> tf.Tensor:
+    """The model's logits [B, K] in float32, Keras models in inference mode."""
+    logits = model(images, training=False) if hasattr(model, "call") else model(images)  # type: ignore[call-arg]
+    return tf.cast(logits, tf.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Attack:
+    """Base of the attacks: checks what it is given, and runs one compiled loop per model.
+
+    A subclass is a frozen dataclass of settings with a method `run`, TensorFlow code from a batch to an
+    `AttackResult`. Settings named in `tensors` are passed to `run` as tensors, so that attacks that differ in nothing
+    else share one compiled loop.
+    """
+
+    tensors: ClassVar[tuple[str, ...]] = ()
+
+    def __call__(self, model: Model, images: Any, labels: Any, targets: Any = None) -> AttackResult:
+        """Attacks a batch.
+
+        Args:
+            model: a Keras model, or any callable, from images [B, H, W, C] in [0, 1] to logits [B, K].
+            images: [B, H, W, C] in [0, 1], floats.
+            labels: [B], the true classes.
+            targets: [B], the classes to reach; None for any class but the label.
+
+        Raises:
+            ValueError: images, labels or targets that are not that, or a model that does not return finite logits.
+        """
+        images = tf.cast(checks.as_images(images), tf.float32)
+        labels = checks.as_labels(labels, images.shape[0])
+        if targets is not None:
+            targets = checks.as_labels(targets, images.shape[0], "targets")
+        if images.shape[0] == 0:
+            raise ValueError("images must hold at least one image; received an empty batch")
+        classes = check_model(model, images[:2])
+        for name, given in (("labels", labels), ("targets", targets)):
+            if given is not None and int(tf.reduce_max(given)) >= classes:
+                raise ValueError(f"{name} must be below the model's {classes} classes; received {tf.reduce_max(given)}")
+        settings = {name: tf.constant(getattr(self, name), tf.float32) for name in self.tensors}
+        same_loop = dataclasses.replace(self, **dict.fromkeys(self.tensors, 1.0))
+        loop = _compiled(same_loop, model, tuple(images.shape[1:]), targets is not None)
+        return loop(images, labels, *([] if targets is None else [targets]), **settings)
+
+    def run(
+        self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None, **settings: tf.Tensor
+    ) -> AttackResult:
+        """The attack itself, in TensorFlow operations."""
+        raise NotImplementedError
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(
+    attack: Attack, model: Model, image_shape: tuple[int, ...], targeted: bool
+) -> Callable[..., AttackResult]:
+    """`attack.run` traced once, for batches of any size."""
+
+    def run(images: tf.Tensor, labels: tf.Tensor, *targets: tf.Tensor, **settings: tf.Tensor) -> AttackResult:
+        return attack.run(model, images, labels, targets[0] if targets else None, **settings)
+
+    classes = tf.TensorSpec([None], tf.int32)
+    settings = {name: tf.TensorSpec([], tf.float32) for name in attack.tensors}
+    function = tf.function(run)
+    function.get_concrete_function(
+        tf.TensorSpec([None, *image_shape]), classes, *([classes] if targeted else []), **settings
+    )
+    return function
+
+
+def compiled_logits(model: Model, image_shape: tuple[int, ...]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """`logits_of` this model as one compiled function of images [B, *image_shape], B of any size."""
+    return tf.function(
+        lambda images: logits_of(model, images), input_signature=[tf.TensorSpec([None, *image_shape])]
+    )
+
+
+def check_model(model: Model, images: tf.Tensor) -> int:
+    """The number of classes K of a model that maps these images to logits [B, K].
+
+    Raises:
+        ValueError: the model's output has another rank, is not finite, or looks like probabilities.
+    """
+    logits = logits_of(model, images)
+    if logits.shape.rank != 2 or logits.shape[0] != images.shape[0] or logits.shape[1] < 2:
+        raise ValueError(f"the model must map images {images.shape} to logits [batch, classes]; it returned {logits.shape}")
+    if not bool(tf.reduce_all(tf.math.is_finite(logits))):
+        raise ValueError("the model must return finite logits; it returned NaN or infinity for these images")
+    sums = tf.reduce_sum(logits, axis=1)
+    if bool(tf.reduce_all(logits >= 0) & tf.reduce_all(tf.abs(sums - 1) < 1e-3)):
+        raise ValueError(
+            "the model must return logits; each row it returned is non-negative and sums to 1, which is what a softmax "
+            "gives: take the softmax off its last layer (activation=None)"
+        )
+    return int(logits.shape[1])

@@ -1,0 +1,146 @@
+"""Attacks that target a distortion by following the gradient: FGSM, I-FGSM and PGD2."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import tensorflow as tf
+
+from tf_smoothadv import checks, criteria
+from tf_smoothadv.attacks import core
+from tf_smoothadv.smoothing import Smoothing
+
+
+@dataclasses.dataclass(frozen=True)
+class GradientAttack(core.Attack):
+    """The iteration (10), (11), smooth by (12): x <- c(x - n(g)), g the gradient of a classification loss.
+
+    With `smoothing` the gradient is smoothed like the image before it is normalised by n. Every iterate is tried; the
+    least distorted success is kept.
+    """
+
+    tensors: ClassVar[tuple[str, ...]] = ("epsilon", "step_size")
+
+    epsilon: float
+    step_size: float
+    steps: int = 20
+    smoothing: Smoothing | None = None
+    loss: str = "cross_entropy"
+
+    def __post_init__(self) -> None:
+        checks.in_range("epsilon", self.epsilon, 0, open_low=True)
+        checks.in_range("step_size", self.step_size, 0, open_low=True)
+        checks.count("steps", self.steps)
+        checks.one_of("loss", self.loss, criteria.LOSSES)
+        checks.optional("smoothing", self.smoothing, Smoothing)
+
+    def step(self, direction: tf.Tensor, step_size: tf.Tensor) -> tf.Tensor:
+        """n of (11)."""
+        raise NotImplementedError
+
+    def project(self, r: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
+        """The nearest perturbation of the targeted distortion or less."""
+        raise NotImplementedError
+
+    def run(  # type: ignore[override]
+        self,
+        model: core.Model,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        targets: tf.Tensor | None,
+        epsilon: tf.Tensor,
+        step_size: tf.Tensor,
+    ) -> core.AttackResult:
+        smoother = self.smoothing.guided_by(images) if self.smoothing else tf.identity
+        best = core.start(images)
+        x = images
+        for _ in tf.range(self.steps):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                logits = core.logits_of(model, x)
+                loss = criteria.classification_loss(self.loss, logits, labels, targets)
+            gradient = tape.gradient(loss, x)
+            best = core.keep_best(best, images, x, criteria.is_adversarial(logits, labels, targets))
+            r = x - self.step(smoother(gradient), step_size) - images
+            x = core.clip(images + self.project(r, epsilon))
+        success = criteria.is_adversarial(core.logits_of(model, x), labels, targets)
+        best = core.keep_best(best, images, x, success)
+        return core.AttackResult(*best, gradients=tf.fill(tf.shape(labels), self.steps))
+
+
+@dataclasses.dataclass(frozen=True)
+class IFGSM(GradientAttack):
+    """Iterative fast gradient sign method (Kurakin, Goodfellow, Bengio 2017): n(g) = step_size sign(g), L-infinity ball.
+
+    Args:
+        epsilon: largest change of a pixel, in (0, 1] for pixels in [0, 1].
+        step_size: change of a pixel in one step.
+        steps: gradients to take.
+        smoothing: smooth the gradient like the image (12); None for the plain attack.
+        loss: "cross_entropy" or "margin" (3).
+
+    Source: https://arxiv.org/abs/1607.02533
+    """
+
+    def step(self, direction: tf.Tensor, step_size: tf.Tensor) -> tf.Tensor:
+        return step_size * tf.sign(direction)
+
+    def project(self, r: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
+        return tf.clip_by_value(r, -epsilon, epsilon)
+
+
+@dataclasses.dataclass(frozen=True)
+class PGD2(GradientAttack):
+    """Projected gradient descent in the L2 ball: n(g) = step_size g / ||g||, ||r|| <= epsilon.
+
+    Args:
+        epsilon: largest L2 norm of the perturbation.
+        step_size: L2 norm of one step.
+        steps: gradients to take.
+        smoothing: smooth the gradient like the image (12), sPGD2 of the paper; None for the plain attack.
+        loss: "cross_entropy" or "margin" (3).
+
+    Source: https://arxiv.org/abs/1706.06083
+    """
+
+    def step(self, direction: tf.Tensor, step_size: tf.Tensor) -> tf.Tensor:
+        return step_size * core.unit_l2(direction)
+
+    def project(self, r: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
+        return core.project_l2(r, epsilon)
+
+
+@dataclasses.dataclass(frozen=True)
+class FGSM(core.Attack):
+    """Fast gradient sign method (Goodfellow, Shlens, Szegedy 2015): x = c(x_o - epsilon sign(g)), one gradient.
+
+    Args:
+        epsilon: change of every pixel, in (0, 1] for pixels in [0, 1].
+        smoothing: smooth the gradient like the image (12); None for the plain attack.
+        loss: "cross_entropy" or "margin" (3).
+
+    Source: https://arxiv.org/abs/1412.6572
+    """
+
+    tensors: ClassVar[tuple[str, ...]] = ("epsilon",)
+
+    epsilon: float
+    smoothing: Smoothing | None = None
+    loss: str = "cross_entropy"
+
+    def __post_init__(self) -> None:
+        self._as_iterative()
+
+    def _as_iterative(self) -> IFGSM:
+        return IFGSM(self.epsilon, self.epsilon, 1, self.smoothing, self.loss)
+
+    def run(  # type: ignore[override]
+        self,
+        model: core.Model,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        targets: tf.Tensor | None,
+        epsilon: tf.Tensor,
+    ) -> core.AttackResult:
+        return self._as_iterative().run(model, images, labels, targets, epsilon, epsilon)

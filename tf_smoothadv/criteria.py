@@ -1,0 +1,50 @@
+"""What success is, and the losses that an attack descends to reach it.
+
+Every function takes logits [B, K], the true classes `labels` [B], and optionally `targets` [B], the classes to reach:
+without targets any class but the label counts (untargeted), with them only the target does.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+LOSSES = ("cross_entropy", "margin")
+
+
+def margin(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None = None) -> tf.Tensor:
+    """y_t - max_{i != t} y_i, or max_{i != target} y_i - y_target when targeted; [B].
+
+    Negative exactly where the attack has succeeded.
+    """
+    classes = labels if targets is None else targets
+    chosen = tf.one_hot(classes, tf.shape(logits)[1], on_value=True, off_value=False)
+    own = tf.gather(logits, classes, axis=1, batch_dims=1)
+    best_other = tf.reduce_max(tf.where(chosen, logits.dtype.min, logits), axis=1)
+    return own - best_other if targets is None else best_other - own
+
+
+def is_adversarial(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None = None) -> tf.Tensor:
+    """Success, p(x) != t (or p(x) = target), as the sign of the margin; [B] bool. A tie is no success."""
+    return margin(logits, labels, targets) < 0
+
+
+def margin_loss(
+    logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None = None, confidence: float = 0.0
+) -> tf.Tensor:
+    """Loss (3), [margin + m]_+ with m = `confidence`; [B], zero once the margin is reached."""
+    return tf.nn.relu(margin(logits, labels, targets) + confidence)
+
+
+def classification_loss(
+    kind: str, logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None = None
+) -> tf.Tensor:
+    """The loss l(y, t) that (10) descends, smaller nearer success; [B].
+
+    "cross_entropy": minus the cross-entropy to the label, or the cross-entropy to the target. "margin": `margin`, which
+    unlike (3) goes on below zero.
+    """
+    if kind == "margin":
+        return margin(logits, labels, targets)
+    if targets is None:
+        return -tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)

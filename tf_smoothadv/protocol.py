@@ -1,0 +1,338 @@
+"""The paper's evaluation protocol (section 5.1): which images count, success probability, distortion, P(D).
+
+Every image is judged twice: as computed, and as delivered, that is rounded to 8 bits and predicted again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tf_smoothadv import checks, criteria
+from tf_smoothadv.attacks import core
+from tf_smoothadv.smoothing import Smoother, Smoothing
+
+Attacks = Mapping[str, core.Attack | Sequence[core.Attack]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One attack on one image that the model classifies correctly.
+
+    Attributes:
+        image: its position in the dataset, from 0.
+        attack: the attack's name.
+        label: the true class.
+        success: whether the model errs on the image as computed.
+        distortion: L2 norm of the perturbation, for pixels in [0, 1]; that of the failed attempt where success is False.
+        smoothness_energy: r'(I - W)r / r'r on the graph of the original image (`Smoother.energy`).
+        prediction: the class predicted.
+        success_8bit, distortion_8bit, smoothness_energy_8bit, prediction_8bit: the same of the image as delivered.
+        gradients: gradients of the model taken for this image.
+        seconds: wall time of the attack over the images of its batch, compilation included.
+    """
+
+    image: int
+    attack: str
+    label: int
+    success: bool
+    distortion: float
+    smoothness_energy: float
+    prediction: int
+    success_8bit: bool
+    distortion_8bit: float
+    smoothness_energy_8bit: float
+    prediction_8bit: int
+    gradients: int
+    seconds: float
+
+
+class Batch(NamedTuple):
+    """One attack on one batch of correctly classified images.
+
+    Attributes:
+        attack: its name.
+        records: one an image.
+        images: [B, H, W, C], the originals.
+        adversarial: [B, H, W, C], as computed.
+        delivered: [B, H, W, C], rounded to 8 bits.
+    """
+
+    attack: str
+    records: list[Record]
+    images: np.ndarray
+    adversarial: np.ndarray
+    delivered: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """One attack on all the N images that the model classifies correctly, as computed or as delivered.
+
+    Attributes:
+        success: [N] bool.
+        distortion: [N].
+        smoothness_energy: [N].
+        gradients: [N].
+        seconds: [N].
+    """
+
+    success: np.ndarray
+    distortion: np.ndarray
+    smoothness_energy: np.ndarray
+    gradients: np.ndarray
+    seconds: np.ndarray
+
+    @property
+    def p_suc(self) -> float:
+        """P_suc of (20), N_suc / N."""
+        return float(np.mean(self.success))
+
+    @property
+    def mean_distortion(self) -> float:
+        """D of (20), the mean distortion of the successes; NaN without any."""
+        return self.mean_of_successes(self.distortion)
+
+    @property
+    def max_distortion(self) -> float:
+        """D_max, the largest distortion of a success; NaN without any."""
+        return float(np.max(self.distortion[self.success])) if self.success.any() else float("nan")
+
+    @property
+    def mean_smoothness_energy(self) -> float:
+        """The mean smoothness energy of the successes; NaN without any."""
+        return self.mean_of_successes(self.smoothness_energy)
+
+    def mean_of_successes(self, values: np.ndarray) -> float:
+        """The mean over the successes; NaN without any."""
+        return float(np.mean(values[self.success])) if self.success.any() else float("nan")
+
+    def characteristic(self, distortion: Any) -> np.ndarray:
+        """P(D) of (21): the share of images that the attack changes the class of with a distortion of at most D.
+
+        Args:
+            distortion: D, a number or an array.
+
+        Returns:
+            P(D), of the same shape.
+        """
+        successes = np.sort(self.distortion[self.success])
+        return np.searchsorted(successes, distortion, side="right") / len(self.success)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Several attacks on one model and dataset.
+
+    Attributes:
+        records: one an image and attack.
+        num_images: N', the images of the dataset.
+        num_correct: N, those that the model classifies correctly, and which the records are about.
+    """
+
+    records: tuple[Record, ...]
+    num_images: int
+    num_correct: int
+
+    @property
+    def accuracy(self) -> float:
+        """N / N', the accuracy of the model (section 5.1)."""
+        return self.num_correct / self.num_images
+
+    @property
+    def attacks(self) -> list[str]:
+        """The names of the attacks, in the order of the run."""
+        return list(dict.fromkeys(record.attack for record in self.records))
+
+    def outcome(self, attack: str, *, delivered: bool = False) -> Outcome:
+        """What `attack` achieved, as computed or as delivered in 8 bits.
+
+        Raises:
+            ValueError: an attack that the run does not have.
+        """
+        checks.one_of("attack", attack, self.attacks)
+        rows = [record for record in self.records if record.attack == attack]
+        suffix = "_8bit" if delivered else ""
+
+        def column(name: str) -> np.ndarray:
+            return np.array([getattr(row, name) for row in rows])
+
+        judged = (column(name + suffix) for name in ("success", "distortion", "smoothness_energy"))
+        return Outcome(*judged, column("gradients"), column("seconds"))
+
+    @property
+    def p_suc(self) -> dict[str, float]:
+        """P_suc of (20) of each attack, as computed."""
+        return {name: self.outcome(name).p_suc for name in self.attacks}
+
+    @property
+    def mean_distortion(self) -> dict[str, float]:
+        """D of (20) of each attack, as computed."""
+        return {name: self.outcome(name).mean_distortion for name in self.attacks}
+
+    def characteristic(self, distortion: Any) -> dict[str, np.ndarray]:
+        """P(D) of (21) of each attack, as computed."""
+        return {name: self.outcome(name).characteristic(distortion) for name in self.attacks}
+
+
+def evaluate(
+    model: core.Model, dataset: Iterable[Any], attacks: Attacks, *, reference: Smoothing | None = None
+) -> Run:
+    """Runs the attacks on the images of a dataset that the model classifies correctly.
+
+    Args:
+        model: from images [B, H, W, C] in [0, 1] to logits [B, K].
+        dataset: batches (images, labels), or (images, labels, targets) for targeted attacks: a batched
+            `tf.data.Dataset`, a list, any iterable.
+        attacks: by name; a sequence of attacks under one name is merged image by image as in section 5.1: success if
+            any succeeds, the distortion that of the least distorted success.
+        reference: the graph on which the smoothness energy of every attack is measured; `Smoothing()` by default.
+
+    Raises:
+        ValueError: no attack, an empty dataset, or one of which no image is classified correctly.
+    """
+    images = CorrectImages(model, dataset)
+    batches = attack_batches(model, images, attacks, reference=reference)
+    return finished([record for batch in batches for record in batch.records], images)
+
+
+class CorrectImages:
+    """The images of a dataset that a model classifies correctly, regrouped into batches of the dataset's size.
+
+    Iterating gives (positions [B], images [B, H, W, C], labels [B], targets [B] or None); the counts are those of the
+    images seen so far.
+
+    Attributes:
+        num_images: N', all.
+        num_correct: N, correctly classified.
+    """
+
+    def __init__(self, model: core.Model, dataset: Iterable[Any]) -> None:
+        self._model = model
+        self._dataset = dataset
+        self.num_images = self.num_correct = 0
+        self._logits_of: Callable[[tf.Tensor], tf.Tensor] | None = None
+
+    def logits_of(self, images: Any) -> tf.Tensor:
+        """The model's logits [B, K]: the one judge of clean, adversarial and delivered images."""
+        images = tf.convert_to_tensor(images, tf.float32)
+        if self._logits_of is None:
+            self._logits_of = core.compiled_logits(self._model, tuple(images.shape[1:]))
+        return self._logits_of(images)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]]:
+        size, waiting = 0, None
+        for batch in self._dataset:
+            images = tf.cast(checks.as_images(batch[0]), tf.float32)
+            labels, *targets = (checks.as_labels(classes, images.shape[0]).numpy() for classes in batch[1:])
+            positions = np.arange(self.num_images, self.num_images + len(labels))
+            correct = tf.argmax(self.logits_of(images), axis=1).numpy() == labels
+            columns = [column[correct] for column in (positions, images.numpy(), labels, *targets)]
+            waiting = columns if waiting is None else [np.concatenate(pair) for pair in zip(waiting, columns)]
+            size = max(size, len(labels))
+            self.num_images += len(labels)
+            self.num_correct += int(correct.sum())
+            while len(waiting[0]) >= size > 0:
+                yield _columns(column[:size] for column in waiting)
+                waiting = [column[size:] for column in waiting]
+        if self.num_images == 0:
+            raise ValueError("the dataset must hold at least one image; received none")
+        if waiting is not None and len(waiting[0]):
+            yield _columns(waiting)
+
+
+def _columns(columns: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    positions, images, labels, *targets = columns
+    return positions, images, labels, targets[0] if targets else None
+
+
+def attack_batches(
+    model: core.Model, images: CorrectImages, attacks: Attacks, *, reference: Smoothing | None = None
+) -> Iterator[Batch]:
+    """What `evaluate` does, one batch and attack at a time: for progress bars, records and images as they come.
+
+    Raises:
+        ValueError: no attack, or an empty dataset.
+    """
+    if not attacks:
+        raise ValueError("attacks must name at least one attack; received none")
+    for positions, originals, labels, targets in images:
+        smoother = (reference or Smoothing()).guided_by(originals)
+        for name, variants in attacks.items():
+            began = time.perf_counter()
+            result = _merged(model, variants, originals, labels, targets)
+            adversarial = result.adversarial.numpy()
+            seconds = (time.perf_counter() - began) / len(labels)
+            delivered = deliver(adversarial)
+            computed = _judged(images, smoother, originals, adversarial, labels, targets)
+            rounded = _judged(images, smoother, originals, delivered, labels, targets)
+            records = [
+                Record(
+                    image=int(position),
+                    attack=name,
+                    label=int(label),
+                    **one,
+                    **{f"{key}_8bit": value for key, value in other.items()},
+                    gradients=int(gradients),
+                    seconds=seconds,
+                )
+                for position, label, one, other, gradients in zip(
+                    positions, labels, computed, rounded, result.gradients.numpy()
+                )
+            ]
+            yield Batch(name, records, originals, adversarial, delivered)
+
+
+def finished(records: Iterable[Record], images: CorrectImages) -> Run:
+    """The run, once `attack_batches` has gone through all the images.
+
+    Raises:
+        ValueError: no image was classified correctly.
+    """
+    if images.num_correct == 0:
+        raise ValueError(f"the model classifies none of the {images.num_images} images correctly: nothing to attack")
+    return Run(tuple(records), images.num_images, images.num_correct)
+
+
+def deliver(images: Any) -> np.ndarray:
+    """Images in [0, 1] as an 8-bit file gives them back: round(255 x) / 255."""
+    return (np.round(np.asarray(images, np.float32) * 255) / np.float32(255)).astype(np.float32)
+
+
+def merge(results: Sequence[core.AttackResult]) -> core.AttackResult:
+    """Several results on the same images as one: per image the least distorted success (5.1); gradients are summed."""
+    best = core.Best(*results[0][:3])
+    for result in results[1:]:
+        best = core.better_of(best, core.Best(*result[:3]))
+    return core.AttackResult(*best, tf.add_n([result.gradients for result in results]))
+
+
+def _merged(model: core.Model, variants: Any, images: Any, labels: Any, targets: Any) -> core.AttackResult:
+    attacks = [variants] if isinstance(variants, core.Attack) else variants
+    return merge([attack(model, images, labels, targets) for attack in attacks])
+
+
+def _judged(
+    images: CorrectImages,
+    smoother: Smoother,
+    originals: np.ndarray,
+    adversarial: np.ndarray,
+    labels: np.ndarray,
+    targets: np.ndarray | None,
+) -> list[dict[str, Any]]:
+    """One row an image: success, distortion, smoothness energy and prediction, by the names of `Record`."""
+    logits = images.logits_of(adversarial)
+    r = tf.constant(adversarial - originals)
+    columns = {
+        "success": criteria.is_adversarial(logits, labels, targets),
+        "distortion": core.l2_norm(r),
+        "smoothness_energy": smoother.energy(r),
+        "prediction": tf.argmax(logits, axis=1),
+    }
+    values = [column.numpy().tolist() for column in columns.values()]
+    return [dict(zip(columns, row)) for row in zip(*values)]
