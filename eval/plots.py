@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import matplotlib
 
@@ -51,7 +51,7 @@ def examples(images: np.ndarray, attacked: Mapping[str, np.ndarray], path: pathl
         images: [B, H, W, C] in [0, 1].
         attacked: by attack, [B, H, W, C]; a perturbation is scaled to its own largest value, grey for none.
     """
-    columns: list[tuple[str, Sequence[np.ndarray]]] = [("original", images)]
+    columns = [("original", images)]
     for name, adversarial in attacked.items():
         r = adversarial - images
         norms = np.sqrt(np.sum(r**2, axis=(1, 2, 3)))

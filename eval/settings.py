@@ -27,7 +27,8 @@ def mnist_smoothing(settings: str) -> sa.Smoothing:
 
 def mnist_paper() -> Preset:
     """Section 5.2. Where it is silent: gamma as in the authors' demo, 100 steps and 9 constants for C&W as in their
-    code, 10 steps for the gradient attacks and targets from a sixth of the given epsilon to all of it."""
+    code, 10 steps for the gradient attacks and targets from a sixth of the given epsilon to all of it.
+    """
     smoothing = mnist_smoothing("paper")
     pixels = np.linspace(0.05, 0.3, 6).tolist()
     norms = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
@@ -75,5 +76,7 @@ def described(variants: Sequence[Attack]) -> dict[str, Any]:
     """The parameters of attacks that run under one name; a parameter in which they differ is a list."""
     configs = [dataclasses.asdict(attack) for attack in variants]
     values = {key: [config[key] for config in configs] for key in configs[0]}
-    merged = {key: column[0] if all(value == column[0] for value in column) else column for key, column in values.items()}
+    merged = {
+        key: column[0] if all(value == column[0] for value in column) else column for key, column in values.items()
+    }
     return {"attack": type(variants[0]).__name__, **merged}

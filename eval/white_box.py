@@ -63,6 +63,7 @@ PUBLISHED = {  # tables 1 and 2 of the paper, P_suc and D
 
 
 def main() -> None:
+    """Runs what the flags say."""
     attacks = settings.preset(FLAGS.settings, FLAGS.attacks)
     dataset = data.load(FLAGS.dataset, FLAGS.data, FLAGS.num_images, FLAGS.batch_size)
     model = models.load(FLAGS.model)

@@ -64,7 +64,7 @@ class AdversarialTraining(keras.Model):
         self.network = network
         self._method = method
         self._epsilon = epsilon
-        self._attack = sa.attacks.FGSM(epsilon=epsilon)
+        self._attack = tf.function(sa.attacks.FGSM(epsilon=epsilon).run)
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         return self.network(images, training=training)
@@ -80,10 +80,11 @@ class AdversarialTraining(keras.Model):
         targets = None
         if self._method == "step_ll":
             targets = tf.argmin(self.network(images, training=False), axis=1, output_type=tf.int32)
-        return tf.stop_gradient(self._attack.run(self.network, images, labels, targets, epsilon).adversarial)
+        return tf.stop_gradient(self._attack(self.network, images, labels, targets, epsilon).adversarial)
 
 
 def main() -> None:
+    """Trains what the flags say."""
     keras.utils.set_random_seed(FLAGS.seed)
     train, test = mnist.load(FLAGS.data)
     network = c4(weights=None)
@@ -126,7 +127,10 @@ def description() -> str:
     """The training in words, for the model card."""
     if FLAGS.training == "clean":
         return "clean images only"
-    methods = {"step_ll": "a step towards the least likely class (step l.l.)", "fgsm": "a step away from the label (FGSM)"}
+    methods = {
+        "step_ll": "a step towards the least likely class (step l.l.)",
+        "fgsm": "a step away from the label (FGSM)",
+    }
     return (
         f"half of each batch adversarial by {methods[FLAGS.method]}, "
         f"epsilon from a normal distribution of deviation {FLAGS.epsilon / 2:g} cut at {FLAGS.epsilon:g}"

@@ -3,7 +3,15 @@
 from tf_smoothadv import attacks, criteria, protocol
 from tf_smoothadv.attacks import AttackResult
 from tf_smoothadv.smoothing import GuidedSmoothing, Smoother, Smoothing
-
 from tf_smoothadv.version import __version__
 
-__all__ = ["AttackResult", "GuidedSmoothing", "Smoother", "Smoothing", "attacks", "criteria", "protocol"]
+__all__ = [
+    "AttackResult",
+    "GuidedSmoothing",
+    "Smoother",
+    "Smoothing",
+    "__version__",
+    "attacks",
+    "criteria",
+    "protocol",
+]

@@ -35,9 +35,7 @@ def margin_loss(
     return tf.nn.relu(margin(logits, labels, targets) + confidence)
 
 
-def classification_loss(
-    kind: str, logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None = None
-) -> tf.Tensor:
+def classification_loss(kind: str, logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None = None) -> tf.Tensor:
     """The loss l(y, t) that (10) descends, smaller nearer success; [B].
 
     "cross_entropy": minus the cross-entropy to the label, or the cross-entropy to the target. "margin": `margin`, which

@@ -128,7 +128,12 @@ class GridOperator(tf.linalg.LinearOperator):
         is_positive_definite: bool | None = None,
         name: str = "GridOperator",
     ) -> None:
-        parameters = dict(edges=edges, diagonal=diagonal, is_positive_definite=is_positive_definite, name=name)
+        parameters = {
+            "edges": edges,
+            "diagonal": diagonal,
+            "is_positive_definite": is_positive_definite,
+            "name": name,
+        }
         with tf.name_scope(name):
             self._edges = Edges(*map(tf.convert_to_tensor, edges))
             self._diagonal = diagonal

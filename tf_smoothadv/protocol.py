@@ -29,7 +29,7 @@ class Record:
         attack: the attack's name.
         label: the true class.
         success: whether the model errs on the image as computed.
-        distortion: L2 norm of the perturbation, for pixels in [0, 1]; that of the failed attempt where success is False.
+        distortion: L2 norm of the perturbation, for pixels in [0, 1]; the failed attempt's where success is False.
         smoothness_energy: r'(I - W)r / r'r on the graph of the original image (`Smoother.energy`).
         prediction: the class predicted.
         success_8bit, distortion_8bit, smoothness_energy_8bit, prediction_8bit: the same of the image as delivered.
@@ -162,8 +162,13 @@ class Run:
         def column(name: str) -> np.ndarray:
             return np.array([getattr(row, name) for row in rows])
 
-        judged = (column(name + suffix) for name in ("success", "distortion", "smoothness_energy"))
-        return Outcome(*judged, column("gradients"), column("seconds"))
+        return Outcome(
+            success=column("success" + suffix),
+            distortion=column("distortion" + suffix),
+            smoothness_energy=column("smoothness_energy" + suffix),
+            gradients=column("gradients"),
+            seconds=column("seconds"),
+        )
 
     @property
     def p_suc(self) -> dict[str, float]:
@@ -180,9 +185,7 @@ class Run:
         return {name: self.outcome(name).characteristic(distortion) for name in self.attacks}
 
 
-def evaluate(
-    model: core.Model, dataset: Iterable[Any], attacks: Attacks, *, reference: Smoothing | None = None
-) -> Run:
+def evaluate(model: core.Model, dataset: Iterable[Any], attacks: Attacks, *, reference: Smoothing | None = None) -> Run:
     """Runs the attacks on the images of a dataset that the model classifies correctly.
 
     Args:

@@ -96,8 +96,8 @@ class Smoothing:
 class Smoother:
     """The smoothing operator of a batch of images; what depends on the images alone is computed here, once.
 
-    Made by `Smoothing.guided_by`. Signals z have the images' shape [B, H, W, C] and dtype. Every operation is linear and
-    differentiable in the signal, none in the images, and none mixes images or channels.
+    Made by `Smoothing.guided_by`. Signals z have the images' shape [B, H, W, C] and dtype. Gradients flow to
+    the signal, not to the images; nothing mixes images or channels.
 
     >>> images = tf.random.uniform([1, 8, 8, 3])
     >>> smoother = Smoothing(alpha=0.9).guided_by(images)
@@ -118,7 +118,8 @@ class Smoother:
     @property
     def operator(self) -> graph.GridOperator:
         """L_alpha as a `tf.linalg.LinearOperator` on the pixels, row by row: [B, HW, HW], or [B, C, HW, HW] if
-        `color="per_channel"`."""
+        `color="per_channel"`.
+        """
         return solvers.laplacian(self._squeezed(), self.spec.alpha)
 
     @property
@@ -188,7 +189,9 @@ class Smoother:
         if not z.shape.is_compatible_with(self._shape):
             raise ValueError(f"signal must have the guide's shape {self._shape}; received {z.shape}")
         if z.dtype != self._inverse_gain.dtype:
-            raise ValueError(f"signal must have the guide's dtype {self._inverse_gain.dtype.name}; received {z.dtype.name}")
+            raise ValueError(
+                f"signal must have the guide's dtype {self._inverse_gain.dtype.name}; received {z.dtype.name}"
+            )
         return z
 
     def _squeezed(self) -> graph.Edges:

@@ -78,8 +78,9 @@ def dense(edges: graph.Edges, alpha: float) -> Solver:
 def conjugate_gradient(edges: graph.Edges, alpha: float, iterations: int, tol: float = 0.0) -> Solver:
     """Conjugate gradient (Nocedal & Wright 2006, algorithm 5.2), each channel of each image a system.
 
-    It starts from x = (1 - alpha) z, the diagonal's solution, which a pixel without edges keeps. A system stops when ||z - L_alpha x|| <= tol ||z|| and is frozen while others go on; so is one whose right-hand side
-    is zero, from the start. What an image gets does not depend on the others of its batch.
+    It starts from x = (1 - alpha) z, the diagonal's solution, which a pixel without edges keeps. A system stops when
+    ||z - L_alpha x|| <= tol ||z|| and is frozen while others go on; so is one whose right-hand side is zero, from the
+    start. What an image gets does not depend on the others of its batch.
 
     Args:
         iterations: at most so many.

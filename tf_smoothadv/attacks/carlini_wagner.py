@@ -12,7 +12,7 @@ from tf_smoothadv import checks, criteria
 from tf_smoothadv.attacks import core
 from tf_smoothadv.smoothing import Smoothing
 
-BORDER = 1e-3  # how far inside (0, 1) the change of variable keeps pixels at its start, where its slope is not yet zero
+BORDER = 0.01  # how far inside (0, 1) the change of variable starts: on the border its slope, and every step, is zero
 
 
 class Variable(NamedTuple):
@@ -56,7 +56,7 @@ class CarliniWagner(core.Attack):
     Raises:
         ValueError: a value outside these.
 
-    Source: https://arxiv.org/abs/1608.04644; smooth: section 4.2 of the paper.
+    Source: Carlini, Wagner 2017, https://arxiv.org/abs/1608.04644; smooth: section 4.2 of the paper.
     """
 
     steps: int = 100

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import tensorflow as tf
 
-from tf_smoothadv import checks, criteria
+from tf_smoothadv import checks
 
 Model = Callable[[tf.Tensor], tf.Tensor]
 
@@ -70,7 +70,7 @@ def l2_norm(x: tf.Tensor) -> tf.Tensor:
 
 
 def unit_l2(x: tf.Tensor) -> tf.Tensor:
-    """x / ||x|| per image; zero where x is zero."""
+    """X / ||x|| per image; zero where x is zero."""
     return tf.math.divide_no_nan(x, per_image(l2_norm(x)))
 
 
@@ -156,9 +156,7 @@ def _compiled(
 
 def compiled_logits(model: Model, image_shape: tuple[int, ...]) -> Callable[[tf.Tensor], tf.Tensor]:
     """`logits_of` this model as one compiled function of images [B, *image_shape], B of any size."""
-    return tf.function(
-        lambda images: logits_of(model, images), input_signature=[tf.TensorSpec([None, *image_shape])]
-    )
+    return tf.function(lambda images: logits_of(model, images), input_signature=[tf.TensorSpec([None, *image_shape])])
 
 
 def check_model(model: Model, images: tf.Tensor) -> int:
@@ -169,7 +167,9 @@ def check_model(model: Model, images: tf.Tensor) -> int:
     """
     logits = logits_of(model, images)
     if logits.shape.rank != 2 or logits.shape[0] != images.shape[0] or logits.shape[1] < 2:
-        raise ValueError(f"the model must map images {images.shape} to logits [batch, classes]; it returned {logits.shape}")
+        raise ValueError(
+            f"the model must map images {images.shape} to logits [batch, classes]; it returned {logits.shape}"
+        )
     if not bool(tf.reduce_all(tf.math.is_finite(logits))):
         raise ValueError("the model must return finite logits; it returned NaN or infinity for these images")
     sums = tf.reduce_sum(logits, axis=1)

@@ -36,7 +36,7 @@ class GradientAttack(core.Attack):
         checks.optional("smoothing", self.smoothing, Smoothing)
 
     def step(self, direction: tf.Tensor, step_size: tf.Tensor) -> tf.Tensor:
-        """n of (11)."""
+        """N of (11)."""
         raise NotImplementedError
 
     def project(self, r: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
@@ -71,7 +71,7 @@ class GradientAttack(core.Attack):
 
 @dataclasses.dataclass(frozen=True)
 class IFGSM(GradientAttack):
-    """Iterative fast gradient sign method (Kurakin, Goodfellow, Bengio 2017): n(g) = step_size sign(g), L-infinity ball.
+    """Iterative fast gradient sign method: n(g) = step_size sign(g), every pixel of r in [-epsilon, epsilon].
 
     Args:
         epsilon: largest change of a pixel, in (0, 1] for pixels in [0, 1].
@@ -80,7 +80,7 @@ class IFGSM(GradientAttack):
         smoothing: smooth the gradient like the image (12); None for the plain attack.
         loss: "cross_entropy" or "margin" (3).
 
-    Source: https://arxiv.org/abs/1607.02533
+    Source: Kurakin, Goodfellow, Bengio 2017, https://arxiv.org/abs/1607.02533
     """
 
     def step(self, direction: tf.Tensor, step_size: tf.Tensor) -> tf.Tensor:
@@ -101,7 +101,7 @@ class PGD2(GradientAttack):
         smoothing: smooth the gradient like the image (12), sPGD2 of the paper; None for the plain attack.
         loss: "cross_entropy" or "margin" (3).
 
-    Source: https://arxiv.org/abs/1706.06083
+    Source: Madry et al. 2018, https://arxiv.org/abs/1706.06083
     """
 
     def step(self, direction: tf.Tensor, step_size: tf.Tensor) -> tf.Tensor:
@@ -113,14 +113,14 @@ class PGD2(GradientAttack):
 
 @dataclasses.dataclass(frozen=True)
 class FGSM(core.Attack):
-    """Fast gradient sign method (Goodfellow, Shlens, Szegedy 2015): x = c(x_o - epsilon sign(g)), one gradient.
+    """Fast gradient sign method: x = c(x_o - epsilon sign(g)), one gradient.
 
     Args:
         epsilon: change of every pixel, in (0, 1] for pixels in [0, 1].
         smoothing: smooth the gradient like the image (12); None for the plain attack.
         loss: "cross_entropy" or "margin" (3).
 
-    Source: https://arxiv.org/abs/1412.6572
+    Source: Goodfellow, Shlens, Szegedy 2015, https://arxiv.org/abs/1412.6572
     """
 
     tensors: ClassVar[tuple[str, ...]] = ("epsilon",)

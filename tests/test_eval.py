@@ -1,0 +1,159 @@
+"""The white-box binary, run as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import models
+from eval import settings
+from models import mnist
+from tests.conftest import SAMPLE
+from tf_smoothadv import protocol
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def white_box(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "eval.white_box", *map(str, arguments)]
+    environment = {**os.environ, "COLUMNS": "140"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory) -> tuple[subprocess.CompletedProcess[str], pathlib.Path]:
+    folder = tmp_path_factory.mktemp("white_box")
+    arguments = ["--num_images=12", "--batch_size=5", "--attacks=fgsm,pgd2,spgd2", "--save_images"]
+    return white_box(*arguments, f"--output={folder}"), folder
+
+
+class TestWhiteBox:
+    def test_summary_keeps_the_contract(self, result):
+        finished, folder = result
+        assert finished.returncode == 0, finished.stderr
+        summary = json.loads((folder / "summary.json").read_text())
+        assert {"model", "dataset", "accuracy", "num_images", "num_correct", "settings", "attacks"} <= set(summary)
+        assert (summary["model"], summary["dataset"], summary["num_images"]) == ("c4", "mnist", 12)
+        assert list(summary["attacks"]) == ["fgsm", "pgd2", "spgd2"]
+        for values in summary["attacks"].values():
+            assert {
+                "p_suc",
+                "mean_distortion",
+                "max_distortion",
+                "p_suc_8bit",
+                "mean_distortion_8bit",
+                "gradients_per_image",
+                "seconds_per_image",
+                "smoothness_energy",
+                "settings",
+            } <= set(values)
+
+    def test_summary_follows_from_the_records(self, result):
+        _, folder = result
+        summary = json.loads((folder / "summary.json").read_text())
+        rows = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+        records = tuple(protocol.Record(**row) for row in rows)
+        run = protocol.Run(records, summary["num_images"], summary["num_correct"])
+        assert run.accuracy == summary["accuracy"]
+        assert len(records) == 3 * summary["num_correct"]
+        for name, values in summary["attacks"].items():
+            assert run.p_suc[name] == values["p_suc"]
+            assert run.mean_distortion[name] == pytest.approx(values["mean_distortion"])
+
+    def test_written_images_are_what_the_records_say(self, result):
+        _, folder = result
+        images, labels = mnist.read(str(SAMPLE), "test")
+        network = models.c4()
+        for line in (folder / "records.jsonl").read_text().splitlines():
+            row = json.loads(line)
+            file = folder / "images" / row["attack"] / f"{row['image']:05d}.png"
+            written = tf.io.decode_png(tf.io.read_file(str(file)), channels=1).numpy() / np.float32(255)
+            assert np.linalg.norm(written - images[row["image"]]) == pytest.approx(row["distortion_8bit"], rel=1e-4)
+            assert int(np.argmax(network(written[None])[0])) == row["prediction_8bit"]
+            assert row["success_8bit"] == (row["prediction_8bit"] != labels[row["image"]])
+
+    def test_table_and_settings_are_printed(self, result):
+        finished, _ = result
+        assert "c4: accuracy 1.000 on 12 images of mnist" in finished.stdout
+        assert "paper P_suc" in finished.stdout
+        assert "spgd2 attack=PGD2, epsilon=[" in finished.stdout
+        assert "images/s" in finished.stdout
+
+    def test_figures_are_there(self, result):
+        _, folder = result
+        for name in ("characteristic.png", "examples.png"):
+            assert tf.io.decode_png((folder / name).read_bytes()).shape[0] > 200
+
+
+def test_own_model_and_paper_settings(tmp_path):
+    path = tmp_path / "net.keras"
+    models.c4().save(path)
+    arguments = ["--num_images=2", "--settings=paper", "--attacks=ifgsm", f"--model={path}", f"--output={tmp_path}"]
+    finished = white_box(*arguments)
+    assert finished.returncode == 0, finished.stderr
+    assert "step_size=0.08" in finished.stdout
+    assert json.loads((tmp_path / "summary.json").read_text())["model"] == str(path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--attacks=fgsm,deepfool"], "attack must be one of 'fgsm', 'ifgsm', .* received 'deepfool'"),
+        (["--attacks="], "attacks must name at least one attack; received none"),
+        (["--model=missing.keras"], "model must be one of c4, c4_adversarial or the path of a model; received"),
+        (["--data=missing.npz"], "no such file: missing.npz"),
+        (["--num_images=1000"], "the sample that ships with the project holds 200 test images, 1000 were asked for"),
+        (["extra"], "unexpected arguments: extra"),
+        (["--output=/dev/null/results"], "Not a directory: '/dev/null/results'"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(arguments, message, tmp_path):
+    import re
+
+    finished = white_box(f"--output={tmp_path}", *arguments)
+    assert finished.returncode == 2
+    line = finished.stderr.strip().splitlines()[-1]
+    assert re.search(f"^error: .*{message}", line), finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    finished = white_box("--debug", "--data=missing.npz", f"--output={tmp_path}")
+    assert finished.returncode != 0
+    assert "Traceback" in finished.stderr
+
+
+def test_help_teaches():
+    finished = white_box("--helpshort")
+    assert "python -m eval.white_box --data=mnist.npz --num_images=1000" in finished.stdout
+    assert "Adversarial" not in finished.stderr
+
+
+@pytest.mark.parametrize("name", settings.NAMES)
+def test_presets_hold_the_six_attacks_and_merge_over_their_targets(name):
+    preset = settings.preset(name, settings.ATTACKS)
+    assert tuple(preset) == settings.ATTACKS
+    for attack in ("fgsm", "ifgsm", "pgd2", "spgd2"):
+        epsilons = [variant.epsilon for variant in preset[attack]]
+        assert epsilons == sorted(epsilons)
+        assert len(epsilons) > 1
+    for attack in ("spgd2", "scw"):
+        for variant in preset[attack]:
+            assert variant.smoothing == settings.mnist_smoothing(name)
+
+
+def test_the_papers_settings():
+    preset = settings.preset("paper", settings.ATTACKS)
+    assert max(variant.epsilon for variant in preset["fgsm"]) == pytest.approx(0.3)
+    assert {variant.step_size for variant in preset["ifgsm"]} == {0.08}
+    assert {variant.step_size for variant in preset["pgd2"]} == {3.0}
+    (cw,), (scw,) = preset["cw"], preset["scw"]
+    assert (cw.confidence, cw.learning_rate, cw.initial_const) == (1.0, 0.1, 15.0)
+    assert (scw.smoothing.alpha, scw.smoothing.kernel, scw.smoothing.solver) == (0.95, "laplacian", "dense")

@@ -1,0 +1,76 @@
+"""Imports go one way: eval -> models -> tf_smoothadv, and within the library up the list."""
+
+from __future__ import annotations
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+LIBRARY = [
+    "version",
+    "checks",
+    "graph",
+    "solvers",
+    "smoothing",
+    "criteria",
+    "attacks.core",
+    "attacks.gradient",
+    "attacks.carlini_wagner",
+    "attacks",
+    "protocol",
+]
+MODELS = ["console", "mnist", "c4", "loading", "train"]
+EVAL = ["data", "settings", "plots", "white_box"]
+ORDER = (
+    [f"tf_smoothadv.{name}" for name in LIBRARY]
+    + ["tf_smoothadv"]
+    + [f"models.{name}" for name in MODELS[:-1]]
+    + ["models", f"models.{MODELS[-1]}", "eval"]
+    + [f"eval.{name}" for name in EVAL]
+)
+FILES = sorted(path for folder in ("tf_smoothadv", "models", "eval") for path in (ROOT / folder).rglob("*.py"))
+
+
+def module_name(path: pathlib.Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported(path: pathlib.Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "absolute imports only"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                names.add(inner if inner in ORDER else str(node.module))
+    return names
+
+
+def test_every_file_has_a_place_in_the_order():
+    assert {module_name(path) for path in FILES} == set(ORDER)
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_a_file_imports_only_what_stands_above_it(path):
+    place = ORDER.index(module_name(path))
+    below = {name for name in imported(path) if name in ORDER[place:]}
+    assert not below
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_only_plots_knows_matplotlib(path):
+    roots = {name.split(".")[0] for name in imported(path)}
+    assert "matplotlib" not in roots or module_name(path) == "eval.plots"
+
+
+def test_the_library_needs_nothing_that_only_the_binaries_install():
+    for path in FILES:
+        if module_name(path).startswith("tf_smoothadv"):
+            roots = {name.split(".")[0] for name in imported(path)}
+            assert not roots & {"matplotlib", "rich", "models", "eval"}

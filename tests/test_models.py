@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import models
+from models import mnist
+from models.c4 import NAMES, WEIGHTS
+from tests.conftest import SAMPLE, needs_shared
+
+ACCURACY = {"clean": 0.989, "adversarial": 0.985}
+
+
+def accuracy(model, images, labels) -> float:
+    logits = np.concatenate([model(images[i : i + 500], training=False) for i in range(0, len(images), 500)])
+    return float(np.mean(np.argmax(logits, 1) == labels))
+
+
+def test_c4_is_the_papers_network():
+    network = models.c4(weights=None)
+    convolutions = [layer for layer in network.layers if hasattr(layer, "kernel_size")]
+    assert [(layer.filters, *layer.kernel_size, *layer.strides) for layer in convolutions] == [
+        (64, 8, 8, 2, 2),
+        (128, 6, 6, 2, 2),
+        (128, 5, 5, 1, 1),
+    ]
+    assert network.output_shape == (None, 10)
+    assert network.count_params() == 710_218
+
+
+@pytest.mark.parametrize("weights", NAMES)
+def test_shipped_weights_on_the_shipped_digits(weights, digits):
+    assert accuracy(models.c4(weights), *digits) >= 0.98
+    assert (WEIGHTS / f"c4_{weights}.weights.h5").stat().st_size < 3e6
+
+
+@pytest.mark.parametrize("weights", NAMES)
+def test_accuracy_on_the_whole_test_set_is_that_of_the_model_card(weights):
+    images, labels = mnist.read(str(needs_shared("data/mnist.npz")), "test")
+    measured = accuracy(models.c4(weights), images, labels)
+    assert measured >= ACCURACY[weights]
+    assert f"| accuracy | {measured:.4f} on the 10,000 test images |" in (WEIGHTS / f"c4_{weights}.md").read_text()
+
+
+def test_outputs_are_logits(digits):
+    logits = models.c4()(digits[0]).numpy()
+    assert logits.min() < 0
+
+
+def test_unknown_weights():
+    with pytest.raises(ValueError, match="weights must be one of 'clean', 'adversarial', None; received 'robust'"):
+        models.c4(weights="robust")
+
+
+class TestLoading:
+    @pytest.mark.parametrize("suffix", ["keras", "h5"])
+    def test_keras_files(self, suffix, tmp_path, digits):
+        model = models.c4()
+        path = tmp_path / f"model.{suffix}"
+        if suffix == "h5":
+            with pytest.warns(UserWarning, match="HDF5") if _warns_of_h5(model, path) else _nothing():
+                model.save(path)
+        else:
+            model.save(path)
+        np.testing.assert_allclose(models.load(str(path))(digits[0][:4]), model(digits[0][:4]), atol=1e-5)
+
+    def test_saved_model_with_its_gradient(self, tmp_path, digits):
+        model = models.c4()
+        module = tf.Module()
+        module.serve = tf.function(model, input_signature=[tf.TensorSpec([None, 28, 28, 1])])
+        module.model = model
+        tf.saved_model.save(module, str(tmp_path / "saved"))
+        loaded = models.load(str(tmp_path / "saved"))
+        images = tf.constant(digits[0][:4])
+        gradients = []
+        for network in (model, loaded):
+            with tf.GradientTape() as tape:
+                tape.watch(images)
+                logits = network(images)
+            gradients.append(tape.gradient(logits, images))
+        np.testing.assert_allclose(gradients[0], gradients[1], atol=1e-4)
+
+    def test_what_is_no_model(self, tmp_path):
+        broken = tmp_path / "broken.keras"
+        broken.write_bytes(b"PK not a zip")
+        with pytest.raises(ValueError, match=r"cannot read a model from .*broken\.keras"):
+            models.load(str(broken))
+        with pytest.raises(ValueError, match="model must be one of c4, c4_adversarial or the path of a model"):
+            models.load("resnet")
+
+
+class TestMnist:
+    def test_missing(self):
+        with pytest.raises(ValueError, match="no such file: nowhere.npz"):
+            mnist.read("nowhere.npz", "test")
+
+    def test_truncated(self, tmp_path):
+        path = tmp_path / "mnist.npz"
+        path.write_bytes(SAMPLE.read_bytes()[:20_000])
+        with pytest.raises(ValueError, match=r"is not a whole mnist\.npz"):
+            mnist.read(str(path), "test")
+
+    def test_something_else(self, tmp_path):
+        path = tmp_path / "other.npz"
+        np.savez(path, x_test=np.zeros((2, 3)), y_test=np.zeros(2))
+        with pytest.raises(ValueError, match=r"images float64 \(2, 3\) and labels \(2,\) are not MNIST's"):
+            mnist.read(str(path), "test")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [["--training=clean"], ["--training=adversarial", "--method=fgsm"]])
+def test_training_binary(arguments, tmp_path):
+    images, labels = mnist.read(str(SAMPLE), "test")
+    data = tmp_path / "mnist.npz"
+    pixels = np.round(images[..., 0] * 255).astype(np.uint8)
+    np.savez(data, x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
+    output = tmp_path / "weights"
+    command = [sys.executable, "-m", "models.train", f"--data={data}", f"--output={output}"]
+    command += ["--epochs=20", "--batch_size=32", "--seed=3", *arguments]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    name = "c4_clean" if "clean" in arguments[0] else "c4_adversarial"
+    network = models.c4(weights=None)
+    network.load_weights(output / f"{name}.weights.h5")
+    measured = accuracy(network, images, labels)
+    assert measured > 0.9  # of the digits it was trained on
+    assert f"test accuracy {measured:.4f}" in finished.stdout
+    assert f"| accuracy | {measured:.4f} " in (output / f"{name}.md").read_text()
+    assert "| seed | 3 |" in (output / f"{name}.md").read_text()

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_smoothadv as sa
+from tests.test_attacks import Linear
+from tf_smoothadv import protocol
+from tf_smoothadv.attacks import FGSM, PGD2, AttackResult
+
+
+def outcome(distortion: list[float], success: list[bool]) -> protocol.Outcome:
+    count = len(success)
+    return protocol.Outcome(
+        success=np.array(success),
+        distortion=np.array(distortion),
+        smoothness_energy=np.arange(count) / 10,
+        gradients=np.ones(count),
+        seconds=np.ones(count),
+    )
+
+
+class TestOutcome:
+    """(20) and (21) by hand: four images, three successes."""
+
+    four = outcome([2.0, 9.0, 1.0, 3.0], [True, False, True, True])
+
+    def test_global_statistics(self):
+        assert self.four.p_suc == 0.75
+        assert self.four.mean_distortion == 2.0
+        assert self.four.max_distortion == 3.0
+        assert self.four.mean_smoothness_energy == pytest.approx((0.0 + 0.2 + 0.3) / 3)
+
+    def test_operating_characteristic(self):
+        distortions = [0.0, 0.999, 1.0, 1.5, 2.0, 3.0, 100.0]
+        assert self.four.characteristic(distortions).tolist() == [0, 0, 0.25, 0.25, 0.5, 0.75, 0.75]
+        assert self.four.characteristic(2.5) == 0.5
+
+    def test_without_a_success(self):
+        nothing = outcome([1.0, 2.0], [False, False])
+        assert nothing.p_suc == 0
+        assert np.isnan(nothing.mean_distortion)
+        assert np.isnan(nothing.max_distortion)
+        assert nothing.characteristic([0.0, 5.0]).tolist() == [0, 0]
+
+
+def test_merging_takes_per_image_the_least_distorted_success():
+    """Five images: only the first run succeeds, only the second, both (either order), none."""
+    shape = [5, 1, 1, 1]
+
+    def result(value, success, distortion):
+        images = tf.fill(shape, value)
+        return AttackResult(images, tf.constant(success), tf.constant(distortion), tf.fill([5], 3))
+
+    merged = protocol.merge(
+        [
+            result(0.1, [True, False, True, True, False], [3.0, 1.0, 3.0, 2.0, 5.0]),
+            result(0.2, [False, True, True, True, False], [1.0, 3.0, 2.0, 3.0, 6.0]),
+        ]
+    )
+    np.testing.assert_allclose(merged.adversarial[:, 0, 0, 0], [0.1, 0.2, 0.2, 0.1, 0.2])
+    assert merged.success.numpy().tolist() == [True, True, True, True, False]
+    assert merged.distortion.numpy().tolist() == [3.0, 3.0, 2.0, 2.0, 6.0]
+    assert merged.gradients.numpy().tolist() == [6] * 5
+
+
+def test_delivery_rounds_to_the_nearest_of_256_levels():
+    images = np.array([0.0, 0.4 / 255, 0.6 / 255, 100.2 / 255, 1.0], np.float32)
+    np.testing.assert_allclose(protocol.deliver(images) * 255, [0, 0, 1, 100, 255], atol=1e-5)
+
+
+class TestEvaluate:
+    @pytest.fixture
+    def model(self) -> Linear:
+        return Linear(7, (8, 8, 1))
+
+    def batches(self, model, labels):
+        return tf.data.Dataset.from_tensor_slices((model.images, labels)).batch(3)
+
+    def test_only_correctly_classified_images_count(self, model):
+        labels = np.array([0, 1, 0, 0, 1, 1, 0])
+        run = sa.protocol.evaluate(model, self.batches(model, labels), {"pgd2": PGD2(5.0, 0.5, 10)})
+        assert (run.num_images, run.num_correct) == (7, 4)
+        assert run.accuracy == pytest.approx(4 / 7)
+        assert [record.image for record in run.records] == [0, 2, 3, 6]
+
+    def test_merged_targets_give_the_staircase_of_the_optimum(self, model):
+        """PGD2 follows the straight line to the boundary: the distortion is the first target beyond it."""
+        targets = np.linspace(0.1, 3.0, 60)
+        step = 10.0  # the first step reaches the target
+        attacks = {"pgd2": [PGD2(float(epsilon), step, 2) for epsilon in targets]}
+        run = sa.protocol.evaluate(model, self.batches(model, model.labels), attacks)
+        expected = targets[np.searchsorted(targets, model.optimum())]
+        np.testing.assert_allclose(run.outcome("pgd2").distortion, expected, rtol=1e-3)
+        assert run.p_suc == {"pgd2": 1.0}
+        assert run.mean_distortion["pgd2"] == pytest.approx(expected.mean(), rel=1e-3)
+        between = np.median(expected) + 0.02  # half the way to the next target
+        assert run.characteristic(between)["pgd2"] == np.mean(expected < between)
+        assert np.all(run.outcome("pgd2").gradients == 120)
+
+    def test_judges_the_delivered_image_again(self):
+        """An attack by less than half a grey level succeeds as computed, and is gone from the 8-bit image."""
+        model = Linear(1, (8, 8, 1))
+        model.images = protocol.deliver(model.images)
+        model.b = np.float32(0.1 / 255 * np.sum(np.abs(model.a)) - np.sum(model.a * model.images))
+        run = sa.protocol.evaluate(model, [(model.images, model.labels)], {"fgsm": FGSM(0.3 / 255)})
+        (record,) = run.records
+        assert (record.success, record.success_8bit) == (True, False)
+        assert (record.prediction, record.prediction_8bit) == (1, 0)
+        assert record.distortion == pytest.approx(8 * 0.3 / 255, rel=1e-3)
+        assert record.distortion_8bit == record.smoothness_energy_8bit == 0
+        assert run.outcome("fgsm", delivered=True).p_suc == 0
+
+    def test_energy_is_measured_on_the_reference_graph(self, model):
+        attacks = {"fgsm": FGSM(0.2), "smooth": FGSM(0.2, sa.Smoothing(0.9))}
+        reference = sa.Smoothing(gamma=1.0, kernel="gaussian")
+        seen = []
+        images = protocol.CorrectImages(model, self.batches(model, model.labels))
+        for batch in protocol.attack_batches(model, images, attacks, reference=reference):
+            energy = reference.guided_by(batch.images).energy(batch.adversarial - batch.images)
+            np.testing.assert_allclose([record.smoothness_energy for record in batch.records], energy, rtol=1e-5)
+            seen.append((batch.attack, len(batch.records)))
+        assert seen == [("fgsm", 3), ("smooth", 3), ("fgsm", 3), ("smooth", 3), ("fgsm", 1), ("smooth", 1)]
+
+    def test_correct_images_are_regrouped_into_whole_batches(self, model):
+        labels = np.array([0, 1, 1, 0, 0, 0, 0])
+        sizes = [len(batch[0]) for batch in protocol.CorrectImages(model, self.batches(model, labels))]
+        assert sizes == [3, 2]
+
+    def test_targets_travel_with_their_images(self, model):
+        labels = np.array([0, 1, 0, 0, 0, 1, 0])
+        targets = np.array([1, 0, 0, 1, 1, 0, 1])  # image 2 is to stay class 0, which it is
+        dataset = [(model.images, labels, targets)]
+        run = sa.protocol.evaluate(model, dataset, {"pgd2": PGD2(5.0, 0.5, 10)})
+        assert [record.prediction for record in run.records] == [1, 0, 1, 1, 1]
+        assert run.outcome("pgd2").distortion[1] == 0
+
+    @pytest.mark.parametrize(
+        ("labels", "attacks", "message"),
+        [
+            ([1] * 7, {"fgsm": FGSM(0.1)}, "classifies none of the 7 images correctly: nothing to attack"),
+            ([0] * 7, {}, "attacks must name at least one attack; received none"),
+        ],
+    )
+    def test_nothing_to_do_is_an_error(self, model, labels, attacks, message):
+        with pytest.raises(ValueError, match=message):
+            sa.protocol.evaluate(model, self.batches(model, np.array(labels)), attacks)
+
+    def test_an_empty_dataset_is_an_error(self, model):
+        with pytest.raises(ValueError, match="the dataset must hold at least one image; received none"):
+            sa.protocol.evaluate(model, [], {"fgsm": FGSM(0.1)})
+
+    def test_an_attack_that_the_run_does_not_have(self, model):
+        run = sa.protocol.evaluate(model, self.batches(model, model.labels), {"fgsm": FGSM(0.1)})
+        with pytest.raises(ValueError, match="attack must be one of 'fgsm'; received 'pgd2'"):
+            run.outcome("pgd2")
