@@ -3,4 +3,4 @@
 import os
 
 # TensorFlow's notices about devices that a machine does not have would bury what a binary has to say.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

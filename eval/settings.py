@@ -19,15 +19,15 @@ ATTACKS = ("fgsm", "ifgsm", "pgd2", "cw", "spgd2", "scw")
 
 
 def mnist_smoothing(settings: str) -> sa.Smoothing:
-    """The smoothing of the smooth attacks on MNIST, whose graph also measures the energy of all."""
+    """The smoothing of the smooth attacks on MNIST; its graph measures the energy of every attack of a run."""
     if settings == "paper":
         return sa.Smoothing(alpha=0.95, gamma=10.0, solver="dense")
-    return sa.Smoothing(alpha=0.95, gamma=10.0)
+    return sa.Smoothing(alpha=0.95, gamma=3.0, tol=1e-2)
 
 
 def mnist_paper() -> Preset:
     """Section 5.2. Where it is silent: gamma as in the authors' demo, 100 steps and 9 constants for C&W as in their
-    code, 10 steps for the gradient attacks and targets from a sixth of the given epsilon to all of it.
+    code, 10 steps for the gradient attacks, and targets from a sixth of the given epsilon to all of it.
     """
     smoothing = mnist_smoothing("paper")
     pixels = np.linspace(0.05, 0.3, 6).tolist()
@@ -44,18 +44,20 @@ def mnist_paper() -> Preset:
 
 
 def mnist_tuned() -> Preset:
-    """The best found for C4 at about 500 gradients an image for C&W and 200 for the others."""
+    """The best found for C4 with at most 400 gradients an image: first the share of successes delivered in 8 bits,
+    then the distortion. Smooth C&W has the bandwidth that halves C&W's energy for a few percent of distortion.
+    """
     smoothing = mnist_smoothing("tuned")
-    cw = CarliniWagner(steps=100, binary_search_steps=5, learning_rate=0.1, initial_const=15.0, confidence=0.0)
-    norms = np.geomspace(0.5, 6.0, 16).tolist()
-    pixels = np.geomspace(0.02, 0.3, 16).tolist()
+    pixels = np.geomspace(0.02, 0.3, 12).tolist()
+    norms = np.geomspace(0.5, 6.0, 12).tolist()
+    narrow = dataclasses.replace(smoothing, alpha=0.99)
     return {
         "fgsm": tuple(FGSM(epsilon) for epsilon in np.linspace(0.01, 0.3, 30).tolist()),
-        "ifgsm": tuple(IFGSM(epsilon, epsilon / 5, 15) for epsilon in pixels),
-        "pgd2": tuple(PGD2(epsilon, epsilon / 4, 15) for epsilon in norms),
-        "cw": (cw,),
-        "spgd2": tuple(PGD2(epsilon, epsilon / 4, 15, smoothing) for epsilon in norms),
-        "scw": (dataclasses.replace(cw, smoothing=smoothing),),
+        "ifgsm": tuple(IFGSM(epsilon, epsilon / 4, 10) for epsilon in pixels),
+        "pgd2": tuple(PGD2(epsilon, epsilon / 4, 12, loss="margin") for epsilon in norms),
+        "cw": (CarliniWagner(steps=80, binary_search_steps=5, learning_rate=0.1, initial_const=15.0),),
+        "spgd2": tuple(PGD2(epsilon, epsilon / 4, 12, smoothing, loss="margin") for epsilon in norms),
+        "scw": (CarliniWagner(80, 5, learning_rate=0.2, initial_const=1.0, smoothing=narrow),),
     }
 
 

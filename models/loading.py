@@ -30,11 +30,21 @@ def load(name: str) -> Any:
         raise ValueError(f"model must be one of {', '.join(NAMES)} or the path of a model; received {name!r}")
     try:
         if path.is_dir():
-            loaded = tf.saved_model.load(str(path))
-            return loaded.serve if hasattr(loaded, "serve") else loaded  # what Keras's `export` writes, or a tf.Module
+            return saved_model(path)
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras, h5py, zipfile and TensorFlow each raise their own
         raise ValueError(f"cannot read a model from {path}: {first_line(error)}") from error
+
+
+def saved_model(folder: pathlib.Path) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The endpoint `serve` of a SavedModel, which Keras's `export` writes, or else the call of the module saved."""
+    loaded = tf.saved_model.load(str(folder))
+    endpoint = loaded.serve if hasattr(loaded, "serve") else loaded
+
+    def call_it(images: tf.Tensor, _owner_of_the_variables: Any = loaded) -> tf.Tensor:
+        return endpoint(images)
+
+    return call_it
 
 
 def first_line(error: Exception) -> str:

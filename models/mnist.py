@@ -31,7 +31,7 @@ def load(path: str) -> tuple[Digits, Digits]:
 def read(path: str, part: str) -> Digits:
     """The digits x_{part}, y_{part} of a NumPy file; see `load`."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             return _scaled(file[f"x_{part}"], file[f"y_{part}"])
     except FileNotFoundError:
         raise ValueError(f"no such file: {path}") from None

@@ -12,7 +12,7 @@ from tf_smoothadv import checks, criteria
 from tf_smoothadv.attacks import core
 from tf_smoothadv.smoothing import Smoothing
 
-BORDER = 0.01  # how far inside (0, 1) the change of variable starts: on the border its slope, and every step, is zero
+BORDER = 1e-3  # how far inside (0, 1) the change of variable starts: on the border its slope, and every step, is zero
 
 
 class Variable(NamedTuple):
