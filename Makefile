@@ -21,7 +21,7 @@ lint: $(INSTALLED)  ## format, lint, types
 	$(BIN)/mypy
 
 figure: $(INSTALLED)  ## the figure of the README
-	$(BIN)/python -m eval.white_box --attacks=cw,scw --num_images=6 --output=results/figure
+	$(BIN)/python -m eval.white_box --attacks=cw,scw --num_images=3 --output=results/figure
 	cp results/figure/examples.png docs/examples.png
 
 $(INSTALLED): pyproject.toml

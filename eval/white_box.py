@@ -138,12 +138,13 @@ def table(run: protocol.Run) -> rich.table.Table:
     published = PUBLISHED.get(FLAGS.model, {})
     result = rich.table.Table(
         title=f"{FLAGS.model}: accuracy {run.accuracy:.3f} on {run.num_images} images of {FLAGS.dataset}",
-        caption="P_suc: share of the correctly classified images that the attack changes the class of. D: mean L2 "
-        "distortion of those. 8 bit: rounded as in an image file. E: smoothness energy, 0 is smooth like the image.",
+        caption="P: share of the correctly classified images whose class the attack changes. D: mean L2 distortion of "
+        "those. P8, D8: of the images rounded to 8 bits. E: smoothness energy, 0 is smooth like the image. "
+        "grads, ms: an image.",
         box=rich.box.SIMPLE,
     )
-    headings = ["attack", "P_suc", "D", "P_suc 8 bit", "D 8 bit", "E", "gradients", "ms/image"]
-    for heading in headings + ["paper P_suc", "paper D"] * bool(published):
+    headings = ["attack", "P", "D", "P8", "D8", "E", "grads", "ms"]
+    for heading in headings + ["paper P", "D"] * bool(published):
         result.add_column(heading, justify="left" if heading == "attack" else "right", no_wrap=True)
     for name in run.attacks:
         row = attack_summary(run, name)
@@ -178,7 +179,7 @@ class ImagesPerSecond(rich.progress.ProgressColumn):
     """Images attacked in a second."""
 
     def render(self, task: rich.progress.Task) -> str:
-        return f"{task.finished_speed or task.speed or 0:.1f} images/s"
+        return f"{task.completed / task.elapsed if task.elapsed else 0:.1f} images/s"
 
 
 def compact(values: Any) -> str:

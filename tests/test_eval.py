@@ -24,7 +24,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 def white_box(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "eval.white_box", *map(str, arguments)]
-    environment = {**os.environ, "COLUMNS": "140"}
+    environment = {**os.environ, "COLUMNS": "80"}
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
 
 
@@ -83,7 +83,7 @@ class TestWhiteBox:
     def test_table_and_settings_are_printed(self, result):
         finished, _ = result
         assert "c4: accuracy 1.000 on 12 images of mnist" in finished.stdout
-        assert "paper P_suc" in finished.stdout
+        assert "paper P" in finished.stdout
         assert "spgd2 attack=PGD2, epsilon=[" in finished.stdout
         assert "images/s" in finished.stdout
 
