@@ -168,8 +168,8 @@ class TestTargets:
 ALL = [
     FGSM(0.1),
     IFGSM(0.1, 0.02, 5),
-    PGD2(1.0, 0.2, 5),
-    CarliniWagner(20, 3, 0.05, 1.0),
+    PGD2(np.float32(1.0), 0.2, np.int64(5)),
+    CarliniWagner(20, 3, 0.05, 1),
     FGSM(0.1, SPEC),
     IFGSM(0.1, 0.02, 5, SPEC),
     PGD2(1.0, 0.2, 5, SPEC),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Collection
 from typing import Any
 
@@ -19,7 +20,7 @@ def in_range(
 ) -> None:
     """Raises ValueError unless `value` is a number between `low` and `high`."""
     interval = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     inside = number and (low < value if open_low else low <= value) and (value < high if open_high else value <= high)
     if not inside:
         raise ValueError(f"{name} must be a number in {interval}; received {value!r}")
@@ -27,7 +28,7 @@ def in_range(
 
 def count(name: str, value: Any) -> None:
     """Raises ValueError unless `value` is an integer of at least 1."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name} must be an integer of at least 1; received {value!r}")
 
 

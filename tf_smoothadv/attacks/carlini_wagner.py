@@ -106,7 +106,7 @@ class CarliniWagner(core.Attack):
             return reached, best
 
         best = core.start(images)
-        const = tf.fill(tf.shape(labels), self.initial_const)
+        const = tf.fill(tf.shape(labels), float(self.initial_const))
         low, high = tf.zeros_like(const), tf.fill(tf.shape(labels), const.dtype.max)
         for _ in tf.range(self.binary_search_steps):
             reached, best = descend(const, best)
