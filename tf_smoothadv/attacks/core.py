@@ -70,7 +70,7 @@ def l2_norm(x: tf.Tensor) -> tf.Tensor:
 
 
 def unit_l2(x: tf.Tensor) -> tf.Tensor:
-    """X / ||x|| per image; zero where x is zero."""
+    """The unit vector x / ||x|| of each image; zero where x is zero."""
     return tf.math.divide_no_nan(x, per_image(l2_norm(x)))
 
 

@@ -36,7 +36,7 @@ class GradientAttack(core.Attack):
         checks.optional("smoothing", self.smoothing, Smoothing)
 
     def step(self, direction: tf.Tensor, step_size: tf.Tensor) -> tf.Tensor:
-        """N of (11)."""
+        """The normalised update n of (11)."""
         raise NotImplementedError
 
     def project(self, r: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
