@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import tf_smoothadv as sa
-from tf_smoothadv.attacks import FGSM, IFGSM, PGD2, Attack, CarliniWagner
+from tf_smoothadv.attacks import FGSM, IFGSM, PGD2, Attack, CarliniWagner, core
 
 SPEC = sa.Smoothing(alpha=0.9, gamma=3.0, solver="chebyshev")
 
@@ -37,9 +37,11 @@ class Linear:
         """Distance of each image to the boundary."""
         return self.margins / np.linalg.norm(self.a)
 
-    def smoothed_direction(self, spec: sa.Smoothing) -> np.ndarray:
-        """The gradient a, smoothed like each image."""
-        return spec.guided_by(self.images)(np.broadcast_to(self.a, self.images.shape).copy()).numpy()
+    def smoothed_direction(self, spec: sa.Smoothing, normalized: bool = True) -> np.ndarray:
+        """The gradient a, smoothed like each image: by (9), or by (8)."""
+        smoother = spec.guided_by(self.images)
+        gradient = np.broadcast_to(self.a, self.images.shape).copy()
+        return (smoother(gradient) if normalized else smoother.solve(gradient)).numpy()
 
 
 SHAPES = [(8, 8, 1), (7, 9, 3)]
@@ -86,17 +88,34 @@ class TestThresholds:
         assert np.all(thresholds > 1.05 * model.optimum())
         self.assert_threshold(PGD2(1.0, 1.0, 6, SPEC), model, thresholds)
 
+    @pytest.mark.parametrize("smoothing", [None, SPEC])
+    @pytest.mark.parametrize("make", [IFGSM, PGD2])
+    def test_binary_search_finds_the_threshold_of_each_image(self, make, smoothing, batch, shape):
+        model = Linear(batch, shape)
+        direction = model.smoothed_direction(smoothing or sa.Smoothing(alpha=0.0))
+        unit = np.sign(direction) if make is IFGSM else direction / core.per_image(core.l2_norm(direction)).numpy()
+        thresholds = model.margins / np.sum(model.a * unit, axis=(1, 2, 3))
+        top = float(thresholds.max()) * 3
+        attack = make(top, top / 3, 6, smoothing, binary_search_steps=10)
+        result = attack(model, model.images, model.labels)
+        assert np.all(result.success)
+        sizes = attack.size(result.adversarial - model.images).numpy()
+        assert np.all(sizes >= thresholds * (1 - 1e-4))
+        assert np.all(sizes <= thresholds + 2 * top / 2**10)
+
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("batch", BATCHES)
 @pytest.mark.parametrize(
     ("attack", "factor"),
     [
-        pytest.param(CarliniWagner(100, 6, 0.05, 1.0), 1.03, id="cw"),
-        pytest.param(CarliniWagner(100, 6, 0.05, 1.0, confidence=0.5), 1.1, id="cw-confidence"),
+        pytest.param(CarliniWagner(100, 6, 0.05, initial_const=1.0), 1.03, id="cw"),
+        pytest.param(CarliniWagner(100, 6, 0.05, initial_const=1.0, confidence=0.5), 1.1, id="cw-confidence"),
         # The smoothing is invertible, so the optimum over the latent z is that over r.
-        pytest.param(CarliniWagner(150, 6, 0.05, 1.0, smoothing=SPEC), 1.15, id="scw"),
-        pytest.param(CarliniWagner(100, 6, 0.02, 1.0, smoothing=SPEC, smoothness_penalty=0.0), 1.03, id="penalty-0"),
+        pytest.param(CarliniWagner(150, 6, 0.05, initial_const=1.0, smoothing=SPEC), 1.15, id="scw"),
+        pytest.param(
+            CarliniWagner(100, 6, 0.05, initial_const=1.0, smoothing=sa.Smoothing(alpha=0.0)), 1.03, id="scw-identity"
+        ),
     ],
 )
 @pytest.mark.parametrize("targeted", [False, True])
@@ -118,15 +137,40 @@ def mean_energy(attack: Attack, model: Linear) -> float:
 
 def test_smooth_carlini_wagner_is_smoother_than_the_plain_one():
     """The gradient here is white noise, of energy 1, so that nothing but the constraint can make r smooth."""
-    plain = CarliniWagner(10, 4, 0.05, 1.0)
+    plain = CarliniWagner(10, 4, 0.1, initial_const=1.0)
     model = Linear(3, (8, 8, 1))
     assert mean_energy(dataclasses.replace(plain, smoothing=SPEC), model) < 0.5 * mean_energy(plain, model)
 
 
 def test_penalty_makes_the_perturbation_smoother():
-    plain = CarliniWagner(60, 4, 0.05, 1.0, smoothing=SPEC, smoothness_penalty=0.0)
+    plain = CarliniWagner(60, 4, 0.1, initial_const=1.0, smoothing=sa.Smoothing(alpha=0.0, gamma=3.0))
     model = Linear(3, (8, 8, 1))
     assert mean_energy(dataclasses.replace(plain, smoothness_penalty=3.0), model) < 0.75 * mean_energy(plain, model)
+
+
+def test_penalised_carlini_wagner_comes_near_the_optimum_of_its_objective():
+    """min ||r||^2 + 2 mu r'(I - W)r subject to a'r = -margin: r is along (I + 2 mu (I - W))^-1 a, that is along
+    s_alpha(a) for alpha = 2 mu / (1 + 2 mu). Of the iterates the least distorted is kept, hence only near.
+    """
+    model = Linear(3, (8, 8, 1))
+    mu = 2.0
+    smoother = SPEC.guided_by(model.images)
+
+    def objective(r: np.ndarray) -> np.ndarray:
+        return np.asarray(core.l2_norm(r) ** 2 + mu * smoother.penalty(r))
+
+    direction = model.smoothed_direction(sa.Smoothing(2 * mu / (1 + 2 * mu), 3.0), normalized=False)
+    scale = model.margins / np.sum(model.a * direction, axis=(1, 2, 3))
+    optimum = objective(core.per_image(scale).numpy() * direction)
+
+    attack = CarliniWagner(300, 6, 0.02, initial_const=1.0)
+    for smooth, low, high in ((None, 1.2, 2), (SPEC, 1 - 1e-3, 1.15)):
+        attack = dataclasses.replace(attack, smoothing=smooth, smoothness_penalty=mu if smooth else 0.0)
+        result = attack(model, model.images, model.labels)
+        assert np.all(result.success)
+        ratio = objective(result.adversarial.numpy() - model.images) / optimum
+        assert np.all(ratio > low), ratio
+        assert np.all(ratio < high), ratio
 
 
 class ThreeClasses:
@@ -147,8 +191,8 @@ IMAGE[:, 0, :3, 0] = [0.7, 0.6, 0.4]  # class 0; class 1 is 0.1 / sqrt(2) away, 
         IFGSM(0.3, 0.05, 10),
         PGD2(0.5, 0.05, 15),
         PGD2(0.5, 0.05, 15, loss="margin"),
-        CarliniWagner(100, 5, 0.05, 1.0),
-        CarliniWagner(100, 5, 0.05, 1.0, smoothing=sa.Smoothing(0.5)),
+        CarliniWagner(100, 5, 0.05, initial_const=1.0),
+        CarliniWagner(100, 5, 0.05, initial_const=1.0, smoothing=sa.Smoothing(0.5)),
     ],
     ids=repr,
 )
@@ -169,12 +213,13 @@ ALL = [
     FGSM(0.1),
     IFGSM(0.1, 0.02, 5),
     PGD2(np.float32(1.0), 0.2, np.int64(5)),
-    CarliniWagner(20, 3, 0.05, 1),
+    CarliniWagner(20, 3, 0.05, initial_const=1),
+    PGD2(2.0, 0.5, 5, binary_search_steps=3),
     FGSM(0.1, SPEC),
     IFGSM(0.1, 0.02, 5, SPEC),
     PGD2(1.0, 0.2, 5, SPEC),
-    CarliniWagner(20, 3, 0.05, 1.0, smoothing=SPEC),
-    CarliniWagner(20, 3, 0.05, 1.0, smoothing=SPEC, smoothness_penalty=1.0),
+    CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC),
+    CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, smoothness_penalty=1.0),
 ]
 
 
@@ -250,6 +295,7 @@ def test_keras_models_run_in_inference_mode():
         (lambda: FGSM(0.0), r"epsilon must be a number in \(0, inf\); received 0.0"),
         (lambda: IFGSM(0.3, -1.0), "step_size must be .* received -1.0"),
         (lambda: PGD2(1.0, 0.1, 0), "steps must be an integer of at least 1; received 0"),
+        (lambda: PGD2(1.0, 0.1, binary_search_steps=-1), "binary_search_steps must be an integer of at least 0"),
         (lambda: PGD2(1.0, 0.1, loss="hinge"), "loss must be one of .* received 'hinge'"),
         (lambda: CarliniWagner(steps=0), "steps must be .* received 0"),
         (lambda: CarliniWagner(binary_search_steps=0), "binary_search_steps must be .* received 0"),

@@ -134,7 +134,7 @@ def test_debug_shows_the_traceback(tmp_path):
 def test_help_teaches():
     finished = white_box("--helpshort")
     assert "python -m eval.white_box --data=mnist.npz --num_images=1000" in finished.stdout
-    assert "Adversarial" not in finished.stderr
+    assert "--num_images: How many test images" in finished.stdout
 
 
 @pytest.mark.parametrize("name", settings.NAMES)

@@ -26,10 +26,10 @@ def in_range(
         raise ValueError(f"{name} must be a number in {interval}; received {value!r}")
 
 
-def count(name: str, value: Any) -> None:
-    """Raises ValueError unless `value` is an integer of at least 1."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1; received {value!r}")
+def count(name: str, value: Any, at_least: int = 1) -> None:
+    """Raises ValueError unless `value` is an integer of at least `at_least`."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < at_least:
+        raise ValueError(f"{name} must be an integer of at least {at_least}; received {value!r}")
 
 
 def optional(name: str, value: Any, kind: type) -> None:

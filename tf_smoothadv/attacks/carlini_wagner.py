@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -12,21 +10,7 @@ from tf_smoothadv import checks, criteria
 from tf_smoothadv.attacks import core
 from tf_smoothadv.smoothing import Smoothing
 
-BORDER = 1e-3  # how far inside (0, 1) the change of variable starts: on the border its slope, and every step, is zero
-
-
-class Variable(NamedTuple):
-    """What the attack optimises, and what that stands for.
-
-    Attributes:
-        start: [B, H, W, C], the first value.
-        decode: from a value to the image x in [0, 1] and the perturbation r whose size is penalised.
-        penalty: from r to a further penalty [B], or None.
-    """
-
-    start: tf.Tensor
-    decode: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
-    penalty: Callable[[tf.Tensor], tf.Tensor] | None = None
+BORDER = 0.01  # how far inside (0, 1) the change of variable starts: on the border its slope, and every step, is zero
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +20,12 @@ class CarliniWagner(core.Attack):
     What is optimised depends on `smoothing`:
 
     - None: w of (4), x = sigmoid(w), r = x - x_o;
-    - given: the latent z of (18), r = s(z) with the normalised smoothing (9), x = c(x_o + r): sC&W;
-    - given with `smoothness_penalty`: r of (13) itself, with mu sum_ij w_ij ||r_i / sqrt(d_i) - r_j / sqrt(d_j)||^2
-      (14) added, the alternative that the paper argues against.
+    - given: the latent z of (18), r = s(z) with the normalised smoothing (9), x = c(x_o + r): sC&W.
+
+    A `smoothness_penalty` adds mu sum_ij w_ij ||r_i / sqrt(d_i) - r_j / sqrt(d_j)||^2 (14) to the objective. With a
+    smoothing of alpha = 0, which is the identity, that is (13) with (14), the alternative that the paper argues
+    against; with another alpha it keeps the latent's r smooth to the end: minimising ||s(z)||^2 over z shrinks what is
+    smooth first.
 
     The constant c = 1 / lambda starts at `initial_const`; it is multiplied by 10 until the image yields and then
     bisected, each time from a new start. Of all iterates the least distorted success is kept; success is
@@ -47,11 +34,12 @@ class CarliniWagner(core.Attack):
     Args:
         steps: gradients for each constant.
         binary_search_steps: constants to try.
-        learning_rate: Adam's.
+        learning_rate: Adam's, at the first step of each constant.
+        learning_rate_decay: let it fall linearly over the steps, to learning_rate / steps at the last; False keeps it.
         initial_const: c = 1 / lambda, above 0.
         confidence: margin m of (3), in logits, at least 0.
         smoothing: shape the perturbation like the image; None for the plain attack.
-        smoothness_penalty: mu of (14), at least 0; needs `smoothing`, of which it takes the graph alone.
+        smoothness_penalty: mu of (14), at least 0; needs `smoothing`, whose graph it is measured on.
 
     Raises:
         ValueError: a value outside these.
@@ -62,10 +50,11 @@ class CarliniWagner(core.Attack):
     steps: int = 100
     binary_search_steps: int = 5
     learning_rate: float = 0.1
+    learning_rate_decay: bool = True
     initial_const: float = 15.0
     confidence: float = 0.0
     smoothing: Smoothing | None = None
-    smoothness_penalty: float | None = None
+    smoothness_penalty: float = 0.0
 
     def __post_init__(self) -> None:
         checks.count("steps", self.steps)
@@ -74,35 +63,47 @@ class CarliniWagner(core.Attack):
         checks.in_range("initial_const", self.initial_const, 0, open_low=True)
         checks.in_range("confidence", self.confidence, 0)
         checks.optional("smoothing", self.smoothing, Smoothing)
-        if self.smoothness_penalty is not None:
-            checks.in_range("smoothness_penalty", self.smoothness_penalty, 0)
-            if self.smoothing is None:
-                raise ValueError("smoothness_penalty needs smoothing=, whose graph it is measured on; received None")
+        checks.in_range("smoothness_penalty", self.smoothness_penalty, 0)
+        if self.smoothness_penalty and self.smoothing is None:
+            raise ValueError("smoothness_penalty needs smoothing=, whose graph it is measured on; received None")
 
     def run(  # type: ignore[override]
         self, model: core.Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> core.AttackResult:
-        variable = self._variable(images)
+        if self.smoothing:
+            smoother = self.smoothing.guided_by(images)
+            start = tf.zeros_like(images)
+        else:
+            start = sigmoid_inverse(tf.clip_by_value(images, BORDER, 1 - BORDER))
+
+        def decode(value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            """The image x that the variable stands for, and the r whose norm counts."""
+            if self.smoothing:
+                r = smoother(value)
+                return core.clip(images + r), r
+            x = tf.sigmoid(value)
+            return x, x - images
 
         def descend(const: tf.Tensor, best: core.Best) -> tuple[tf.Tensor, core.Best]:
             """Adam from the start with this constant; which images yielded, and the best iterates."""
-            value, first, second = variable.start, tf.zeros_like(images), tf.zeros_like(images)
+            value, first, second = start, tf.zeros_like(images), tf.zeros_like(images)
             reached = tf.zeros_like(labels, tf.bool)
             for step in tf.range(self.steps):
                 with tf.GradientTape() as tape:
                     tape.watch(value)
-                    x, r = variable.decode(value)
+                    x, r = decode(value)
                     logits = core.logits_of(model, x)
                     loss = tf.reduce_sum(tf.square(r), axis=[1, 2, 3])
                     loss += const * criteria.margin_loss(logits, labels, targets, self.confidence)
-                    if variable.penalty is not None:
-                        loss += variable.penalty(r)
+                    if self.smoothness_penalty:
+                        loss += self.smoothness_penalty * smoother.penalty(r)
                 gradient = tape.gradient(loss, value)
                 success = criteria.is_adversarial(logits, labels, targets)
                 best = core.keep_best(best, images, x, success)
                 reached |= success
                 update, first, second = adam(gradient, first, second, step)
-                value -= self.learning_rate * update
+                rate = 1 - step / self.steps if self.learning_rate_decay else 1.0
+                value -= self.learning_rate * tf.cast(rate, value.dtype) * update
             return reached, best
 
         best = core.start(images)
@@ -115,22 +116,10 @@ class CarliniWagner(core.Attack):
         gradients = tf.fill(tf.shape(labels), self.steps * self.binary_search_steps)
         return core.AttackResult(*best, gradients)
 
-    def _variable(self, images: tf.Tensor) -> Variable:
-        if self.smoothing is None:
-            inside = tf.clip_by_value(images, BORDER, 1 - BORDER)
-            return Variable(tf.math.log(inside / (1 - inside)), lambda w: (tf.sigmoid(w), tf.sigmoid(w) - images))
-        smoother = self.smoothing.guided_by(images)
-        zeros = tf.zeros_like(images)
-        if self.smoothness_penalty is None:
 
-            def decode(z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-                r = smoother(z)
-                return core.clip(images + r), r
-
-            return Variable(zeros, decode)
-        return Variable(
-            zeros, lambda r: (core.clip(images + r), r), lambda r: self.smoothness_penalty * smoother.penalty(r)
-        )
+def sigmoid_inverse(x: tf.Tensor) -> tf.Tensor:
+    """The w of sigmoid(w) = x, for x in (0, 1)."""
+    return tf.math.log(x / (1 - x))
 
 
 def adam(

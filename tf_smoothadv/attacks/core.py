@@ -154,6 +154,7 @@ def _compiled(
     return function
 
 
+@functools.lru_cache(maxsize=64)
 def compiled_logits(model: Model, image_shape: tuple[int, ...]) -> Callable[[tf.Tensor], tf.Tensor]:
     """`logits_of` this model as one compiled function of images [B, *image_shape], B of any size."""
     return tf.function(lambda images: logits_of(model, images), input_signature=[tf.TensorSpec([None, *image_shape])])
@@ -165,7 +166,7 @@ def check_model(model: Model, images: tf.Tensor) -> int:
     Raises:
         ValueError: the model's output has another rank, is not finite, or looks like probabilities.
     """
-    logits = logits_of(model, images)
+    logits = compiled_logits(model, tuple(images.shape[1:]))(images)
     if logits.shape.rank != 2 or logits.shape[0] != images.shape[0] or logits.shape[1] < 2:
         raise ValueError(
             f"the model must map images {images.shape} to logits [batch, classes]; it returned {logits.shape}"
