@@ -161,7 +161,7 @@ def test_penalised_carlini_wagner_comes_near_the_optimum_of_its_objective():
 
     direction = model.smoothed_direction(sa.Smoothing(2 * mu / (1 + 2 * mu), 3.0), normalized=False)
     scale = model.margins / np.sum(model.a * direction, axis=(1, 2, 3))
-    optimum = objective(core.per_image(scale).numpy() * direction)
+    optimum = objective(scale[:, None, None, None] * direction)
 
     attack = CarliniWagner(300, 6, 0.02, initial_const=1.0)
     for smooth, low, high in ((None, 1.2, 2), (SPEC, 1 - 1e-3, 1.15)):
