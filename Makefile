@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-slow lint figure clean
+.PHONY: demo test test-slow lint bench figure clean
 
 demo: $(INSTALLED)  ## the paper's MNIST table on the digits and weights that ship with the project
 	$(BIN)/python -m eval.white_box --output=results/demo
@@ -19,6 +19,10 @@ lint: $(INSTALLED)  ## format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+bench: $(INSTALLED)  ## the tables of benchmarks/results, about half an hour
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m benchmarks
 
 figure: $(INSTALLED)  ## the figure of the README
 	$(BIN)/python -m eval.white_box --attacks=cw,scw --num_images=3 --output=results/figure

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 
@@ -69,4 +70,24 @@ def examples(images: np.ndarray, attacked: Mapping[str, np.ndarray], path: pathl
             axes[row, column].imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             axes[row, column].axis("off")
     figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def growth(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
+    """Seconds of the bare gradients, C&W and sC&W against what grows: a panel each for "grows" of the rows."""
+    kinds = list(dict.fromkeys(row["grows"] for row in rows))
+    figure, panels = plt.subplots(1, len(kinds), figsize=(4 * len(kinds), 3.2), squeeze=False, layout="constrained")
+    for axes, kind in zip(panels[0], kinds):
+        points = [row for row in rows if row["grows"] == kind]
+        for name, color, line in (
+            ("gradient", "#999999", ":"),
+            ("C&W", STYLES["cw"][0], "-"),
+            ("sC&W", STYLES["scw"][0], "--"),
+        ):
+            values, times = [row["value"] for row in points], [row[name] for row in points]
+            axes.loglog(values, times, line, color=color, marker="o", markersize=3, label=name)
+        axes.set(xlabel=kind, ylabel="seconds")
+        axes.grid(alpha=0.3, which="both")
+    panels[0, 0].legend()
+    figure.savefig(path, dpi=150)
     plt.close(figure)

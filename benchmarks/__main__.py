@@ -1,0 +1,138 @@
+"""Speed of the smoothing and of the attacks, each number with what it is compared to, taken in turns in one run.
+
+    python -m benchmarks                           all of it: about half an hour on two cores
+    python -m benchmarks --only=solvers --rounds=9
+    python -m benchmarks --network=net.keras --images=FOLDER      your own network and photographs
+
+Writes NAME.json and NAME.md for each part, and growth.png, to --output.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import rich.console
+import rich.table
+from absl import flags
+
+from benchmarks import attacks, growth, networks, peers, solvers, timing
+from eval import plots
+from models import console
+
+PARTS = ("solvers", "attacks", "memory", "peers", "growth")
+SHARED = pathlib.Path(__file__).parents[2] / "shared"
+NETWORK = SHARED / "models" / "efficientnet_lite0.keras"
+PHOTOGRAPHS = SHARED / "data" / "nips2017" / "images"
+
+FLAGS = flags.FLAGS
+flags.DEFINE_list("only", list(PARTS), f"Of {', '.join(PARTS)}.")
+flags.DEFINE_string("output", "benchmarks/results", "Folder for the tables and the figure.")
+flags.DEFINE_string("network", str(NETWORK) if NETWORK.exists() else None, "A Keras file: [0, 1] to logits, any size.")
+flags.DEFINE_string(
+    "images",
+    str(PHOTOGRAPHS) if PHOTOGRAPHS.exists() else None,
+    "A folder of photographs; without one, noise with the spectrum of photographs.",
+)
+flags.DEFINE_list("sides", ["28", "224", "299", "512", "1024"], "Sides of the solvers' images, in pixels.")
+flags.DEFINE_list("batches", ["1", "8", "32"], "Batches of the solvers.")
+flags.DEFINE_integer("rounds", 5, "How often each function has its turn.", lower_bound=1)
+flags.DEFINE_float("limit", 6.0, "Seconds a call: a solver that would take longer is left out.", lower_bound=0.0)
+flags.DEFINE_integer("batch_size", 8, "Photographs attacked at once.", lower_bound=1)
+flags.DEFINE_integer("digits", 200, "Digits attacked at once.", lower_bound=1)
+flags.DEFINE_integer("peer_digits", 50, "Digits attacked at once in the comparison with other libraries' attacks.")
+flags.DEFINE_integer("peer_steps", 20, "Gradients of an iterative attack in that comparison, for each constant.")
+
+
+def main() -> None:
+    """Runs the parts that the flags name."""
+    for part in FLAGS.only:
+        if part not in PARTS:
+            raise ValueError(f"--only must be of {', '.join(PARTS)}; received {part}")
+    folder = pathlib.Path(FLAGS.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    parts: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "solvers": lambda: solvers.run(
+            FLAGS.images,
+            [int(side) for side in FLAGS.sides],
+            [int(size) for size in FLAGS.batches],
+            FLAGS.rounds,
+            FLAGS.limit,
+        ),
+        "attacks": lambda: attacks.run({name: make() for name, make in problems().items()}, FLAGS.rounds),
+        "memory": lambda: [{"network": name, **attacks.memory(make)} for name, make in problems().items()],
+        "peers": lambda: peers.run(networks.c4(FLAGS.peer_digits), FLAGS.peer_steps, FLAGS.rounds),
+        "growth": lambda: growth.run(FLAGS.network, FLAGS.images, FLAGS.rounds),
+    }
+    terminal = rich.console.Console(highlight=False, width=120)
+    for part in FLAGS.only:
+        if part == "growth" and FLAGS.network is None:
+            terminal.print("growth: left out, it needs --network")
+            continue
+        rows = parts[part]()
+        report = {"machine": timing.machine(), "flags": settings(), "rows": rows}
+        (folder / f"{part}.json").write_text(json.dumps(report, indent=1) + "\n")
+        (folder / f"{part}.md").write_text(markdown(part, report))
+        if part == "growth":
+            plots.growth(rows, folder / "growth.png")
+        terminal.print(table(part, rows))
+    terminal.print(f"tables are in {folder}")
+
+
+def problems() -> dict[str, Callable[[], networks.Problem]]:
+    """The networks of the attacks' part, not yet loaded."""
+    made: dict[str, Callable[[], networks.Problem]] = {"C4": functools.partial(networks.c4, FLAGS.digits)}
+    if FLAGS.network is not None:
+        name = pathlib.Path(FLAGS.network).stem
+        made[name] = functools.partial(networks.saved, FLAGS.network, FLAGS.images, FLAGS.batch_size)
+    made["InceptionV3, random weights"] = functools.partial(networks.inception_v3, FLAGS.images, FLAGS.batch_size)
+    return made
+
+
+def settings() -> dict[str, Any]:
+    """What the flags of this file say."""
+    names = ("sides", "batches", "rounds", "limit", "batch_size", "digits", "peer_digits", "peer_steps")
+    files = {
+        name: pathlib.Path(FLAGS[name].value).name if FLAGS[name].value else None for name in ("network", "images")
+    }
+    return {**{name: FLAGS[name].value for name in names}, **files}
+
+
+def text(value: Any) -> str:
+    """A cell of a table."""
+    if isinstance(value, dict):
+        return f"{value['median']:.3g} ({value['low']:.3g} to {value['high']:.3g})"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def table(title: str, rows: list[dict[str, Any]]) -> rich.table.Table:
+    """The rows for the terminal."""
+    result = rich.table.Table(title=title)
+    for heading in rows[0]:
+        result.add_column(heading.replace("_", " "))
+    for row in rows:
+        result.add_row(*map(text, row.values()))
+    return result
+
+
+def markdown(part: str, report: dict[str, Any]) -> str:
+    """The rows as Markdown, under what they were taken on."""
+    rows = report["rows"]
+    lines = [
+        f"# {part}",
+        "",
+        f"`python -m benchmarks --only={part}`, "
+        + ", ".join(f"{key} {value}" for key, value in report["machine"].items())
+        + ". Medians; ratios with their quartiles over the rounds.",
+        "",
+        "| " + " | ".join(heading.replace("_", " ") for heading in rows[0]) + " |",
+        "|" + "---|" * len(rows[0]),
+    ]
+    return "\n".join(lines + ["| " + " | ".join(map(text, row.values())) + " |" for row in rows]) + "\n"
+
+
+if __name__ == "__main__":
+    console.run(main)
