@@ -15,7 +15,7 @@ def photographs(folder: str | None, count: int, side: int) -> np.ndarray:
     Raises:
         ValueError: a folder without images.
     """
-    if folder is None:
+    if not folder:
         return np.stack([natural_noise(seed, side) for seed in range(count)])
     files = sorted(path for path in pathlib.Path(folder).iterdir() if path.suffix.lower() in (".png", ".jpg", ".jpeg"))
     if not files:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import Any
 
@@ -114,6 +115,19 @@ class Smoother:
         self._solver = _solver(spec, self._adjacency)
         ones = tf.ones_like(images if spec.color == "per_channel" else images[..., :1])
         self._inverse_gain = 1 / self._solver(ones).values  # diag(s(1))^-1 of (9)
+
+    def take(self, indices: tf.Tensor) -> Smoother:
+        """The smoothing of some of the images, in the order of `indices`; nothing is computed again.
+
+        Args:
+            indices: [M] integers below B.
+        """
+        taken = copy.copy(self)
+        taken._shape = tf.TensorShape([None]).concatenate(self._shape[1:])
+        taken._adjacency = graph.Edges(*(tf.gather(weight, indices) for weight in self._adjacency))
+        taken._solver = self._solver.take(indices)
+        taken._inverse_gain = tf.gather(self._inverse_gain, indices)
+        return taken
 
     @property
     def operator(self) -> graph.GridOperator:

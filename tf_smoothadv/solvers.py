@@ -6,9 +6,10 @@ and its eigenvalues lie in [1, (1 + alpha) / (1 - alpha)], because those of W li
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -29,7 +30,25 @@ class Solution(NamedTuple):
     iterations: tf.Tensor
 
 
-Solver = Callable[[tf.Tensor], Solution]
+@dataclasses.dataclass(frozen=True)
+class Solver:
+    """Maps z [B, H, W, C] to the solution of L_alpha x = z, for a batch of graphs.
+
+    Attributes:
+        prepared: a structure of tensors [B, ...], all that depends on the graphs alone.
+        solve: from `prepared` and z to a `Solution`.
+    """
+
+    prepared: Any
+    solve: Callable[[Any, tf.Tensor], Solution]
+
+    def __call__(self, z: tf.Tensor) -> Solution:
+        return self.solve(self.prepared, z)
+
+    def take(self, indices: tf.Tensor) -> Solver:
+        """The solver of some of the graphs, in the order of `indices`."""
+        taken = tf.nest.map_structure(lambda tensor: tf.gather(tensor, indices), self.prepared)
+        return Solver(taken, self.solve)
 
 
 def channels_first(x: tf.Tensor) -> tf.Tensor:
@@ -66,13 +85,13 @@ def dense(edges: graph.Edges, alpha: float) -> Solver:
         )
     inverse = tf.linalg.inv(laplacian(edges, alpha).to_dense())  # [B, G, N, N]
 
-    def solve(z: tf.Tensor) -> Solution:
+    def solve(inverse: tf.Tensor, z: tf.Tensor) -> Solution:
         signals = channels_first(z)
         rows = tf.reshape(signals, [tf.shape(z)[0], tf.shape(inverse)[1], -1, tf.shape(inverse)[-1]])  # [B, G, C/G, N]
         products = tf.reshape(tf.matmul(rows, inverse), tf.shape(signals))  # the inverse is symmetric
         return Solution(channels_last(products), tf.zeros(tf.shape(z)[:1], tf.int32))
 
-    return solve
+    return Solver(inverse, solve)
 
 
 def conjugate_gradient(edges: graph.Edges, alpha: float, iterations: int, tol: float = 0.0) -> Solver:
@@ -87,9 +106,6 @@ def conjugate_gradient(edges: graph.Edges, alpha: float, iterations: int, tol: f
         tol: relative residual; 0 runs all the iterations.
     """
 
-    def product(x: tf.Tensor) -> tf.Tensor:
-        return (x - alpha * graph.neighbour_sum(edges, x)) / (1 - alpha)
-
     def dot(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(x * y, axis=[-2, -1], keepdims=True)  # [B, C, 1, 1]
 
@@ -97,7 +113,10 @@ def conjugate_gradient(edges: graph.Edges, alpha: float, iterations: int, tol: f
         """The quotient where active, 0 elsewhere, with finite derivatives in both places."""
         return tf.where(active, numerator, 0) / tf.where(active, denominator, 1)
 
-    def solve(z: tf.Tensor) -> Solution:
+    def solve(edges: graph.Edges, z: tf.Tensor) -> Solution:
+        def product(x: tf.Tensor) -> tf.Tensor:
+            return (x - alpha * graph.neighbour_sum(edges, x)) / (1 - alpha)
+
         rhs = channels_first(z)
         start = (1 - alpha) * rhs
         remainder = alpha * graph.neighbour_sum(edges, rhs)  # z - L_alpha (1 - alpha) z
@@ -121,7 +140,7 @@ def conjugate_gradient(edges: graph.Edges, alpha: float, iterations: int, tol: f
         x, _, _, _, used = tf.while_loop(unfinished, step, state, maximum_iterations=iterations)
         return Solution(channels_last(x), tf.reduce_max(used, axis=[1, 2, 3]))
 
-    return solve
+    return Solver(edges, solve)
 
 
 def chebyshev_error(alpha: float, sweeps: int) -> float:
@@ -170,14 +189,13 @@ def chebyshev(edges: graph.Edges, alpha: float, sweeps: int, compiled: bool = Tr
     Args:
         compiled: by XLA. False leaves the iterations open to automatic differentiation.
     """
-    red_taps, black_taps = _packed_taps(graph.Edges(*(alpha * weight for weight in edges)))
     sweep = _compiled_sweeps if compiled else _sweeps
 
-    def solve(z: tf.Tensor) -> Solution:
-        values = sweep(z, red_taps, black_taps, tf.constant(alpha, z.dtype), tf.constant(sweeps))
+    def solve(taps: tuple[Taps, Taps], z: tf.Tensor) -> Solution:
+        values = sweep(z, *taps, tf.constant(alpha, z.dtype), tf.constant(sweeps))
         return Solution(tf.ensure_shape(values, z.shape), tf.fill(tf.shape(z)[:1], sweeps))
 
-    return solve
+    return Solver(_packed_taps(graph.Edges(*(alpha * weight for weight in edges))), solve)
 
 
 def _sweeps(z: tf.Tensor, red_taps: Taps, black_taps: Taps, alpha: tf.Tensor, sweeps: tf.Tensor) -> tf.Tensor:

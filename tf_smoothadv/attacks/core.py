@@ -59,6 +59,33 @@ def better_of(best: Best, other: Best) -> Best:
     )
 
 
+def compacted(active: tf.Tensor) -> tf.Tensor:
+    """Indices of the active images [B], filled up by others to a whole number of quarters of the batch.
+
+    With so few sizes, what is compiled for each size is soon compiled for all.
+    """
+    batch = tf.size(active)
+    quarter = (batch + 3) // 4
+    quarters = (tf.reduce_sum(tf.cast(active, tf.int32)) + quarter - 1) // quarter
+    return tf.argsort(tf.cast(~active, tf.int32), stable=True)[: tf.minimum(quarters * quarter, batch)]
+
+
+def gather(structure: Any, indices: tf.Tensor) -> Any:
+    """Some of the images of every tensor [B, ...] of a structure; None stays None."""
+    return tf.nest.map_structure(lambda tensor: None if tensor is None else tf.gather(tensor, indices), structure)
+
+
+def scatter(structure: Any, indices: tf.Tensor, some: Any, active: tf.Tensor) -> Any:
+    """The inverse of `gather`: `some` put in their places, where they are active [B]."""
+    chosen = tf.gather(active, indices)
+    places = tf.boolean_mask(indices, chosen)[:, tf.newaxis]
+    return tf.nest.map_structure(
+        lambda tensor, values: tf.tensor_scatter_nd_update(tensor, places, tf.boolean_mask(values, chosen)),
+        structure,
+        some,
+    )
+
+
 def per_image(x: tf.Tensor) -> tf.Tensor:
     """[B] as [B, 1, 1, 1]."""
     return x[:, tf.newaxis, tf.newaxis, tf.newaxis]

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import tensorflow as tf
 
 from tf_smoothadv import checks, criteria
 from tf_smoothadv.attacks import core
-from tf_smoothadv.smoothing import Smoothing
+from tf_smoothadv.smoothing import Smoother, Smoothing
+
+
+class Search(NamedTuple):
+    """Where an attack stands: the iterate x [B, H, W, C], the best of those before it, the gradients taken [B]."""
+
+    x: tf.Tensor
+    best: core.Best
+    gradients: tf.Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +29,7 @@ class GradientAttack(core.Attack):
 
     With `binary_search_steps` each image's own smallest epsilon is bisected below the given one, each time from a new
     start and with the step size in proportion: the merging of runs over several epsilons (5.1) for targets that are
-    the image's own.
+    the image's own. An image that has succeeded within an epsilon waits for its next one, and costs nothing meanwhile.
     """
 
     tensors: ClassVar[tuple[str, ...]] = ("epsilon", "step_size")
@@ -62,35 +70,55 @@ class GradientAttack(core.Attack):
         epsilon: tf.Tensor,
         step_size: tf.Tensor,
     ) -> core.AttackResult:
-        smoother = self.smoothing.guided_by(images) if self.smoothing else tf.identity
+        smoother = self.smoothing.guided_by(images) if self.smoothing else None
 
-        def descend(limit: tf.Tensor) -> core.Best:
-            """The best of all iterates within this epsilon [B]."""
-            best = core.start(images)
-            x = images
+        def advance(search: Search, batch: Any, smoother: Smoother | None) -> Search:
+            """One step of (11) from x, which is tried on the way."""
+            images, labels, targets, limit = batch
+            with tf.GradientTape() as tape:
+                tape.watch(search.x)
+                logits = core.logits_of(model, search.x)
+                loss = criteria.classification_loss(self.loss, logits, labels, targets)
+            direction = tape.gradient(loss, search.x)
+            if smoother is not None:
+                direction = smoother(direction)
+            success = criteria.is_adversarial(logits, labels, targets)
+            r = search.x - self.step(direction, limit * step_size / epsilon) - images
+            return Search(
+                x=core.clip(images + self.project(r, limit)),
+                best=core.keep_best(search.best, images, search.x, success),
+                gradients=search.gradients + 1,
+            )
+
+        def descend(limit: tf.Tensor) -> Search:
+            """All the steps within this epsilon [B]; when searching, until the image's first success."""
+            batch = images, labels, targets, limit
+            search = Search(images, core.start(images), tf.zeros_like(labels))
             for _ in tf.range(self.steps):
-                with tf.GradientTape() as tape:
-                    tape.watch(x)
-                    logits = core.logits_of(model, x)
-                    loss = criteria.classification_loss(self.loss, logits, labels, targets)
-                gradient = tape.gradient(loss, x)
-                best = core.keep_best(best, images, x, criteria.is_adversarial(logits, labels, targets))
-                r = x - self.step(smoother(gradient), limit * step_size / epsilon) - images
-                x = core.clip(images + self.project(r, limit))
-            success = criteria.is_adversarial(core.logits_of(model, x), labels, targets)
-            return core.keep_best(best, images, x, success)
+                if self.binary_search_steps:
+                    active = ~search.best.success
+                    if not tf.reduce_any(active):
+                        break
+                    some = core.compacted(active)
+                    taken = None if smoother is None else smoother.take(some)
+                    advanced = advance(core.gather(search, some), core.gather(batch, some), taken)
+                    search = core.scatter(search, some, advanced, active)
+                else:
+                    search = advance(search, batch, smoother)
+            success = criteria.is_adversarial(core.logits_of(model, search.x), labels, targets)
+            return search._replace(best=core.keep_best(search.best, images, search.x, success))
 
         high = tf.fill(tf.shape(labels), epsilon)
         low = tf.zeros_like(high)
-        best = descend(high)
+        _, best, gradients = descend(high)
         for _ in tf.range(self.binary_search_steps):
             high = tf.where(best.success, tf.minimum(high, self.size(best.images - images)), high)
             middle = (low + high) / 2
             found = descend(middle)
-            low = tf.where(found.success, low, middle)
-            high = tf.where(found.success, middle, high)
-            best = core.better_of(best, found)
-        gradients = tf.fill(tf.shape(labels), self.steps * (1 + self.binary_search_steps))
+            low = tf.where(found.best.success, low, middle)
+            high = tf.where(found.best.success, middle, high)
+            best = core.better_of(best, found.best)
+            gradients += found.gradients
         return core.AttackResult(*best, gradients)
 
 

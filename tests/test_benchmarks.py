@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import tf_smoothadv as sa
+from benchmarks import images, solvers, timing
+from tests import reference
+
+
+def test_functions_take_turns():
+    calls = []
+    times = timing.interleaved({name: lambda name=name: calls.append(name) for name in "ab"}, rounds=3, least=0.0)
+    assert calls == ["a", "a", "b", "b"] + ["a", "b"] * 3  # a warm-up and a first timing, then the rounds
+    assert [len(taken.rounds) for taken in times.values()] == [3, 3]
+
+
+def test_ratios_are_those_of_each_round():
+    ratio = timing.Times(np.array([2.0, 6.0, 40.0])).over(timing.Times(np.array([1.0, 2.0, 10.0])))
+    assert ratio.median == 3.0
+    assert (ratio.low, ratio.high) == (2.5, 3.5)
+
+
+def test_the_direct_solver_solves_the_papers_system(rng):
+    image = rng.random((5, 6, 3))
+    spec = sa.Smoothing(solvers.ALPHA, solvers.GAMMA)
+    np.testing.assert_allclose(solvers.matrix(image).toarray(), reference.laplacian(image, spec).toarray(), atol=1e-9)
+
+
+def test_noise_stands_in_for_photographs(tmp_path):
+    noise = images.photographs(None, 2, 32)
+    assert noise.shape == (2, 32, 32, 3)
+    assert noise.min() >= 0
+    assert noise.max() <= 1
+    neighbours = np.corrcoef(noise[0, :, 1:, 0].ravel(), noise[0, :, :-1, 0].ravel())[0, 1]
+    assert neighbours > 0.5  # of white noise: 0
+    with pytest.raises(ValueError, match="must name a folder of PNG or JPEG images"):
+        images.photographs(str(tmp_path), 1, 32)
+
+
+def benchmarks(*args: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "benchmarks", *args], capture_output=True, text=True)
+
+
+def test_solvers_from_the_command_line(tmp_path):
+    flags = ["--only=solvers", "--sides=28", "--batches=1,2", "--rounds=1", "--images=", f"--output={tmp_path}"]
+    finished = benchmarks(*flags)
+    assert finished.returncode == 0, finished.stderr
+    report = json.loads((tmp_path / "solvers.json").read_text())
+    assert report["machine"]["tensorflow"]
+    rows = {(row["batch"], row["solver"]): row for row in report["rows"]}
+    assert {solver for _, solver in rows} == {*solvers.BATCHED, "SuperLU"}
+    for (_, solver), row in rows.items():
+        assert row["ms_per_image"] > 0
+        assert row["relative_error"] < (1e-12 if solver == "SuperLU" else 0.1)
+    assert "| 28 | 2 | chebyshev |" in (tmp_path / "solvers.md").read_text()
+
+
+def test_an_unknown_part_is_one_line():
+    finished = benchmarks("--only=speed")
+    assert finished.returncode == 2
+    assert finished.stderr.splitlines()[-1] == (
+        "error: --only must be of solvers, attacks, memory, peers, growth; received speed"
+    )
