@@ -260,6 +260,49 @@ class TestResult:
         assert np.all(np.isfinite(result.distortion))
 
 
+@pytest.mark.parametrize(
+    ("active", "expected"),
+    [
+        ([1, 1, 1, 1, 1, 1, 1, 1], [0, 1, 2, 3, 4, 5, 6, 7]),
+        ([0, 1, 0, 0, 0, 1, 0, 1], [1, 5, 7, 0]),
+        ([0, 0, 0, 0, 0, 0, 1, 0], [6, 0]),
+        ([0, 0, 0, 0, 0, 0, 0, 0], []),
+        ([0, 1, 1], [1, 2]),
+        ([1], [0]),
+    ],
+)
+def test_compacted_has_the_active_images_first_in_quarters_of_the_batch(active, expected):
+    assert core.compacted(tf.cast(active, tf.bool)).numpy().tolist() == expected
+
+
+def test_scatter_changes_the_active_images_alone():
+    active = tf.constant([False, True, False, True])
+    some = core.compacted(active)
+    values = {"x": tf.range(4.0), "y": tf.zeros([4, 2])}
+    changed = core.scatter(values, some, tf.nest.map_structure(lambda t: t + 10, core.gather(values, some)), active)
+    assert changed["x"].numpy().tolist() == [0, 11, 2, 13]
+    assert changed["y"].numpy().tolist() == [[0, 0], [10, 10], [0, 0], [10, 10]]
+
+
+@pytest.mark.parametrize("smoothing", [None, SPEC])
+def test_an_image_that_has_succeeded_costs_no_more_gradients(smoothing):
+    model = Linear(8, (8, 8, 1))
+    seen = []
+
+    def counting(images):
+        tf.py_function(lambda size: seen.append(int(size)), [tf.shape(images)[0]], [])
+        return model(images)
+
+    attack = PGD2(4.0, 0.5, 12, smoothing, binary_search_steps=4)
+    result = attack(counting, model.images, model.labels)
+    assert np.all(result.success)
+    gradients = int(np.sum(result.gradients))
+    assert gradients < 0.9 * 8 * attack.steps * 5
+    forward = sum(seen[1:])  # the first call checks the model
+    assert gradients <= forward - 5 * 8  # each round ends with one look at all
+    assert forward - 5 * 8 < gradients + 2 * attack.steps * 5  # filled up by at most a quarter less one, twice 1
+
+
 def test_one_loop_is_compiled_for_all_batch_sizes_and_epsilons():
     model = Linear(5, (8, 8, 1))
     traced = []

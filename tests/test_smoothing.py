@@ -290,6 +290,21 @@ class TestLayer:
             sa.GuidedSmoothing()(tf.constant(pair[0]))
 
 
+@pytest.mark.parametrize("solver", ["chebyshev", "cg", "dense"])
+@pytest.mark.parametrize("color", ["joint", "per_channel"])
+def test_take_smooths_some_of_the_images(solver, color, rng):
+    images, z = rng.random((2, 4, 6, 7, 3))
+    spec = sa.Smoothing(0.9, 3.0, solver=solver, color=color)
+    indices = tf.constant([3, 0, 3])
+    taken = spec.guided_by(images).take(indices)
+    some = spec.guided_by(images[[3, 0, 3]])
+    signal = tf.gather(z, indices)
+    np.testing.assert_allclose(taken(signal), some(signal), atol=1e-12)
+    np.testing.assert_allclose(taken.adjoint(signal), some.adjoint(signal), atol=1e-12)
+    np.testing.assert_allclose(taken.energy(signal), some.energy(signal), atol=1e-12)
+    np.testing.assert_allclose(taken.operator.to_dense(), some.operator.to_dense(), atol=1e-12)
+
+
 def test_defaults_of_the_layer_are_those_of_the_spec():
     assert sa.GuidedSmoothing().smoothing == sa.Smoothing()
     assert set(sa.Smoothing().get_config()) <= set(sa.GuidedSmoothing().get_config())
