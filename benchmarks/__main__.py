@@ -43,8 +43,8 @@ flags.DEFINE_integer("rounds", 5, "How often each function has its turn.", lower
 flags.DEFINE_float("limit", 6.0, "Seconds a call: a solver that would take longer is left out.", lower_bound=0.0)
 flags.DEFINE_integer("batch_size", 8, "Photographs attacked at once.", lower_bound=1)
 flags.DEFINE_integer("digits", 200, "Digits attacked at once.", lower_bound=1)
-flags.DEFINE_integer("peer_digits", 50, "Digits attacked at once in the comparison with other libraries' attacks.")
-flags.DEFINE_integer("peer_steps", 20, "Gradients of an iterative attack in that comparison, for each constant.")
+flags.DEFINE_integer("slow_digits", 20, "Digits for the slowest attack of another library.", lower_bound=1)
+flags.DEFINE_integer("peer_steps", 50, "Steps, for each constant, where success and distortion are compared.")
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ def main() -> None:
         ),
         "attacks": lambda: attacks.run({name: make() for name, make in problems().items()}, FLAGS.rounds),
         "memory": lambda: [{"network": name, **attacks.memory(make)} for name, make in problems().items()],
-        "peers": lambda: peers.run(networks.c4(FLAGS.peer_digits), FLAGS.peer_steps, FLAGS.rounds),
+        "peers": lambda: peers.run(networks.c4(FLAGS.digits), FLAGS.slow_digits, FLAGS.peer_steps, FLAGS.rounds),
         "growth": lambda: growth.run(FLAGS.network, FLAGS.images, FLAGS.rounds),
     }
     terminal = rich.console.Console(highlight=False, width=120)
@@ -94,7 +94,7 @@ def problems() -> dict[str, Callable[[], networks.Problem]]:
 
 def settings() -> dict[str, Any]:
     """What the flags of this file say."""
-    names = ("sides", "batches", "rounds", "limit", "batch_size", "digits", "peer_digits", "peer_steps")
+    names = ("sides", "batches", "rounds", "limit", "batch_size", "digits", "slow_digits", "peer_steps")
     files = {
         name: pathlib.Path(FLAGS[name].value).name if FLAGS[name].value else None for name in ("network", "images")
     }

@@ -90,14 +90,14 @@ def call(attack: Attack, problem: networks.Problem) -> Callable[[], Any]:
 
 
 def memory(problem: Callable[[], networks.Problem]) -> dict[str, float]:
-    """Peak memory in MiB of a process that runs C&W, plain and smooth, above that of one that loads the network."""
+    """Peak memory in MiB of a process that only loads the network, and of those that then run C&W, plain and smooth."""
     context = multiprocessing.get_context("spawn")
     peaks = {}
     for name in ("loading", "C&W", "sC&W"):
         with context.Pool(1) as pool:
             peaks[name] = pool.apply(peak, (problem, name))
-    plain, smooth = (peaks[name] - peaks["loading"] for name in ("C&W", "sC&W"))
-    return {**peaks, "sC&W over C&W, without loading": smooth / plain, "sC&W over C&W": peaks["sC&W"] / peaks["C&W"]}
+    above = {f"{name} above loading": peaks[name] - peaks["loading"] for name in ("C&W", "sC&W")}
+    return {**peaks, **above, "sC&W over C&W": peaks["sC&W"] / peaks["C&W"]}
 
 
 def peak(problem: Callable[[], networks.Problem], name: str) -> float:

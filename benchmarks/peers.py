@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from benchmarks import networks, timing
+from benchmarks import attacks, networks, timing
 from tf_smoothadv import criteria
 from tf_smoothadv.attacks import FGSM, PGD2, CarliniWagner, core
 
@@ -20,34 +20,36 @@ PGD_EPSILON = 2.0
 LEARNING_RATE = 0.1
 CONST = 1.0
 CONSTANTS = 4
+SHORT = 10  # steps that are timed; C&W's with one constant
 
 
-def run(problem: networks.Problem, steps: int, rounds: int) -> list[dict[str, Any]]:
-    """One row a library and attack: the same epsilon, step size, steps, learning rate and first constant for all."""
-    from benchmarks.attacks import bare_gradient
+def run(problem: networks.Problem, slow: int, steps: int, rounds: int) -> list[dict[str, Any]]:
+    """One row a library and attack: the same epsilon, step size, steps, learning rate and first constant for all.
 
-    calls = {("bare gradient", ""): bare_gradient(problem), **ours(problem, steps)}
-    calls.update(foolbox(problem, steps))
-    calls.update(art(problem, steps))
-    times = timing.interleaved({" ".join(key): call for key, call in calls.items()}, rounds)
-    gradient = times["bare gradient "]
+    Time is that of short runs, in turns; success and distortion are those of one run of `steps`, for each of C&W's
+    CONSTANTS. ART's C&W searches along every step and has only the first `slow` images.
+    """
+    some = problem._replace(images=problem.images[:slow], labels=problem.labels[:slow])
+    problems = {("C&W", "ART"): some}
+    short = attacks_of(problem, some, SHORT, 1)
+    calls: dict[Any, Call] = {"gradient": attacks.bare_gradient(problem), "some": attacks.bare_gradient(some), **short}
+    times = timing.interleaved(calls, rounds)
     rows = []
-    for (attack, library), call in calls.items():
-        if not library:
-            continue
-        gradients = {"FGSM": 1, "C&W": steps * CONSTANTS}.get(attack, steps)
-        per_gradient = timing.Times(times[f"{attack} {library}"].rounds / gradients)
+    for (attack, library), call in attacks_of(problem, some, steps, CONSTANTS).items():
+        mine = problems.get((attack, library), problem)
+        gradients = 1 if attack == "FGSM" else SHORT
+        per_gradient = timing.Times(times[attack, library].rounds / gradients)
         adversarial = tf.constant(call())
-        logits = core.logits_of(problem.model, adversarial)
-        success = criteria.is_adversarial(logits, problem.labels).numpy()
-        distortion = core.l2_norm(adversarial - problem.images).numpy()
+        success = criteria.is_adversarial(core.logits_of(mine.model, adversarial), mine.labels).numpy()
+        distortion = core.l2_norm(adversarial - mine.images).numpy()
         rows.append(
             {
                 "attack": attack,
                 "library": library,
-                "gradients": gradients,
-                "ms_per_gradient_and_image": 1000 * per_gradient.median / len(problem.images),
-                "over_gradient": per_gradient.over(gradient)._asdict(),
+                "images": len(mine.images),
+                "ms_per_gradient_and_image": 1000 * per_gradient.median / len(mine.images),
+                "over_gradient": per_gradient.over(times["some" if mine is some else "gradient"])._asdict(),
+                "gradients": {"FGSM": 1, "C&W": steps * CONSTANTS}.get(attack, steps),
                 "p_suc": float(np.mean(success)),
                 "mean_distortion": float(np.mean(distortion[success])) if success.any() else float("nan"),
             }
@@ -55,29 +57,41 @@ def run(problem: networks.Problem, steps: int, rounds: int) -> list[dict[str, An
     return rows
 
 
-def ours(problem: networks.Problem, steps: int) -> dict[tuple[str, str], Call]:
+def attacks_of(
+    problem: networks.Problem, some: networks.Problem, steps: int, constants: int
+) -> dict[tuple[str, str], Call]:
+    """The attacks of all libraries by name and library, ART's C&W on `some` of the images."""
+    return {
+        **{(name, "tf_smoothadv"): call for name, call in ours(problem, steps, constants).items()},
+        **{(name, "Foolbox"): call for name, call in foolbox(problem, steps, constants).items()},
+        ("PGD2", "ART"): art(problem, steps, constants)["PGD2"],
+        ("C&W", "ART"): art(some, steps, constants)["C&W"],
+    }
+
+
+def ours(problem: networks.Problem, steps: int, constants: int) -> dict[str, Call]:
     """The attacks of tf_smoothadv."""
     x, labels = tf.constant(problem.images), tf.constant(problem.labels)
-    attacks = {
+    made = {
         "FGSM": FGSM(FGSM_EPSILON),
         "PGD2": PGD2(PGD_EPSILON, PGD_EPSILON / 10, steps),
-        "C&W": CarliniWagner(steps, CONSTANTS, LEARNING_RATE, initial_const=CONST),
+        "C&W": CarliniWagner(steps, constants, LEARNING_RATE, initial_const=CONST),
     }
 
     def call(attack: core.Attack) -> Call:
         return lambda: attack(problem.model, x, labels).adversarial.numpy()
 
-    return {(name, "tf_smoothadv"): call(attack) for name, attack in attacks.items()}
+    return {name: call(attack) for name, attack in made.items()}
 
 
-def foolbox(problem: networks.Problem, steps: int) -> dict[tuple[str, str], Call]:
+def foolbox(problem: networks.Problem, steps: int, constants: int) -> dict[str, Call]:
     """The attacks of Foolbox."""
     import foolbox
 
     model = foolbox.TensorFlowModel(problem.model, bounds=(0, 1))
     # Labels of argmax's own dtype: where dtypes differ, eagerpy calls what NumPy 2 no longer has.
     x, labels = tf.constant(problem.images), tf.constant(problem.labels, tf.int64)
-    attacks = {
+    made = {
         "FGSM": (foolbox.attacks.LinfFastGradientAttack(), FGSM_EPSILON),
         "PGD2": (
             foolbox.attacks.L2ProjectedGradientDescentAttack(
@@ -87,7 +101,7 @@ def foolbox(problem: networks.Problem, steps: int) -> dict[tuple[str, str], Call
         ),
         "C&W": (
             foolbox.attacks.L2CarliniWagnerAttack(
-                CONSTANTS, steps, stepsize=LEARNING_RATE, initial_const=CONST, abort_early=False
+                constants, steps, stepsize=LEARNING_RATE, initial_const=CONST, abort_early=False
             ),
             None,
         ),
@@ -97,10 +111,10 @@ def foolbox(problem: networks.Problem, steps: int) -> dict[tuple[str, str], Call
     def call(attack: Any, epsilon: float | None) -> Call:
         return lambda: attack(model, x, labels, epsilons=epsilon)[1].numpy()
 
-    return {(name, "Foolbox"): call(*attack) for name, attack in attacks.items()}
+    return {name: call(*attack) for name, attack in made.items()}
 
 
-def art(problem: networks.Problem, steps: int) -> dict[tuple[str, str], Call]:
+def art(problem: networks.Problem, steps: int, constants: int) -> dict[str, Call]:
     """The attacks of ART."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -116,7 +130,7 @@ def art(problem: networks.Problem, steps: int) -> dict[tuple[str, str], Call]:
         clip_values=(0, 1),
     )
     batch = len(problem.images)
-    attacks = {
+    made = {
         "PGD2": ProjectedGradientDescentTensorFlowV2(
             classifier,
             norm=2,
@@ -129,7 +143,7 @@ def art(problem: networks.Problem, steps: int) -> dict[tuple[str, str], Call]:
         "C&W": CarliniL2Method(
             classifier,
             learning_rate=LEARNING_RATE,
-            binary_search_steps=CONSTANTS,
+            binary_search_steps=constants,
             max_iter=steps,
             initial_const=CONST,
             batch_size=batch,
@@ -140,4 +154,4 @@ def art(problem: networks.Problem, steps: int) -> dict[tuple[str, str], Call]:
     def call(attack: Any) -> Call:
         return lambda: np.asarray(attack.generate(problem.images, np.eye(classes)[problem.labels]))
 
-    return {(name, "ART"): call(attack) for name, attack in attacks.items()}
+    return {name: call(attack) for name, attack in made.items()}

@@ -35,7 +35,7 @@ class Ratio(NamedTuple):
     high: float
 
 
-def interleaved(functions: Mapping[str, Callable[[], Any]], rounds: int, least: float = 0.2) -> dict[str, Times]:
+def interleaved(functions: Mapping[Any, Callable[[], Any]], rounds: int, least: float = 0.2) -> dict[Any, Times]:
     """Calls every function once to warm it up, and then all of them in turns.
 
     Args:
@@ -49,7 +49,7 @@ def interleaved(functions: Mapping[str, Callable[[], Any]], rounds: int, least: 
         began = time.perf_counter()
         function()
         calls[name] = max(1, round(least / (time.perf_counter() - began)))
-    taken: dict[str, list[float]] = {name: [] for name in functions}
+    taken: dict[Any, list[float]] = {name: [] for name in functions}
     for _ in range(rounds):
         for name, function in functions.items():
             began = time.perf_counter()
