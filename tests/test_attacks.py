@@ -303,7 +303,7 @@ def test_an_image_that_has_succeeded_costs_no_more_gradients(smoothing):
     assert forward - 5 * 8 < gradients + 2 * attack.steps * 5  # filled up by at most a quarter less one, twice 1
 
 
-def test_one_loop_is_compiled_for_all_batch_sizes_and_epsilons():
+def test_one_loop_is_compiled_for_all_batch_sizes_and_numbers():
     model = Linear(5, (8, 8, 1))
     traced = []
 
@@ -312,7 +312,11 @@ def test_one_loop_is_compiled_for_all_batch_sizes_and_epsilons():
             traced.append(images.shape)
         return model(images)
 
-    for make in (lambda epsilon: PGD2(epsilon, 0.1, 3), lambda epsilon: FGSM(epsilon), lambda _: CarliniWagner(3, 2)):
+    for make in (
+        lambda value: PGD2(value, 0.1 * value, 3 * int(value)),
+        lambda value: FGSM(value),
+        lambda value: CarliniWagner(3 * int(value), 1 + int(value), value, initial_const=value, confidence=value),
+    ):
         make(1.0)(counting, model.images, model.labels)
         once = len(traced)
         make(2.0)(counting, model.images[:3], model.labels[:3])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import tensorflow as tf
 
@@ -47,6 +48,14 @@ class CarliniWagner(core.Attack):
     Source: Carlini, Wagner 2017, https://arxiv.org/abs/1608.04644; smooth: section 4.2 of the paper.
     """
 
+    tensors: ClassVar[dict[str, tf.DType]] = {
+        "steps": tf.int32,
+        "binary_search_steps": tf.int32,
+        "learning_rate": tf.float32,
+        "initial_const": tf.float32,
+        "confidence": tf.float32,
+    }
+
     steps: int = 100
     binary_search_steps: int = 5
     learning_rate: float = 0.1
@@ -68,7 +77,16 @@ class CarliniWagner(core.Attack):
             raise ValueError("smoothness_penalty needs smoothing=, whose graph it is measured on; received None")
 
     def run(  # type: ignore[override]
-        self, model: core.Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
+        self,
+        model: core.Model,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        targets: tf.Tensor | None,
+        steps: tf.Tensor,
+        binary_search_steps: tf.Tensor,
+        learning_rate: tf.Tensor,
+        initial_const: tf.Tensor,
+        confidence: tf.Tensor,
     ) -> core.AttackResult:
         if self.smoothing:
             smoother = self.smoothing.guided_by(images)
@@ -88,13 +106,13 @@ class CarliniWagner(core.Attack):
             """Adam from the start with this constant; which images yielded, and the best iterates."""
             value, first, second = start, tf.zeros_like(images), tf.zeros_like(images)
             reached = tf.zeros_like(labels, tf.bool)
-            for step in tf.range(self.steps):
+            for step in tf.range(steps):
                 with tf.GradientTape() as tape:
                     tape.watch(value)
                     x, r = decode(value)
                     logits = core.logits_of(model, x)
                     loss = tf.reduce_sum(tf.square(r), axis=[1, 2, 3])
-                    loss += const * criteria.margin_loss(logits, labels, targets, self.confidence)
+                    loss += const * criteria.margin_loss(logits, labels, targets, confidence)
                     if self.smoothness_penalty:
                         loss += self.smoothness_penalty * smoother.penalty(r)
                 gradient = tape.gradient(loss, value)
@@ -102,18 +120,18 @@ class CarliniWagner(core.Attack):
                 best = core.keep_best(best, images, x, success)
                 reached |= success
                 update, first, second = adam(gradient, first, second, step)
-                rate = 1 - step / self.steps if self.learning_rate_decay else 1.0
-                value -= self.learning_rate * tf.cast(rate, value.dtype) * update
+                rate = tf.cast(1 - step / steps, value.dtype) if self.learning_rate_decay else 1.0
+                value -= learning_rate * rate * update
             return reached, best
 
         best = core.start(images)
-        const = tf.fill(tf.shape(labels), float(self.initial_const))
+        const = tf.fill(tf.shape(labels), initial_const)
         low, high = tf.zeros_like(const), tf.fill(tf.shape(labels), const.dtype.max)
-        for _ in tf.range(self.binary_search_steps):
+        for _ in tf.range(binary_search_steps):
             reached, best = descend(const, best)
             low, high = tf.where(reached, low, const), tf.where(reached, const, high)
             const = tf.where(high == const.dtype.max, 10 * const, (low + high) / 2)
-        gradients = tf.fill(tf.shape(labels), self.steps * self.binary_search_steps)
+        gradients = tf.fill(tf.shape(labels), steps * binary_search_steps)
         return core.AttackResult(*best, gradients)
 
 

@@ -127,7 +127,7 @@ class Attack:
     else share one compiled loop.
     """
 
-    tensors: ClassVar[tuple[str, ...]] = ()
+    tensors: ClassVar[dict[str, tf.DType]] = {}
 
     def __call__(self, model: Model, images: Any, labels: Any, targets: Any = None) -> AttackResult:
         """Attacks a batch.
@@ -151,8 +151,8 @@ class Attack:
         for name, given in (("labels", labels), ("targets", targets)):
             if given is not None and int(tf.reduce_max(given)) >= classes:
                 raise ValueError(f"{name} must be below the model's {classes} classes; received {tf.reduce_max(given)}")
-        settings = {name: tf.constant(getattr(self, name), tf.float32) for name in self.tensors}
-        same_loop = dataclasses.replace(self, **dict.fromkeys(self.tensors, 1.0))
+        settings = {name: tf.constant(getattr(self, name), dtype) for name, dtype in self.tensors.items()}
+        same_loop = dataclasses.replace(self, **dict.fromkeys(self.tensors, 1))
         loop = _compiled(same_loop, model, tuple(images.shape[1:]), targets is not None)
         return loop(images, labels, *([] if targets is None else [targets]), **settings)
 
@@ -173,7 +173,7 @@ def _compiled(
         return attack.run(model, images, labels, targets[0] if targets else None, **settings)
 
     classes = tf.TensorSpec([None], tf.int32)
-    settings = {name: tf.TensorSpec([], tf.float32) for name in attack.tensors}
+    settings = {name: tf.TensorSpec([], dtype) for name, dtype in attack.tensors.items()}
     function = tf.function(run)
     function.get_concrete_function(
         tf.TensorSpec([None, *image_shape]), classes, *([classes] if targeted else []), **settings

@@ -32,7 +32,7 @@ class GradientAttack(core.Attack):
     the image's own. An image that has succeeded within an epsilon waits for its next one, and costs nothing meanwhile.
     """
 
-    tensors: ClassVar[tuple[str, ...]] = ("epsilon", "step_size")
+    tensors: ClassVar[dict[str, tf.DType]] = {"epsilon": tf.float32, "step_size": tf.float32, "steps": tf.int32}
 
     epsilon: float
     step_size: float
@@ -69,6 +69,7 @@ class GradientAttack(core.Attack):
         targets: tf.Tensor | None,
         epsilon: tf.Tensor,
         step_size: tf.Tensor,
+        steps: tf.Tensor | int,
     ) -> core.AttackResult:
         smoother = self.smoothing.guided_by(images) if self.smoothing else None
 
@@ -94,7 +95,7 @@ class GradientAttack(core.Attack):
             """All the steps within this epsilon [B]; when searching, until the image's first success."""
             batch = images, labels, targets, limit
             search = Search(images, core.start(images), tf.zeros_like(labels))
-            for _ in tf.range(self.steps):
+            for _ in tf.range(steps):
                 if self.binary_search_steps:
                     active = ~search.best.success
                     if not tf.reduce_any(active):
@@ -184,7 +185,7 @@ class FGSM(core.Attack):
     Source: Goodfellow, Shlens, Szegedy 2015, https://arxiv.org/abs/1412.6572
     """
 
-    tensors: ClassVar[tuple[str, ...]] = ("epsilon",)
+    tensors: ClassVar[dict[str, tf.DType]] = {"epsilon": tf.float32}
 
     epsilon: float
     smoothing: Smoothing | None = None
@@ -204,4 +205,4 @@ class FGSM(core.Attack):
         targets: tf.Tensor | None,
         epsilon: tf.Tensor,
     ) -> core.AttackResult:
-        return self._as_iterative().run(model, images, labels, targets, epsilon, epsilon)
+        return self._as_iterative().run(model, images, labels, targets, epsilon, epsilon, steps=1)
