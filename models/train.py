@@ -76,7 +76,7 @@ class AdversarialTraining(keras.Model):
         return super().train_step((tf.concat([attacked, images[half:]], 0), labels))
 
     def _adversarial(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        epsilon = tf.abs(tf.random.truncated_normal([tf.shape(images)[0], 1, 1, 1], stddev=self._epsilon / 2))
+        epsilon = tf.abs(tf.random.truncated_normal(tf.shape(labels), stddev=self._epsilon / 2))
         targets = None
         if self._method == "step_ll":
             targets = tf.argmin(self.network(images, training=False), axis=1, output_type=tf.int32)

@@ -384,3 +384,12 @@ GOOD = np.full((2, 1, 4, 1), 0.5, np.float32)
 def test_bad_input(model, images, labels, targets, message):
     with pytest.raises(ValueError, match=message):
         FGSM(0.1)(model, images, labels, targets)
+
+
+def test_inside_a_function_each_image_may_have_its_own_epsilon():
+    """As adversarial training uses it: `run`, in TensorFlow code, with epsilon [B]."""
+    model = Linear(3, (8, 8, 1))
+    epsilon = np.array([0.01, 0.02, 0.03], np.float32)
+    run = tf.function(FGSM(1.0).run)
+    adversarial = run(model, model.images, model.labels, None, tf.constant(epsilon)).adversarial
+    np.testing.assert_allclose(np.max(np.abs(adversarial - model.images), axis=(1, 2, 3)), epsilon, atol=1e-6)

@@ -109,7 +109,7 @@ class GradientAttack(core.Attack):
             success = criteria.is_adversarial(core.logits_of(model, search.x), labels, targets)
             return search._replace(best=core.keep_best(search.best, images, search.x, success))
 
-        high = tf.fill(tf.shape(labels), epsilon)
+        high = tf.broadcast_to(epsilon, tf.shape(labels))  # one for all, or each image its own
         low = tf.zeros_like(high)
         _, best, gradients = descend(high)
         for _ in tf.range(self.binary_search_steps):
