@@ -16,12 +16,10 @@ from tf_smoothadv import criteria
 from tf_smoothadv.attacks import FGSM, IFGSM, PGD2, Attack, CarliniWagner
 
 FEW, MANY = 2, 10  # steps; a step's time is the difference of two runs', which cancels what an attack does once
-TOL = 0.03  # what 50 iterations of CG leave at 299 pixels a side
 
 
-def attacks(alpha: float) -> dict[str, Any]:
+def attacks(smoothing: sa.Smoothing) -> dict[str, Any]:
     """The iterative attacks, plain and smooth, with FEW steps."""
-    smoothing = sa.Smoothing(alpha, tol=TOL)
     plain: dict[str, Any] = {
         "I-FGSM": IFGSM(0.3, 0.01, FEW),
         "PGD2": PGD2(5.0, 0.1, FEW),
@@ -38,13 +36,13 @@ def run(problems: dict[str, networks.Problem], rounds: int) -> list[dict[str, An
         gradient = bare_gradient(problem)
         functions = {"gradient": gradient, "smoothing": smoothing_both_ways(problem)}
         functions["FGSM"] = call(FGSM(0.1), problem)
-        functions["sFGSM"] = call(FGSM(0.1, sa.Smoothing(problem.alpha, tol=TOL)), problem)
-        for name, attack in attacks(problem.alpha).items():
+        functions["sFGSM"] = call(FGSM(0.1, problem.smoothing), problem)
+        for name, attack in attacks(problem.smoothing).items():
             functions[f"{name} few"] = call(attack, problem)
             functions[f"{name} many"] = call(dataclasses.replace(attack, steps=MANY), problem)
         times = timing.interleaved(functions, rounds)
         steps = {name: times[name] for name in ("smoothing", "FGSM", "sFGSM")}
-        for name in attacks(problem.alpha):
+        for name in attacks(problem.smoothing):
             difference = times[f"{name} many"].rounds - times[f"{name} few"].rounds
             steps[name] = timing.Times(difference / (MANY - FEW))
         for name, step in steps.items():
@@ -77,7 +75,7 @@ def bare_gradient(problem: networks.Problem) -> Callable[[], Any]:
 
 def smoothing_both_ways(problem: networks.Problem) -> Callable[[], Any]:
     """The smoothing and its adjoint, as a step of smooth C&W takes them."""
-    smoother = sa.Smoothing(problem.alpha, tol=TOL).guided_by(problem.images)
+    smoother = problem.smoothing.guided_by(problem.images)
     forward, adjoint = tf.function(smoother.__call__), tf.function(smoother.adjoint)
     z = tf.random.stateless_normal(problem.images.shape, seed=[0, 0])
     return lambda: adjoint(forward(z)).numpy()
@@ -104,5 +102,5 @@ def peak(problem: Callable[[], networks.Problem], name: str) -> float:
     """Peak resident memory of this process in MiB, after it has run the attack."""
     made = problem()
     if name != "loading":
-        call(dataclasses.replace(attacks(made.alpha)[name], steps=MANY), made)()
+        call(dataclasses.replace(attacks(made.smoothing)[name], steps=MANY), made)()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -25,7 +25,7 @@ def run(network: str, folder: str | None, rounds: int) -> list[dict[str, Any]]:
     free = keras.Model(model.inputs, model.outputs)
     rows = []
     for side in SIDES:
-        problem = networks.problem(free, images.photographs(folder, 2, side), alpha=0.997)
+        problem = networks.problem(free, images.photographs(folder, 2, side), networks.PHOTOGRAPHS)
         rows.append({"grows": "side", "value": side, **seconds(problem, 5, rounds)})
     digits = networks.c4(BATCHES[-1])
     for batch in BATCHES:
@@ -39,7 +39,7 @@ def run(network: str, folder: str | None, rounds: int) -> list[dict[str, Any]]:
 
 def seconds(problem: networks.Problem, steps: int, rounds: int) -> dict[str, float]:
     """Median seconds of `steps` bare gradients, and of the attacks with as many."""
-    made = attacks.attacks(problem.alpha)
+    made = attacks.attacks(problem.smoothing)
     functions = {"gradient": attacks.bare_gradient(problem)}
     for name in ("C&W", "sC&W"):
         functions[name] = attacks.call(dataclasses.replace(made[name], steps=steps), problem)
