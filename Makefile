@@ -20,7 +20,7 @@ lint: $(INSTALLED)  ## format, lint, types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(INSTALLED)  ## the tables of benchmarks/results, about half an hour
+bench: $(INSTALLED)  ## the tables of benchmarks/results, an hour or more
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m benchmarks
 

@@ -1,10 +1,10 @@
 """Speed of the smoothing and of the attacks, each number with what it is compared to, taken in turns in one run.
 
-    python -m benchmarks                           all of it: about half an hour on two cores
+    python -m benchmarks                           all of it: an hour or more on two cores
     python -m benchmarks --only=solvers --rounds=9
     python -m benchmarks --network=net.keras --images=FOLDER      your own network and photographs
 
-Writes NAME.json and NAME.md for each part, and growth.png, to --output.
+Writes NAME.json and NAME.md for each part, row by row, and growth.png, to --output.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import json
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import rich.console
@@ -54,7 +54,7 @@ def main() -> None:
             raise ValueError(f"--only must be of {', '.join(PARTS)}; received {part}")
     folder = pathlib.Path(FLAGS.output)
     folder.mkdir(parents=True, exist_ok=True)
-    parts: dict[str, Callable[[], list[dict[str, Any]]]] = {
+    parts: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {
         "solvers": lambda: solvers.run(
             FLAGS.images,
             [int(side) for side in FLAGS.sides],
@@ -63,7 +63,7 @@ def main() -> None:
             FLAGS.limit,
         ),
         "attacks": lambda: attacks.run({name: make() for name, make in problems().items()}, FLAGS.rounds),
-        "memory": lambda: [{"network": name, **attacks.memory(make)} for name, make in problems().items()],
+        "memory": lambda: ({"network": name, **attacks.memory(make)} for name, make in problems().items()),
         "peers": lambda: peers.run(networks.c4(FLAGS.digits), FLAGS.slow_digits, FLAGS.peer_steps, FLAGS.rounds),
         "growth": lambda: growth.run(FLAGS.network, FLAGS.images, FLAGS.rounds),
     }
@@ -72,10 +72,12 @@ def main() -> None:
         if part == "growth" and FLAGS.network is None:
             terminal.print("growth: left out, it needs --network")
             continue
-        rows = parts[part]()
-        report = {"machine": timing.machine(), "flags": settings(), "rows": rows}
-        (folder / f"{part}.json").write_text(json.dumps(report, indent=1) + "\n")
-        (folder / f"{part}.md").write_text(markdown(part, report))
+        rows = []
+        for row in parts[part]():
+            rows.append(row)
+            report = {"machine": timing.machine(), "flags": settings(), "rows": rows}
+            (folder / f"{part}.json").write_text(json.dumps(report, indent=1) + "\n")
+            (folder / f"{part}.md").write_text(markdown(part, report))
         if part == "growth":
             plots.growth(rows, folder / "growth.png")
         terminal.print(table(part, rows))

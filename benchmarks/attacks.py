@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -29,9 +29,8 @@ def attacks(smoothing: sa.Smoothing) -> dict[str, Any]:
     return {**plain, **smooth}
 
 
-def run(problems: dict[str, networks.Problem], rounds: int) -> list[dict[str, Any]]:
+def run(problems: dict[str, networks.Problem], rounds: int) -> Iterator[dict[str, Any]]:
     """One row a network and attack."""
-    rows = []
     for network, problem in problems.items():
         gradient = bare_gradient(problem)
         functions = {"gradient": gradient, "smoothing": smoothing_both_ways(problem)}
@@ -46,17 +45,14 @@ def run(problems: dict[str, networks.Problem], rounds: int) -> list[dict[str, An
             difference = times[f"{name} many"].rounds - times[f"{name} few"].rounds
             steps[name] = timing.Times(difference / (MANY - FEW))
         for name, step in steps.items():
-            rows.append(
-                {
-                    "network": network,
-                    "batch": len(problem.images),
-                    "attack": name,
-                    "ms_per_step_and_image": 1000 * step.median / len(problem.images),
-                    "ms_per_gradient_and_image": 1000 * times["gradient"].median / len(problem.images),
-                    "over_gradient": step.over(times["gradient"])._asdict(),
-                }
-            )
-    return rows
+            yield {
+                "network": network,
+                "batch": len(problem.images),
+                "attack": name,
+                "ms_per_step_and_image": 1000 * step.median / len(problem.images),
+                "ms_per_gradient_and_image": 1000 * times["gradient"].median / len(problem.images),
+                "over_gradient": step.over(times["gradient"])._asdict(),
+            }
 
 
 def bare_gradient(problem: networks.Problem) -> Callable[[], Any]:

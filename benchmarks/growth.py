@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -16,25 +17,23 @@ BATCHES = [1, 5, 25, 100, 200]
 STEPS = [5, 10, 20, 40, 80]
 
 
-def run(network: str, folder: str | None, rounds: int) -> list[dict[str, Any]]:
+def run(network: str, folder: str | None, rounds: int) -> Iterator[dict[str, Any]]:
     """One row a point: what grows, its value, and the seconds of the bare gradients, of C&W and of sC&W.
 
     The side on the network of a file, that takes any, two photographs at a time and 5 steps; batch and steps on C4.
     """
     model = models.load(network)
     free = keras.Model(model.inputs, model.outputs)
-    rows = []
     for side in SIDES:
         problem = networks.problem(free, images.photographs(folder, 2, side), networks.PHOTOGRAPHS)
-        rows.append({"grows": "side", "value": side, **seconds(problem, 5, rounds)})
+        yield {"grows": "side", "value": side, **seconds(problem, 5, rounds)}
     digits = networks.c4(BATCHES[-1])
     for batch in BATCHES:
         some = digits._replace(images=digits.images[:batch], labels=digits.labels[:batch])
-        rows.append({"grows": "batch", "value": batch, **seconds(some, 10, rounds)})
+        yield {"grows": "batch", "value": batch, **seconds(some, 10, rounds)}
     some = digits._replace(images=digits.images[:100], labels=digits.labels[:100])
     for steps in STEPS:
-        rows.append({"grows": "steps", "value": steps, **seconds(some, steps, rounds)})
-    return rows
+        yield {"grows": "steps", "value": steps, **seconds(some, steps, rounds)}
 
 
 def seconds(problem: networks.Problem, steps: int, rounds: int) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ CONSTANTS = 4
 SHORT = 10  # steps that are timed; C&W's with one constant
 
 
-def run(problem: networks.Problem, slow: int, steps: int, rounds: int) -> list[dict[str, Any]]:
+def run(problem: networks.Problem, slow: int, steps: int, rounds: int) -> Iterator[dict[str, Any]]:
     """One row a library and attack: the same epsilon, step size, steps, learning rate and first constant for all.
 
     Time is that of short runs, in turns; success and distortion are those of one run of `steps`, for each of C&W's
@@ -34,7 +34,6 @@ def run(problem: networks.Problem, slow: int, steps: int, rounds: int) -> list[d
     short = attacks_of(problem, some, SHORT, 1)
     calls: dict[Any, Call] = {"gradient": attacks.bare_gradient(problem), "some": attacks.bare_gradient(some), **short}
     times = timing.interleaved(calls, rounds)
-    rows = []
     for (attack, library), call in attacks_of(problem, some, steps, CONSTANTS).items():
         mine = problems.get((attack, library), problem)
         gradients = 1 if attack == "FGSM" else SHORT
@@ -42,19 +41,16 @@ def run(problem: networks.Problem, slow: int, steps: int, rounds: int) -> list[d
         adversarial = tf.constant(call())
         success = criteria.is_adversarial(core.logits_of(mine.model, adversarial), mine.labels).numpy()
         distortion = core.l2_norm(adversarial - mine.images).numpy()
-        rows.append(
-            {
-                "attack": attack,
-                "library": library,
-                "images": len(mine.images),
-                "ms_per_gradient_and_image": 1000 * per_gradient.median / len(mine.images),
-                "over_gradient": per_gradient.over(times["some" if mine is some else "gradient"])._asdict(),
-                "gradients": {"FGSM": 1, "C&W": steps * CONSTANTS}.get(attack, steps),
-                "p_suc": float(np.mean(success)),
-                "mean_distortion": float(np.mean(distortion[success])) if success.any() else float("nan"),
-            }
-        )
-    return rows
+        yield {
+            "attack": attack,
+            "library": library,
+            "images": len(mine.images),
+            "ms_per_gradient_and_image": 1000 * per_gradient.median / len(mine.images),
+            "over_gradient": per_gradient.over(times["some" if mine is some else "gradient"])._asdict(),
+            "gradients": {"FGSM": 1, "C&W": steps * CONSTANTS}.get(attack, steps),
+            "p_suc": float(np.mean(success)),
+            "mean_distortion": float(np.mean(distortion[success])) if success.any() else float("nan"),
+        }
 
 
 def attacks_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,14 @@ CG_ITERATIONS = 50
 SWEEPS = 25  # chebyshev's error is then that of CG_ITERATIONS of CG, or less
 
 
-def run(folder: str | None, sides: list[int], batches: list[int], rounds: int, limit: float) -> list[dict[str, Any]]:
+def run(
+    folder: str | None, sides: list[int], batches: list[int], rounds: int, limit: float
+) -> Iterator[dict[str, Any]]:
     """One row a side, batch and solver.
 
     A solver is left out where its last, smaller measurement says that one call would take more than `limit` seconds.
     SuperLU takes one image at a time, and is timed on the first of the batch.
     """
-    rows = []
     speed: dict[str, float] = {}  # seconds per pixel, as last measured
     for side in sides:
         for batch in batches:
@@ -41,17 +42,14 @@ def run(folder: str | None, sides: list[int], batches: list[int], rounds: int, l
             for name, solve in solves.items():
                 speed[name] = times[name].median / pixels
                 solution = solve() if name == "SuperLU" else solve()[0]
-                rows.append(
-                    {
-                        "side": side,
-                        "batch": batch,
-                        "solver": name,
-                        "ms_per_image": 1000 * per_image[name].median,
-                        "over_chebyshev": per_image[name].over(per_image["chebyshev"])._asdict(),
-                        "relative_error": float(np.linalg.norm(solution - exact) / np.linalg.norm(exact)),
-                    }
-                )
-    return rows
+                yield {
+                    "side": side,
+                    "batch": batch,
+                    "solver": name,
+                    "ms_per_image": 1000 * per_image[name].median,
+                    "over_chebyshev": per_image[name].over(per_image["chebyshev"])._asdict(),
+                    "relative_error": float(np.linalg.norm(solution - exact) / np.linalg.norm(exact)),
+                }
 
 
 def smoother_of(solver: str, iterations: int) -> Callable[[np.ndarray, np.ndarray], Callable[[], np.ndarray]]:
