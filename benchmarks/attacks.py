@@ -29,9 +29,10 @@ def attacks(smoothing: sa.Smoothing) -> dict[str, Any]:
     return {**plain, **smooth}
 
 
-def run(problems: dict[str, networks.Problem], rounds: int) -> Iterator[dict[str, Any]]:
-    """One row a network and attack."""
-    for network, problem in problems.items():
+def run(problems: dict[str, Callable[[], networks.Problem]], rounds: int) -> Iterator[dict[str, Any]]:
+    """One row a network and attack; each network is made when its turn comes."""
+    for network, made in problems.items():
+        problem = made()
         gradient = bare_gradient(problem)
         functions = {"gradient": gradient, "smoothing": smoothing_both_ways(problem)}
         functions["FGSM"] = call(FGSM(0.1), problem)

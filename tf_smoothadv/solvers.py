@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tf_smoothadv import graph
 
+CACHED_NUMBERS = 2 * 299 * 299 * 3  # of the signal: with what belongs to them they take 7 MiB in float32
 DENSE_PIXELS = 64 * 64  # the inverse of so many pixels takes 64 MiB an image in float32
 
 
@@ -208,15 +209,9 @@ def _sweeps(z: tf.Tensor, red_taps: Taps, black_taps: Taps, alpha: tf.Tensor, sw
     quarter = tf.square(alpha) / 4
 
     def neighbours(taps: Taps, x: tf.Tensor, far_is_left: tf.Tensor) -> tf.Tensor:
-        # A plane is one row of numbers: the taps that would reach over its borders are zero.
-        padded = tf.pad(x, [[0, 0], [0, 0], [packed_width, packed_width]])
-        size = tf.shape(x)[2]
-
-        def shifted(offset: tf.Tensor | int) -> tf.Tensor:
-            return padded[..., packed_width + offset : packed_width + offset + size]
-
-        far = tf.where(far_is_left, shifted(-1), shifted(1))
-        vertical = taps.above * shifted(-packed_width) + taps.below * shifted(packed_width)
+        # A plane is one ring of numbers: the taps that would reach over its borders are zero.
+        far = tf.where(far_is_left, tf.roll(x, 1, axis=2), tf.roll(x, -1, axis=2))
+        vertical = taps.above * tf.roll(x, packed_width, axis=2) + taps.below * tf.roll(x, -packed_width, axis=2)
         return vertical + taps.near * x + taps.far * far
 
     def sweep(k, red, black, w):  # type: ignore[no-untyped-def]
@@ -233,7 +228,23 @@ def _sweeps(z: tf.Tensor, red_taps: Taps, black_taps: Taps, alpha: tf.Tensor, sw
     return channels_last(_unpack(tf.reshape(red, packed), tf.reshape(black, packed))[..., : shape[3]])
 
 
-_compiled_sweeps = tf.function(_sweeps, jit_compile=True, autograph=False, reduce_retracing=True)
+@tf.function(jit_compile=True, autograph=False, reduce_retracing=True)
+def _compiled_sweeps(z: tf.Tensor, red_taps: Taps, black_taps: Taps, alpha: tf.Tensor, sweeps: tf.Tensor) -> tf.Tensor:
+    """`_sweeps`, all of them for a few images before the next ones, so that these stay in the processor's cache."""
+    batch = tf.shape(z)[0]
+    groups = tf.minimum((tf.size(z) + CACHED_NUMBERS - 1) // CACHED_NUMBERS, batch)
+    size = (batch + groups - 1) // groups
+
+    def grouped(x: tf.Tensor) -> tf.Tensor:
+        padded = tf.pad(x, [[0, groups * size - batch]] + [[0, 0]] * (x.shape.rank - 1))
+        return tf.reshape(padded, tf.concat([[groups, size], tf.shape(x)[1:]], 0))
+
+    values = tf.map_fn(
+        lambda group: _sweeps(*group, alpha, sweeps),
+        tf.nest.map_structure(grouped, (z, red_taps, black_taps)),
+        fn_output_signature=z.dtype,
+    )
+    return tf.reshape(values, tf.concat([[groups * size], tf.shape(z)[1:]], 0))[:batch]
 
 
 def _packed_taps(edges: graph.Edges) -> tuple[Taps, Taps]:
