@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import tf_smoothadv as sa
+from tf_smoothadv import protocol
 from tf_smoothadv.attacks import FGSM, IFGSM, PGD2, Attack, CarliniWagner, core
 
 SPEC = sa.Smoothing(alpha=0.9, gamma=3.0, solver="chebyshev")
@@ -17,13 +18,13 @@ SPEC = sa.Smoothing(alpha=0.9, gamma=3.0, solver="chebyshev")
 class Linear:
     """Two classes, logits (a'x + b, 0): class 0 where a'x + b > 0, the boundary (a'x + b) / ||a|| away.
 
-    Images are grey enough, and near enough to the boundary, that no attack meets the borders of [0, 1].
+    Images, of 8 bits, are grey enough, and near enough to the boundary, that no attack meets the borders of [0, 1].
     """
 
     def __init__(self, batch: int, shape: tuple[int, int, int], seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
         self.a = rng.normal(size=shape).astype(np.float32)
-        self.images = rng.uniform(0.4, 0.6, size=(batch, *shape)).astype(np.float32)
+        self.images = protocol.deliver(rng.uniform(0.4, 0.6, size=(batch, *shape)))
         scores = np.sum(self.a * self.images, axis=(1, 2, 3))
         self.b = np.float32(np.linalg.norm(self.a) * 0.3 - scores.min())
         self.margins = scores + self.b
@@ -221,9 +222,16 @@ ALL = [
     CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC),
     CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, smoothness_penalty=1.0),
 ]
+DELIVERED = [
+    FGSM(0.1, levels=256),
+    IFGSM(0.1, 0.02, 5, SPEC, levels=256),
+    PGD2(2.0, 0.5, 5, binary_search_steps=3, levels=256),
+    CarliniWagner(20, 3, 0.05, initial_const=1, levels=256),
+    CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, levels=256),
+]
 
 
-@pytest.mark.parametrize("attack", ALL, ids=repr)
+@pytest.mark.parametrize("attack", ALL + DELIVERED, ids=repr)
 class TestResult:
     def test_says_what_the_images_are(self, attack):
         model = Linear(4, (8, 8, 1))
@@ -258,6 +266,40 @@ class TestResult:
         assert not np.any(result.success)
         assert np.all(np.isfinite(result.adversarial))
         assert np.all(np.isfinite(result.distortion))
+
+
+@pytest.mark.parametrize("attack", DELIVERED, ids=repr)
+def test_levels_give_what_a_file_holds(attack):
+    model = Linear(4, (8, 8, 1))
+    result = attack(model, model.images, model.labels)
+    assert np.all(result.success)
+    np.testing.assert_array_equal(protocol.deliver(result.adversarial), result.adversarial)
+
+
+def test_success_is_that_of_the_rounded_image():
+    """A change of 0.6 of a grey level becomes a whole one, and one of 0.4 none, whatever the true distance."""
+    model = Linear(1, (8, 8, 1))
+    reach = np.sum(np.abs(model.a))
+    for moved, levels, distance, success in (
+        (0.6, 256, 0.9, True),
+        (0.6, None, 0.9, False),
+        (0.4, 256, 0.3, False),
+        (0.4, None, 0.3, True),
+    ):
+        model.b = np.float32(model.b - model.margins[0] + reach * distance / 255)
+        model.margins = reach * np.array([distance]) / 255
+        result = FGSM(moved / 255, levels=levels)(model, model.images, model.labels)
+        assert bool(result.success[0]) is success
+
+
+def test_quantized_passes_the_gradient_straight_through():
+    x = tf.constant(np.linspace(0, 1, 101, dtype=np.float32))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        rounded = core.quantized(x, 3)
+    np.testing.assert_array_equal(rounded, np.round(x * 2) / 2)
+    np.testing.assert_array_equal(tape.gradient(rounded, x), np.ones(101))
+    assert core.quantized(x, None) is x
 
 
 @pytest.mark.parametrize(
@@ -351,6 +393,10 @@ def test_keras_models_run_in_inference_mode():
         (lambda: CarliniWagner(confidence=-1.0), "confidence must be .* received -1.0"),
         (lambda: CarliniWagner(smoothness_penalty=1.0), "smoothness_penalty needs smoothing="),
         (lambda: CarliniWagner(smoothing=SPEC, smoothness_penalty=-1.0), "smoothness_penalty must be .* received -1.0"),
+        (lambda: FGSM(0.1, levels=1), "levels must be an integer of at least 2; received 1"),
+        (lambda: PGD2(1.0, 0.1, levels=256.0), "levels must be an integer of at least 2; received 256.0"),
+        (lambda: CarliniWagner(border=0.5), r"border must be a number in \(0, 0.5\); received 0.5"),
+        (lambda: CarliniWagner(levels=0), "levels must be an integer of at least 2; received 0"),
         (lambda: CarliniWagner(smoothing=0.9), "smoothing must be a Smoothing or None; received 0.9"),
         (lambda: PGD2(1.0, 0.1, smoothing="smooth"), "smoothing must be a Smoothing or None; received 'smooth'"),
     ],

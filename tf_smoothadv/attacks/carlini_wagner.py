@@ -11,8 +11,6 @@ from tf_smoothadv import checks, criteria
 from tf_smoothadv.attacks import core
 from tf_smoothadv.smoothing import Smoothing
 
-BORDER = 0.01  # how far inside (0, 1) the change of variable starts: on the border its slope, and every step, is zero
-
 
 @dataclasses.dataclass(frozen=True)
 class CarliniWagner(core.Attack):
@@ -41,6 +39,11 @@ class CarliniWagner(core.Attack):
         confidence: margin m of (3), in logits, at least 0.
         smoothing: shape the perturbation like the image; None for the plain attack.
         smoothness_penalty: mu of (14), at least 0; needs `smoothing`, whose graph it is measured on.
+        border: how far inside [0, 1] the plain attack starts, above 0 and below 0.5. On the border itself the slope of
+            the change of variable is zero and a pixel is stuck; but what it starts off the image is a distortion of
+            every saturated pixel, which counts where an image has many.
+        levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any. The model is shown
+            the rounded x, whose success and distortion count; the objective's r is the unrounded one.
 
     Raises:
         ValueError: a value outside these.
@@ -64,6 +67,8 @@ class CarliniWagner(core.Attack):
     confidence: float = 0.0
     smoothing: Smoothing | None = None
     smoothness_penalty: float = 0.0
+    border: float = 0.01
+    levels: int | None = None
 
     def __post_init__(self) -> None:
         checks.count("steps", self.steps)
@@ -73,6 +78,8 @@ class CarliniWagner(core.Attack):
         checks.in_range("confidence", self.confidence, 0)
         checks.optional("smoothing", self.smoothing, Smoothing)
         checks.in_range("smoothness_penalty", self.smoothness_penalty, 0)
+        checks.in_range("border", self.border, 0, 0.5, open_low=True)
+        core.check_levels(self.levels)
         if self.smoothness_penalty and self.smoothing is None:
             raise ValueError("smoothness_penalty needs smoothing=, whose graph it is measured on; received None")
 
@@ -92,7 +99,7 @@ class CarliniWagner(core.Attack):
             smoother = self.smoothing.guided_by(images)
             start = tf.zeros_like(images)
         else:
-            start = sigmoid_inverse(tf.clip_by_value(images, BORDER, 1 - BORDER))
+            start = sigmoid_inverse(tf.clip_by_value(images, self.border, 1 - self.border))
 
         def decode(value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             """The image x that the variable stands for, and the r whose norm counts."""
@@ -110,6 +117,7 @@ class CarliniWagner(core.Attack):
                 with tf.GradientTape() as tape:
                     tape.watch(value)
                     x, r = decode(value)
+                    x = core.quantized(x, self.levels)
                     logits = core.logits_of(model, x)
                     loss = tf.reduce_sum(tf.square(r), axis=[1, 2, 3])
                     loss += const * criteria.margin_loss(logits, labels, targets, confidence)

@@ -112,6 +112,16 @@ def clip(x: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(x, 0, 1)
 
 
+def quantized(x: tf.Tensor, levels: int | None) -> tf.Tensor:
+    """The nearest image whose pixels have one of `levels` values, round((levels - 1) x) / (levels - 1); x for None.
+
+    The gradient passes straight through, as if nothing were rounded.
+    """
+    if levels is None:
+        return x
+    return x + tf.stop_gradient(tf.round(x * (levels - 1)) / (levels - 1) - x)
+
+
 def logits_of(model: Model, images: tf.Tensor) -> tf.Tensor:
     """The model's logits [B, K] in float32, Keras models in inference mode."""
     logits = model(images, training=False) if hasattr(model, "call") else model(images)  # type: ignore[call-arg]
@@ -161,6 +171,12 @@ class Attack:
     ) -> AttackResult:
         """The attack itself, in TensorFlow operations."""
         raise NotImplementedError
+
+
+def check_levels(levels: Any) -> None:
+    """Raises ValueError unless `levels` is an integer of at least 2, or None."""
+    if levels is not None:
+        checks.count("levels", levels, at_least=2)
 
 
 @functools.lru_cache(maxsize=64)

@@ -30,6 +30,8 @@ class GradientAttack(core.Attack):
     With `binary_search_steps` each image's own smallest epsilon is bisected below the given one, each time from a new
     start and with the step size in proportion: the merging of runs over several epsilons (5.1) for targets that are
     the image's own. An image that has succeeded within an epsilon waits for its next one, and costs nothing meanwhile.
+
+    With `levels` the model is shown the iterate rounded, whose success and distortion count; the iterate is not.
     """
 
     tensors: ClassVar[dict[str, tf.DType]] = {"epsilon": tf.float32, "step_size": tf.float32, "steps": tf.int32}
@@ -40,6 +42,7 @@ class GradientAttack(core.Attack):
     smoothing: Smoothing | None = None
     loss: str = "cross_entropy"
     binary_search_steps: int = 0
+    levels: int | None = None
 
     def __post_init__(self) -> None:
         checks.in_range("epsilon", self.epsilon, 0, open_low=True)
@@ -48,6 +51,7 @@ class GradientAttack(core.Attack):
         checks.one_of("loss", self.loss, criteria.LOSSES)
         checks.optional("smoothing", self.smoothing, Smoothing)
         checks.count("binary_search_steps", self.binary_search_steps, at_least=0)
+        core.check_levels(self.levels)
 
     def size(self, r: tf.Tensor) -> tf.Tensor:
         """The norm that epsilon limits; [B]."""
@@ -78,7 +82,8 @@ class GradientAttack(core.Attack):
             images, labels, targets, limit = batch
             with tf.GradientTape() as tape:
                 tape.watch(search.x)
-                logits = core.logits_of(model, search.x)
+                shown = core.quantized(search.x, self.levels)
+                logits = core.logits_of(model, shown)
                 loss = criteria.classification_loss(self.loss, logits, labels, targets)
             direction = tape.gradient(loss, search.x)
             if smoother is not None:
@@ -87,7 +92,7 @@ class GradientAttack(core.Attack):
             r = search.x - self.step(direction, limit * step_size / epsilon) - images
             return Search(
                 x=core.clip(images + self.project(r, limit)),
-                best=core.keep_best(search.best, images, search.x, success),
+                best=core.keep_best(search.best, images, shown, success),
                 gradients=search.gradients + 1,
             )
 
@@ -106,8 +111,9 @@ class GradientAttack(core.Attack):
                     search = core.scatter(search, some, advanced, active)
                 else:
                     search = advance(search, batch, smoother)
-            success = criteria.is_adversarial(core.logits_of(model, search.x), labels, targets)
-            return search._replace(best=core.keep_best(search.best, images, search.x, success))
+            shown = core.quantized(search.x, self.levels)
+            success = criteria.is_adversarial(core.logits_of(model, shown), labels, targets)
+            return search._replace(best=core.keep_best(search.best, images, shown, success))
 
         high = tf.broadcast_to(epsilon, tf.shape(labels))  # one for all, or each image its own
         low = tf.zeros_like(high)
@@ -134,6 +140,7 @@ class IFGSM(GradientAttack):
         smoothing: smooth the gradient like the image (12); None for the plain attack.
         loss: "cross_entropy" or "margin" (3).
         binary_search_steps: bisections of each image's epsilon, below the given one; 0 for that one alone.
+        levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
 
     Source: Kurakin, Goodfellow, Bengio 2017, https://arxiv.org/abs/1607.02533
     """
@@ -159,6 +166,7 @@ class PGD2(GradientAttack):
         smoothing: smooth the gradient like the image (12), sPGD2 of the paper; None for the plain attack.
         loss: "cross_entropy" or "margin" (3).
         binary_search_steps: bisections of each image's epsilon, below the given one; 0 for that one alone.
+        levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
 
     Source: Madry et al. 2018, https://arxiv.org/abs/1706.06083
     """
@@ -181,6 +189,7 @@ class FGSM(core.Attack):
         epsilon: change of every pixel, in (0, 1] for pixels in [0, 1].
         smoothing: smooth the gradient like the image (12); None for the plain attack.
         loss: "cross_entropy" or "margin" (3).
+        levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
 
     Source: Goodfellow, Shlens, Szegedy 2015, https://arxiv.org/abs/1412.6572
     """
@@ -190,12 +199,13 @@ class FGSM(core.Attack):
     epsilon: float
     smoothing: Smoothing | None = None
     loss: str = "cross_entropy"
+    levels: int | None = None
 
     def __post_init__(self) -> None:
         self._as_iterative()
 
     def _as_iterative(self) -> IFGSM:
-        return IFGSM(self.epsilon, self.epsilon, 1, self.smoothing, self.loss)
+        return IFGSM(self.epsilon, self.epsilon, 1, self.smoothing, self.loss, levels=self.levels)
 
     def run(  # type: ignore[override]
         self,
