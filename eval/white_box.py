@@ -4,6 +4,7 @@
     python -m eval.white_box --data=mnist.npz --num_images=1000   on the first 1,000 test digits
     python -m eval.white_box --attacks=cw,scw --settings=paper    two attacks with the paper's parameters
     python -m eval.white_box --model=net.keras                    your own network: [0, 1] to logits
+    python -m eval.white_box --model=net.keras --dataset=nips2017 --data=DIR    on other images
 
 Writes to --output: summary.json, records.jsonl (one line an image and attack), characteristic.png, examples.png.
 """
@@ -32,9 +33,27 @@ from tf_smoothadv import protocol
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", "c4", "c4, c4_adversarial, or the path of a .keras or .h5 file or a SavedModel folder.")
 flags.DEFINE_enum("dataset", "mnist", data.DATASETS, "The images to attack.")
-flags.DEFINE_string("data", None, "A file mnist.npz, or 'download'; by default the sample that ships with the project.")
+flags.DEFINE_string(
+    "data",
+    None,
+    "Where the images lie. mnist: a file mnist.npz, or 'download'; by default the sample that ships with the project. "
+    "nips2017: a folder with images.csv and images/*.png. folder: a folder with one folder of PNG and JPEG images a "
+    "class, classes in sorted order or in that of its lines of classes.txt. tfrecord: a file, a glob or a folder of "
+    "TF-Slim's form, labels from 1 to 1000 (0 is the background).",
+)
 flags.DEFINE_list("attacks", list(settings.ATTACKS), f"Of {', '.join(settings.ATTACKS)}.")
-flags.DEFINE_integer("num_images", 200, "How many test images, from the first on.", lower_bound=1)
+flags.DEFINE_integer(
+    "num_images",
+    None,
+    "How many test images, from the first on; by default 200 digits, all images of another dataset.",
+    lower_bound=1,
+)
+flags.DEFINE_integer(
+    "image_size",
+    None,
+    "Pixels a side that images are resized to; by default 299 for folder and tfrecord, else as they are.",
+    lower_bound=1,
+)
 flags.DEFINE_integer("batch_size", 200, "Images attacked at once.", lower_bound=1)
 flags.DEFINE_enum("settings", "tuned", settings.NAMES, "The attacks' parameters: the best found, or the paper's.")
 flags.DEFINE_string("output", "results/white_box", "Folder for the results.")
@@ -65,7 +84,7 @@ PUBLISHED = {  # tables 1 and 2 of the paper, P_suc and D
 def main() -> None:
     """Runs what the flags say."""
     attacks = settings.preset(FLAGS.settings, FLAGS.attacks)
-    dataset = data.load(FLAGS.dataset, FLAGS.data, FLAGS.num_images, FLAGS.batch_size)
+    dataset = data.load(FLAGS.dataset, FLAGS.data, FLAGS.num_images, FLAGS.batch_size, FLAGS.image_size)
     model = models.load(FLAGS.model)
     folder = pathlib.Path(FLAGS.output)
     folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +97,7 @@ def main() -> None:
     records: list[protocol.Record] = []
     shown: dict[str, protocol.Batch] = {}
     with progress(terminal) as bar, open(folder / "records.jsonl", "w") as file:
-        task = bar.add_task("", total=FLAGS.num_images * len(attacks))
+        task = bar.add_task("", total=len(dataset.names) * len(attacks))
         for batch in protocol.attack_batches(model, images, attacks, reference=reference):
             records += batch.records
             for record in batch.records:
@@ -86,9 +105,9 @@ def main() -> None:
             file.flush()
             shown.setdefault(batch.attack, batch)
             if FLAGS.save_images:
-                write_images(batch, folder / "images" / batch.attack)
+                write_images(batch, dataset.names, folder / "images" / batch.attack)
             bar.update(task, description=batch.attack, advance=len(batch.records))
-        bar.update(task, completed=FLAGS.num_images * len(attacks))
+        bar.update(task, completed=len(dataset.names) * len(attacks))
     run = protocol.finished(records, images)
 
     with open(folder / "summary.json", "w") as file:
@@ -198,12 +217,11 @@ def finite(values: Any) -> Any:
     return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
-def write_images(batch: protocol.Batch, folder: pathlib.Path) -> None:
-    """The delivered images as 8-bit PNG, named by their position in the dataset."""
-    folder.mkdir(parents=True, exist_ok=True)
+def write_images(batch: protocol.Batch, names: list[str], folder: pathlib.Path) -> None:
+    """The delivered images as 8-bit PNG, by their names in the dataset."""
     for record, image in zip(batch.records, batch.delivered):
         pixels = tf.constant(np.round(image * 255).astype(np.uint8))
-        tf.io.write_file(str(folder / f"{record.image:05d}.png"), tf.io.encode_png(pixels))
+        tf.io.write_file(str(folder / f"{names[record.image]}.png"), tf.io.encode_png(pixels))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ LIBRARY = [
     "protocol",
 ]
 MODELS = ["console", "mnist", "c4", "loading", "train"]
-EVAL = ["data", "settings", "plots", "white_box"]
+EVAL = ["sources", "data", "settings", "plots", "white_box"]
 ORDER = (
     [f"tf_smoothadv.{name}" for name in LIBRARY]
     + ["tf_smoothadv"]

@@ -1,0 +1,234 @@
+"""Where test images lie: the names and classes of those that are there, and the encoded images, read as asked for."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import io
+import itertools
+import pathlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+from absl import logging
+
+from models import mnist
+
+SAMPLE = pathlib.Path(__file__).parent / "samples" / "mnist.npz"
+NUM_CLASSES = 1000
+SUFFIXES = (".png", ".jpg", ".jpeg")
+SHARDS = ("*.tfrecord*", "*-of-*")
+ENCODED, LABEL = "image/encoded", "image/class/label"
+FEATURES = {ENCODED: tf.io.FixedLenFeature([], tf.string), LABEL: tf.io.FixedLenFeature([], tf.int64)}
+
+
+class Source(NamedTuple):
+    """Test images, not decoded yet.
+
+    Attributes:
+        listing: the name and the class, from 0, of each image. Names differ and do as relative file paths.
+        images: as many elements in the same order: PNG or JPEG as bytes, or images [H, W, C] in [0, 1].
+    """
+
+    listing: Iterable[tuple[str, int]]
+    images: tf.data.Dataset
+
+
+def digits(path: str | None) -> Source:
+    """MNIST's test digits; names are positions.
+
+    Args:
+        path: a file mnist.npz in Keras's form, or "download" for Keras's own copy; None for the sample that ships with
+            the project.
+
+    Raises:
+        ValueError: a file that cannot be read.
+    """
+    images, labels = mnist.load(path)[1] if path == mnist.DOWNLOAD else mnist.read(path or str(SAMPLE), "test")
+    listing = [(f"{position:05d}", int(label)) for position, label in enumerate(labels)]
+    return Source(listing, tf.data.Dataset.from_tensor_slices(images))
+
+
+def nips2017(path: str) -> Source:
+    """The images of the NIPS 2017 adversarial competition, in the order of its table; names are the column ImageId.
+
+    Rows whose image is missing are left out, and a warning tells how many.
+
+    Args:
+        path: a folder with images.csv (columns ImageId and TrueLabel, 1 to 1000, which are the classes 0 to 999; others
+            are ignored) and images/<ImageId>.png.
+
+    Raises:
+        ValueError: a table that cannot be read, a wrong row, or no image at all.
+    """
+    table, images = pathlib.Path(path) / "images.csv", pathlib.Path(path) / "images"
+    labels: dict[str, int] = {}
+    for where, row in _rows(table, ("ImageId", "TrueLabel")):
+        name = row["ImageId"]
+        # Windows knows every separator, and drives.
+        if name in ("", "..") or pathlib.PureWindowsPath(name).name != name:
+            raise ValueError(f"{where}: ImageId must be a plain file name; received {name!r}")
+        if name in labels:
+            raise ValueError(f"{where}: every ImageId must be another; received {name!r} again")
+        labels[name] = _class_of(row["TrueLabel"], f"{where}: TrueLabel")
+
+    there = {file.stem for file in images.glob("*.png")}
+    missing = [f"{name}.png" for name in labels if name not in there]
+    if len(missing) == len(labels):
+        raise ValueError(f"none of the {len(labels)} images of {table} is in {images}")
+    if missing:
+        logging.warning("%d of the %d images of %s are missing: %s", len(missing), len(labels), table, _some(missing))
+    listing = [(name, label) for name, label in labels.items() if name in there]
+    return Source(listing, _read(images / f"{name}.png" for name, _ in listing))
+
+
+def folder(path: str) -> Source:
+    """PNG and JPEG images in one folder a class, as ImageNet has them; names are CLASS/FILE.
+
+    A folder's class is its place in sorted order. Where there is a file classes.txt, with one folder's name a line, it
+    is that line's, from 0, so that a part of the classes will do. Images come in turns, one of every class and then
+    the next of every class, so that the first N are not all of one class. Hidden files and others are ignored.
+
+    Raises:
+        ValueError: no such folder, no image in it, or a folder that classes.txt does not name.
+    """
+    root = pathlib.Path(path)
+    if not root.is_dir():
+        raise ValueError(f"no such folder: {root}")
+    names = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    classes = _classes(root / "classes.txt", names)
+    turns = sorted(
+        (turn, classes[name], f"{name}/{file}") for name in names for turn, file in enumerate(_images(root / name))
+    )
+    if not turns:
+        raise ValueError(f"{root} must hold a folder of PNG or JPEG images for each class; found none")
+    listing = [(name, label) for _, label, name in turns]
+    return Source(listing, _read(root / name for name, _ in listing))
+
+
+def tfrecord(path: str) -> Source:
+    """TFRecord files of tf.train.Example with image/encoded and image/class/label; names are FILE-RECORD.
+
+    Labels are those of TF-Slim's ImageNet conversion, 1 to 1000 (0 is the background): the classes 0 to 999.
+
+    Args:
+        path: a file, a glob, or a folder, of which files named *.tfrecord* or *-of-* are taken; in sorted order.
+
+    Raises:
+        ValueError: no such file; while the listing is gone through, what is no such record, or a label out of range.
+    """
+    patterns = [f"{glob.escape(path)}/{shard}" for shard in SHARDS] if pathlib.Path(path).is_dir() else [path]
+    found = {pathlib.Path(name) for pattern in patterns for name in glob.glob(pattern)}
+    files = sorted(file for file in found if file.is_file())
+    if not files:
+        raise ValueError(f"no TFRecord files: {path} must be a file, a glob, or a folder of {' or '.join(SHARDS)}")
+    if len({file.name for file in files}) < len(files):
+        raise ValueError(f"the files of {path} must have different names: their images are named by them")
+    return Source(itertools.chain.from_iterable(map(_labelled, files)), _feature(files, ENCODED))
+
+
+def readable(elements: Iterable[tf.Tensor], where: Callable[[int], str]) -> Iterator[tf.Tensor]:
+    """The elements of a tf.data.Dataset; the first one that TensorFlow cannot read is an error that says where it is.
+
+    Args:
+        elements: a dataset that keeps its order.
+        where: from an element's position to where that lies.
+
+    Raises:
+        ValueError: in place of TensorFlow's own errors, which name their node instead of the file.
+    """
+    position = 0
+    try:
+        for element in elements:
+            yield element
+            position += 1
+    except tf.errors.OpError as error:
+        raise ValueError(f"cannot read {where(position)}: {_reason(error)}") from error
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    """What TensorFlow says is wrong, without its nodes and iterators."""
+    line = re.sub(r".*(\}\}|Iterator::\S*:|assertion failed:) ", "", str(error).splitlines()[0])
+    return re.sub(r" \[Op:.*", "", line).strip("[]")
+
+
+def _rows(table: pathlib.Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a CSV file, each with its place."""
+    reader = csv.DictReader(io.StringIO(_text(table)), restval="")
+    try:
+        for column in columns:
+            if column not in (reader.fieldnames or ()):
+                raise ValueError(
+                    f"{table} must have a column {column}; its first line has {reader.fieldnames or 'none'}"
+                )
+        for row in reader:
+            yield f"{table}, line {reader.line_num}", row
+    except csv.Error as error:
+        raise ValueError(f"{table}, after line {reader.line_num}: {error}") from None
+
+
+def _text(path: pathlib.Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except FileNotFoundError:
+        raise ValueError(f"no such file: {path}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} must be text in UTF-8: {error}") from None
+
+
+def _class_of(label: str | int, what: str) -> int:
+    """ImageNet's class from 0 for a label from 1, where 0 is the background."""
+    try:
+        number = int(label)
+    except ValueError:
+        number = 0
+    if not 1 <= number <= NUM_CLASSES:
+        raise ValueError(f"{what} must be an integer from 1 to {NUM_CLASSES}; received {label!r}")
+    return number - 1
+
+
+def _classes(listed: pathlib.Path, folders: Sequence[str]) -> dict[str, int]:
+    """The class of each folder."""
+    if not listed.exists():
+        return {name: position for position, name in enumerate(folders)}
+    classes: dict[str, int] = {}
+    for position, line in enumerate(_text(listed).splitlines()):
+        name = line.strip()
+        if name in classes:
+            raise ValueError(
+                f"{listed}, line {position + 1}: every line must name another folder; received {name!r} again"
+            )
+        classes[name] = position
+    unlisted = [name for name in folders if name not in classes]
+    if unlisted:
+        raise ValueError(f"{listed} must name every folder beside it; it does not name {_some(unlisted)}")
+    return classes
+
+
+def _images(folder: pathlib.Path) -> list[str]:
+    names = (file.name for file in folder.iterdir() if file.is_file())
+    return sorted(name for name in names if not name.startswith(".") and name.lower().endswith(SUFFIXES))
+
+
+def _read(files: Iterable[pathlib.Path]) -> tf.data.Dataset:
+    paths = tf.data.Dataset.from_tensor_slices([str(file) for file in files])
+    return paths.map(tf.io.read_file, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _labelled(file: pathlib.Path) -> Iterator[tuple[str, int]]:
+    """The listing of a TFRecord file, one record after the other."""
+    labels = readable(_feature([file], LABEL), lambda record: f"{file}, record {record}")
+    for record, label in enumerate(labels):
+        yield f"{file.name}-{record:05d}", _class_of(int(label), f"{file}, record {record}: {LABEL}")
+
+
+def _feature(files: Sequence[pathlib.Path], name: str) -> tf.data.Dataset:
+    records = tf.data.TFRecordDataset([str(file) for file in files])
+    return records.map(lambda record: tf.io.parse_single_example(record, FEATURES)[name])
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    """The first few names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
