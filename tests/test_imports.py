@@ -22,13 +22,16 @@ LIBRARY = [
     "attacks",
     "protocol",
 ]
-MODELS = ["console", "mnist", "c4", "loading", "train"]
+MODELS = ["console", "mnist", "c4", "slim_networks", "slim", "slim_archives", "loading"]
+MODEL_BINARIES = ["train", "convert_slim"]
 EVAL = ["sources", "data", "settings", "plots", "white_box"]
 ORDER = (
     [f"tf_smoothadv.{name}" for name in LIBRARY]
     + ["tf_smoothadv"]
-    + [f"models.{name}" for name in MODELS[:-1]]
-    + ["models", f"models.{MODELS[-1]}", "eval"]
+    + [f"models.{name}" for name in MODELS]
+    + ["models"]
+    + [f"models.{name}" for name in MODEL_BINARIES]
+    + ["eval"]
     + [f"eval.{name}" for name in EVAL]
 )
 FILES = sorted(path for folder in ("tf_smoothadv", "models", "eval") for path in (ROOT / folder).rglob("*.py"))

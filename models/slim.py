@@ -1,0 +1,138 @@
+"""TF-Slim's networks with the variables of a TF-Slim checkpoint.
+
+model = slim.load("ens4_adv_inception_v3", "ens4_adv_inception_v3.ckpt")
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from models.slim_networks import CLASSES, NETWORKS, build
+
+__all__ = ["NETWORKS", "assign", "build", "load", "read", "without_background"]
+
+AVERAGE = "ExponentialMovingAverage"
+VARIABLES = {"kernel": "weights", "bias": "biases"}  # Keras's word: TF-Slim's, where they differ
+IGNORED = re.compile(
+    r"global_step|beta[12]_power|[^/]+/AuxLogits/.+"
+    rf"|.+/({AVERAGE}|RMSProp|Momentum|Adagrad|Adadelta|Adam|Ftrl)(_\d+)?"
+)
+
+
+def load(
+    network: str, checkpoint: str | os.PathLike[str], scope: str = "", moving_averages: bool = False
+) -> keras.Model:
+    """A TF-Slim network with the variables of a checkpoint.
+
+    Args:
+        network: one of NETWORKS.
+        checkpoint: a V1 file, or the prefix of a V2 checkpoint (the path without .index).
+        scope, moving_averages: see `assign`.
+
+    Returns:
+        A Keras model, see `slim_networks.build`.
+
+    Raises:
+        ValueError: an unknown network, a file that is missing or no checkpoint, or one that does not fit the network.
+    """
+    model = build(network)
+    assign(model, read(checkpoint), scope, moving_averages)
+    return model
+
+
+def without_background(model: keras.Model) -> keras.Model:
+    """The 1000 logits of the classes 1 to 1000 of a model with 1001, in the same order: class k becomes k - 1.
+
+    Raises:
+        ValueError: another number of classes.
+    """
+    if model.output_shape != (None, CLASSES):
+        raise ValueError(f"model must give logits [B, {CLASSES}]; received {model.output_shape}")
+    logits = layers.Reshape((CLASSES, 1))(model.output)
+    logits = layers.Flatten()(layers.Cropping1D((1, 0))(logits))
+    return keras.Model(model.input, logits, name=model.name)
+
+
+def read(checkpoint: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """The variables of a TensorFlow checkpoint by their names.
+
+    Args:
+        checkpoint: a V1 file, or the prefix of a V2 checkpoint.
+
+    Raises:
+        ValueError: a file that is missing or no checkpoint.
+    """
+    try:
+        reader = tf.train.load_checkpoint(os.fspath(checkpoint))
+        return {name: reader.get_tensor(name) for name in sorted(reader.get_variable_to_shape_map())}
+    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"cannot read a checkpoint from {checkpoint} (a V1 file, or a V2 checkpoint's path without .index): "
+            f"{str(error).partition(chr(10))[0]}"
+        ) from error
+
+
+def assign(
+    model: keras.Model, values: Mapping[str, np.ndarray], scope: str = "", moving_averages: bool = False
+) -> list[str]:
+    """Sets every variable of a network, or fails before it sets any.
+
+    Args:
+        values: the variables of a checkpoint by their names.
+        scope: what stands in the checkpoint before the network's own scope, as in SCOPE/InceptionV3/...; the variables
+            outside are of other networks and are ignored.
+        moving_averages: take .../ExponentialMovingAverage instead of the values; for the means and variances of batch
+            normalisation, which are moving averages themselves, where there is one.
+
+    Returns:
+        The names that were ignored: the auxiliary logits, the global step, an optimiser's variables, the moving
+        averages or else the values that they stand for, and what is outside the scope.
+
+    Raises:
+        ValueError: a variable of the model that is missing or has another shape, or one of the checkpoint that is
+            neither used nor ignored.
+    """
+    prefix = f"{scope.strip('/')}/" if scope else ""
+    variables = {}
+    replaced = set()
+    for layer in model.layers:
+        for variable in layer.weights:
+            kind = variable.name.split("/")[-1].split(":")[0]
+            name = f"{prefix}{layer.name.replace('.', '/')}/{VARIABLES.get(kind, kind)}"
+            average = f"{name}/{AVERAGE}"
+            if moving_averages and (average in values or not kind.startswith("moving_")):
+                replaced.add(name)
+                name = average
+            variables[name] = variable
+
+    missing = [name for name in variables if name not in values]
+    misshapen = [
+        f"{name} {list(values[name].shape)} for {list(variable.shape)}"
+        for name, variable in variables.items()
+        if name in values and tuple(values[name].shape) != tuple(variable.shape)
+    ]
+    unused = [name for name in values if name not in variables]
+    surplus = [
+        name
+        for name in unused
+        if name.startswith(prefix) and name not in replaced and not IGNORED.fullmatch(name.removeprefix(prefix))
+    ]
+    problems = {"lacks": missing, "has other shapes:": misshapen, "has what the network has not:": surplus}
+    if any(problems.values()):
+        told = "; ".join(f"it {problem} {_first(names)}" for problem, names in problems.items() if names)
+        raise ValueError(f"the checkpoint does not fit {model.name}: {told}")
+    for name, variable in variables.items():
+        variable.assign(values[name])
+    return unused
+
+
+def _first(names: list[str], shown: int = 3) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
