@@ -1,6 +1,7 @@
 """The paper's networks."""
 
 from models.c4 import c4
+from models.imagenet import application, inception_v3, resnet_v2_50
 from models.loading import load
 
-__all__ = ["c4", "load"]
+__all__ = ["application", "c4", "inception_v3", "load", "resnet_v2_50"]
