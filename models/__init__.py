@@ -2,6 +2,7 @@
 
 from models.c4 import c4
 from models.imagenet import application, inception_v3, resnet_v2_50
+from models.inspection import check, without_softmax
 from models.loading import load
 
-__all__ = ["application", "c4", "inception_v3", "load", "resnet_v2_50"]
+__all__ = ["application", "c4", "check", "inception_v3", "load", "resnet_v2_50", "without_softmax"]

@@ -8,6 +8,7 @@ from typing import Any
 from models.c4 import c4
 from models.files import read_model
 from models.imagenet import application, inception_v3, resnet_v2_50
+from models.inspection import without_softmax
 
 C4 = {"c4": "clean", "c4_adversarial": "adversarial"}
 IMAGENET = {"inception_v3": inception_v3, "resnet_v2_50": resnet_v2_50}
@@ -21,7 +22,8 @@ def load(name: str) -> Any:
 
     Args:
         name: one of FORMS, where NAME is one of `keras.applications` and ":random" asks for random weights instead of
-            Keras's download; or the path of a Keras file (.keras, .h5) or of a SavedModel folder.
+            Keras's download; or the path of a Keras file (.keras, .h5) or of a SavedModel folder. A Keras file's final
+            softmax is left out.
 
     Raises:
         ValueError: an unknown name, weights that cannot be had, or a file that cannot be read.
@@ -37,4 +39,4 @@ def load(name: str) -> Any:
     path = pathlib.Path(name)
     if not path.exists():
         raise ValueError(f"model must be one of {', '.join(FORMS)} or the path of a model; received {name!r}")
-    return read_model(path)
+    return without_softmax(read_model(path))

@@ -22,7 +22,7 @@ LIBRARY = [
     "attacks",
     "protocol",
 ]
-MODELS = ["console", "mnist", "c4", "files", "imagenet", "loading", "train"]
+MODELS = ["console", "mnist", "c4", "files", "imagenet", "inspection", "loading", "train"]
 EVAL = ["data", "settings", "plots", "white_box"]
 ORDER = (
     [f"tf_smoothadv.{name}" for name in LIBRARY]
