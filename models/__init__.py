@@ -2,6 +2,8 @@
 
 from models import slim
 from models.c4 import c4
+from models.imagenet import application, inception_v3, resnet_v2_50
+from models.inspection import check, without_softmax
 from models.loading import load
 
-__all__ = ["c4", "load", "slim"]
+__all__ = ["application", "c4", "check", "inception_v3", "load", "resnet_v2_50", "slim", "without_softmax"]

@@ -3,50 +3,47 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable
 from typing import Any
 
-import keras
-import tensorflow as tf
-
+from models import slim
 from models.c4 import c4
+from models.files import read_model
+from models.imagenet import application, inception_v3, resnet_v2_50
+from models.inspection import without_softmax
 
-NAMES: dict[str, Callable[[], Any]] = {"c4": lambda: c4("clean"), "c4_adversarial": lambda: c4("adversarial")}
+C4 = {"c4": "clean", "c4_adversarial": "adversarial"}
+IMAGENET = {"inception_v3": inception_v3, "resnet_v2_50": resnet_v2_50}
+KERAS = "keras:"
+RANDOM = ":random"
+SLIM = "slim:"
+FORMS = (*C4, *(f"{name}[{RANDOM}]" for name in IMAGENET), f"{KERAS}NAME[{RANDOM}]", f"{SLIM}NETWORK:CHECKPOINT")
 
 
 def load(name: str) -> Any:
     """A model from images [B, H, W, C] in [0, 1] to logits [B, K].
 
     Args:
-        name: one of NAMES, or the path of a Keras file (.keras, .h5) or of a SavedModel folder.
+        name: one of FORMS, where NAME is one of `keras.applications` and ":random" asks for random weights instead of
+            Keras's download, and NETWORK one of `slim.NETWORKS`; or the path of a Keras file (.keras, .h5) or of a
+            SavedModel folder. A Keras file's final softmax is left out, and so is the background, class 0 of 1001.
 
     Raises:
-        ValueError: an unknown name, or a file that cannot be read.
+        ValueError: an unknown name, weights that cannot be had, or a file that cannot be read.
     """
-    if name in NAMES:
-        return NAMES[name]()
+    network = name.removesuffix(RANDOM)
+    weights = "imagenet" if network == name else None
+    if name in C4:
+        return c4(C4[name])
+    if network in IMAGENET:
+        return IMAGENET[network](weights)
+    if network.startswith(KERAS):
+        return application(network.removeprefix(KERAS), weights)
+    if network.startswith(SLIM):
+        _, network, checkpoint = [*name.split(":", 2), ""][:3]
+        return slim.without_background(slim.load(network, checkpoint))
     path = pathlib.Path(name)
     if not path.exists():
-        raise ValueError(f"model must be one of {', '.join(NAMES)} or the path of a model; received {name!r}")
-    try:
-        if path.is_dir():
-            return saved_model(path)
-        return keras.models.load_model(path, compile=False)
-    except Exception as error:  # Keras, h5py, zipfile and TensorFlow each raise their own
-        raise ValueError(f"cannot read a model from {path}: {first_line(error)}") from error
-
-
-def saved_model(folder: pathlib.Path) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The endpoint `serve` of a SavedModel, which Keras's `export` writes, or else the call of the module saved."""
-    loaded = tf.saved_model.load(str(folder))
-    endpoint = loaded.serve if hasattr(loaded, "serve") else loaded
-
-    def call_it(images: tf.Tensor, _owner_of_the_variables: Any = loaded) -> tf.Tensor:
-        return endpoint(images)
-
-    return call_it
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, or its type where it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"model must be one of {', '.join(FORMS)} or the path of a model; received {name!r}")
+    model = without_softmax(read_model(path))
+    with_background = getattr(model, "output_shape", None) == (None, slim.CLASSES)
+    return slim.without_background(model) if with_background else model

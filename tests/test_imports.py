@@ -22,7 +22,18 @@ LIBRARY = [
     "attacks",
     "protocol",
 ]
-MODELS = ["console", "mnist", "c4", "slim_networks", "slim", "slim_archives", "loading"]
+MODELS = [
+    "console",
+    "mnist",
+    "c4",
+    "files",
+    "imagenet",
+    "inspection",
+    "slim_networks",
+    "slim",
+    "slim_archives",
+    "loading",
+]
 MODEL_BINARIES = ["train", "convert_slim"]
 EVAL = ["sources", "data", "settings", "plots", "white_box"]
 ORDER = (

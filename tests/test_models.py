@@ -85,7 +85,8 @@ class TestLoading:
         broken.write_bytes(b"PK not a zip")
         with pytest.raises(ValueError, match=r"cannot read a model from .*broken\.keras"):
             models.load(str(broken))
-        with pytest.raises(ValueError, match="model must be one of c4, c4_adversarial or the path of a model"):
+        forms = r"c4, c4_adversarial, inception_v3\[:random\], resnet_v2_50\[:random\], keras:NAME\[:random\]"
+        with pytest.raises(ValueError, match=f"model must be one of {forms} or the path of a model; received 'resnet'"):
             models.load("resnet")
 
 

@@ -1,0 +1,43 @@
+"""Models in files."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+COLOR = re.compile(r"\x1b\[\d*m")  # of a terminal, as in Keras's messages
+
+
+def read_model(path: pathlib.Path) -> Any:
+    """The model of a Keras file (.keras, .h5) or a SavedModel folder.
+
+    Raises:
+        ValueError: a file that cannot be read.
+    """
+    try:
+        return saved_model(path) if path.is_dir() else keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras, h5py, zipfile and TensorFlow each raise their own
+        raise ValueError(f"cannot read a model from {path}: {first_line(error)}") from error
+
+
+def saved_model(folder: pathlib.Path) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The endpoint `serve` of a SavedModel, which Keras's `export` writes, or else the call of the module saved."""
+    loaded = tf.saved_model.load(str(folder))
+    endpoint = loaded.serve if hasattr(loaded, "serve") else loaded
+
+    def call_it(images: tf.Tensor, _owner_of_the_variables: Any = loaded) -> tf.Tensor:
+        return endpoint(images)
+
+    return call_it
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message that says something, or its type where none does."""
+    lines = COLOR.sub("", str(error)).splitlines()
+    telling = (line.strip() for line in lines if line.strip() and not line.startswith("Exception encountered when"))
+    return next(telling, type(error).__name__)
