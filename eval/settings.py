@@ -63,17 +63,72 @@ def mnist_tuned() -> Preset:
     }
 
 
-def preset(settings: str, attacks: Sequence[str]) -> Preset:
+def imagenet_smoothing(settings: str) -> sa.Smoothing:
+    """As `mnist_smoothing`, on photographs."""
+    if settings == "paper":
+        return sa.Smoothing(alpha=0.997, gamma=10.0, solver="cg", iterations=50)
+    return sa.Smoothing(alpha=0.997, gamma=10.0, iterations=25)
+
+
+def imagenet_paper(levels: int | None) -> Preset:
+    """Section 5.2, and where it is silent what `mnist_paper` takes."""
+    smoothing = imagenet_smoothing("paper")
+    pixels = np.linspace(0.1255 / 6, 0.1255, 6).tolist()
+    norms = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    cw = CarliniWagner(100, 9, learning_rate=0.1, learning_rate_decay=False, initial_const=100.0, confidence=0.0)
+    return {
+        "fgsm": tuple(FGSM(epsilon) for epsilon in pixels),
+        "ifgsm": tuple(IFGSM(epsilon, 0.08, 10) for epsilon in pixels),
+        "pgd2": tuple(PGD2(epsilon, 3.0, 10) for epsilon in norms),
+        "cw": (cw,),
+        "spgd2": tuple(PGD2(epsilon, 3.0, 10, smoothing) for epsilon in norms),
+        "scw": (dataclasses.replace(cw, smoothing=smoothing),),
+    }
+
+
+def imagenet_tuned(levels: int | None) -> Preset:
+    """Settings for photographs."""
+    smoothing = imagenet_smoothing("tuned")
+    pgd2 = PGD2(2.0, 0.2, 10, loss="margin", binary_search_steps=6)
+    cw = CarliniWagner(20, 3, learning_rate=0.001, initial_const=0.03, border=1e-3)
+    return {
+        "fgsm": tuple(FGSM(epsilon) for epsilon in np.linspace(0.002, 0.1255, 20).tolist()),
+        "ifgsm": (IFGSM(0.03, 0.003, 10, loss="margin", binary_search_steps=5),),
+        "pgd2": (pgd2,),
+        "cw": (cw,),
+        "spgd2": (dataclasses.replace(pgd2, smoothing=smoothing),),
+        "scw": (dataclasses.replace(cw, initial_const=0.1, learning_rate=0.003, smoothing=smoothing),),
+    }
+
+
+def preset(dataset: str, settings: str, attacks: Sequence[str], levels: int | None = None) -> Preset:
     """The named attacks in the order given; several of one name are merged image by image (section 5.1).
+
+    Args:
+        dataset: "mnist", or any other for photographs.
+        settings: one of NAMES.
+        attacks: of ATTACKS.
+        levels: what every attack sees its images rounded to; None to leave them as computed.
 
     Raises:
         ValueError: unknown settings or attack, or none.
     """
     checks.one_of("settings", settings, NAMES)
-    known = {"tuned": mnist_tuned, "paper": mnist_paper}[settings]()
+    if dataset == "mnist":
+        known = {"tuned": mnist_tuned, "paper": mnist_paper}[settings]()
+    else:
+        known = {"tuned": imagenet_tuned, "paper": imagenet_paper}[settings](levels)
     for name in attacks:
         checks.one_of("attack", name, tuple(known))
-    return {name: known[name] for name in attacks}
+    return {
+        name: tuple(dataclasses.replace(variant, levels=levels) for variant in known[name])  # type: ignore[call-arg]
+        for name in attacks
+    }
+
+
+def reference(dataset: str, settings: str) -> sa.Smoothing:
+    """The smoothing whose graph measures the energy of every attack of a run."""
+    return mnist_smoothing(settings) if dataset == "mnist" else imagenet_smoothing(settings)
 
 
 def described(variants: Sequence[Attack]) -> dict[str, Any]:

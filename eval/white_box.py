@@ -6,32 +6,37 @@
     python -m eval.white_box --model=net.keras                    your own network: [0, 1] to logits
     python -m eval.white_box --model=net.keras --dataset=nips2017 --data=DIR    on other images
 
-Writes to --output: summary.json, records.jsonl (one line an image and attack), characteristic.png, examples.png.
+Writes to --output: summary.json, records.jsonl (one line an image and attack), settings.json, characteristic.png,
+examples.png. A run that was interrupted goes on where it stopped when it is started again.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
 import pathlib
 from typing import Any
 
 import numpy as np
 import rich.box
 import rich.console
-import rich.progress
 import rich.table
-import tensorflow as tf
 from absl import flags
 
 import models
+import tf_smoothadv as sa
 from eval import data, plots, settings
+from eval.results import Results, finite, write_images
+from eval.terminal import compact, progress
 from models import console
 from tf_smoothadv import protocol
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("model", "c4", "c4, c4_adversarial, or the path of a .keras or .h5 file or a SavedModel folder.")
+flags.DEFINE_string(
+    "model",
+    "c4",
+    f"{', '.join(models.FORMS)}, or the path of a .keras or .h5 file or of a SavedModel folder: a model from images in "
+    "[0, 1] to logits.",
+)
 flags.DEFINE_enum("dataset", "mnist", data.DATASETS, "The images to attack.")
 flags.DEFINE_string(
     "data",
@@ -56,10 +61,18 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_integer("batch_size", 200, "Images attacked at once.", lower_bound=1)
 flags.DEFINE_enum("settings", "tuned", settings.NAMES, "The attacks' parameters: the best found, or the paper's.")
+flags.DEFINE_integer(
+    "levels",
+    None,
+    "Values of a pixel: 256 makes every attack see its images as a file of 8 bits holds them; by default they are "
+    "rounded afterwards.",
+    lower_bound=2,
+)
 flags.DEFINE_string("output", "results/white_box", "Folder for the results.")
 flags.DEFINE_bool("save_images", False, "Also write the adversarial images as PNG, to OUTPUT/images/ATTACK/.")
 
-EXAMPLES = 6
+EXAMPLES = 6  # images of the figure
+CHECKED = 32  # images that the model is checked on
 
 PUBLISHED = {  # tables 1 and 2 of the paper, P_suc and D
     "c4": {
@@ -83,42 +96,58 @@ PUBLISHED = {  # tables 1 and 2 of the paper, P_suc and D
 
 def main() -> None:
     """Runs what the flags say."""
-    attacks = settings.preset(FLAGS.settings, FLAGS.attacks)
+    attacks = settings.preset(FLAGS.dataset, FLAGS.settings, FLAGS.attacks, FLAGS.levels)
+    reference = settings.reference(FLAGS.dataset, FLAGS.settings)
     dataset = data.load(FLAGS.dataset, FLAGS.data, FLAGS.num_images, FLAGS.batch_size, FLAGS.image_size)
     model = models.load(FLAGS.model)
-    folder = pathlib.Path(FLAGS.output)
-    folder.mkdir(parents=True, exist_ok=True)
+    images, labels = next(iter(dataset))
+    models.check(model, images[:CHECKED], labels[:CHECKED])
+    results = Results(pathlib.Path(FLAGS.output), made_with(model, dataset, attacks, reference))
+
     terminal = rich.console.Console(highlight=False)
     for name, variants in attacks.items():
         terminal.print(f"[bold]{name}[/bold] {compact(settings.described(variants))}", soft_wrap=True)
-
-    images = protocol.CorrectImages(model, dataset)
-    reference = settings.mnist_smoothing(FLAGS.settings)
-    records: list[protocol.Record] = []
-    shown: dict[str, protocol.Batch] = {}
-    with progress(terminal) as bar, open(folder / "records.jsonl", "w") as file:
-        task = bar.add_task("", total=len(dataset.names) * len(attacks))
-        for batch in protocol.attack_batches(model, images, attacks, reference=reference):
-            records += batch.records
-            for record in batch.records:
-                file.write(json.dumps(finite(dataclasses.asdict(record))) + "\n")
-            file.flush()
-            shown.setdefault(batch.attack, batch)
+    correct = protocol.CorrectImages(model, dataset)
+    with progress(terminal) as bar:
+        task = bar.add_task("", total=len(dataset.names) * len(attacks), completed=len(results.records))
+        for batch in protocol.attack_batches(model, correct, attacks, reference=reference, done=results.done):
             if FLAGS.save_images:
-                write_images(batch, dataset.names, folder / "images" / batch.attack)
+                names = [dataset.names[record.image] for record in batch.records]
+                write_images(results.folder / "images" / batch.attack, batch.delivered, names)
+            if not any(image < batch.records[0].image for _, image in results.done):
+                keep_examples(results.folder / "examples", batch)
+            results.append(batch.records)
             bar.update(task, description=batch.attack, advance=len(batch.records))
         bar.update(task, completed=len(dataset.names) * len(attacks))
-    run = protocol.finished(records, images)
+    run = protocol.finished(results.records, correct)
 
-    with open(folder / "summary.json", "w") as file:
-        json.dump(finite(summary(run, attacks)), file, indent=1)
-    plots.characteristic(run, folder / "characteristic.png")
-    originals = next(iter(shown.values())).images[:EXAMPLES]
-    plots.examples(
-        originals, {name: batch.adversarial[:EXAMPLES] for name, batch in shown.items()}, folder / "examples.png"
-    )
+    (results.folder / "summary.json").write_text(json.dumps(finite(summary(run, attacks)), indent=1) + "\n")
+    plots.characteristic(run, results.folder / "characteristic.png")
+    shown = {name: np.load(results.folder / "examples" / f"{name}.npy") for name in ("original", *run.attacks)}
+    plots.examples(shown.pop("original"), shown, results.folder / "examples.png")
     terminal.print(table(run))
-    terminal.print(f"summary.json, records.jsonl, characteristic.png and examples.png are in {folder}")
+    terminal.print(f"summary.json, records.jsonl, characteristic.png and examples.png are in {results.folder}")
+
+
+def made_with(model: Any, dataset: data.Dataset, attacks: settings.Preset, reference: sa.Smoothing) -> dict[str, Any]:
+    """All that the records depend on."""
+    return {
+        "model": FLAGS.model,
+        "weights": models.fingerprint(model),
+        "dataset": FLAGS.dataset,
+        "data": dataset.path,
+        "images": dataset.names,
+        "image_size": FLAGS.image_size,
+        "attacks": {name: settings.described(variants) for name, variants in attacks.items()},
+        "reference": reference.get_config(),
+    }
+
+
+def keep_examples(folder: pathlib.Path, batch: protocol.Batch) -> None:
+    """The first images of a batch, the originals and the adversarial ones, for the figure."""
+    folder.mkdir(exist_ok=True)
+    np.save(folder / "original.npy", batch.images[:EXAMPLES])
+    np.save(folder / f"{batch.attack}.npy", batch.adversarial[:EXAMPLES])
 
 
 def summary(run: protocol.Run, attacks: settings.Preset) -> dict[str, Any]:
@@ -130,6 +159,7 @@ def summary(run: protocol.Run, attacks: settings.Preset) -> dict[str, Any]:
         "num_images": run.num_images,
         "num_correct": run.num_correct,
         "settings": FLAGS.settings,
+        "levels": FLAGS.levels,
         "attacks": {
             name: {**attack_summary(run, name), "settings": settings.described(attacks[name])} for name in run.attacks
         },
@@ -179,49 +209,6 @@ def table(run: protocol.Run) -> rich.table.Table:
             *(f"{value:.2f}" for value in published.get(name, ())),
         )
     return result
-
-
-def progress(terminal: rich.console.Console) -> rich.progress.Progress:
-    """A bar that counts images times attacks."""
-    return rich.progress.Progress(
-        rich.progress.TextColumn("{task.description:6}"),
-        rich.progress.BarColumn(),
-        rich.progress.MofNCompleteColumn(),
-        ImagesPerSecond(),
-        rich.progress.TimeElapsedColumn(),
-        rich.progress.TimeRemainingColumn(),
-        console=terminal,
-    )
-
-
-class ImagesPerSecond(rich.progress.ProgressColumn):
-    """Images attacked in a second."""
-
-    def render(self, task: rich.progress.Task) -> str:
-        return f"{task.completed / task.elapsed if task.elapsed else 0:.1f} images/s"
-
-
-def compact(values: Any) -> str:
-    """Settings as text: key=value, without what is not set."""
-    if isinstance(values, dict):
-        return ", ".join(f"{key}={compact(value)}" for key, value in values.items() if value is not None)
-    if isinstance(values, (list, tuple)):
-        return f"[{values[0]:.3g} to {values[-1]:.3g} in {len(values)}]"
-    return f"{values:.4g}" if isinstance(values, float) else str(values)
-
-
-def finite(values: Any) -> Any:
-    """For JSON, which has no NaN: null in its place."""
-    if isinstance(values, dict):
-        return {key: finite(value) for key, value in values.items()}
-    return None if isinstance(values, float) and not math.isfinite(values) else values
-
-
-def write_images(batch: protocol.Batch, names: list[str], folder: pathlib.Path) -> None:
-    """The delivered images as 8-bit PNG, by their names in the dataset."""
-    for record, image in zip(batch.records, batch.delivered):
-        pixels = tf.constant(np.round(image * 255).astype(np.uint8))
-        tf.io.write_file(str(folder / f"{names[record.image]}.png"), tf.io.encode_png(pixels))
 
 
 if __name__ == "__main__":

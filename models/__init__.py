@@ -2,8 +2,20 @@
 
 from models import slim
 from models.c4 import c4
+from models.files import fingerprint
 from models.imagenet import application, inception_v3, resnet_v2_50
 from models.inspection import check, without_softmax
-from models.loading import load
+from models.loading import FORMS, load
 
-__all__ = ["application", "c4", "check", "inception_v3", "load", "resnet_v2_50", "slim", "without_softmax"]
+__all__ = [
+    "FORMS",
+    "application",
+    "c4",
+    "check",
+    "fingerprint",
+    "inception_v3",
+    "load",
+    "resnet_v2_50",
+    "slim",
+    "without_softmax",
+]

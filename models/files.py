@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import pathlib
 import re
 from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 COLOR = re.compile(r"\x1b\[\d*m")  # of a terminal, as in Keras's messages
@@ -34,6 +36,17 @@ def saved_model(folder: pathlib.Path) -> Callable[[tf.Tensor], tf.Tensor]:
         return endpoint(images)
 
     return call_it
+
+
+def fingerprint(model: Any) -> str | None:
+    """A digest of a Keras model's weights; None for any other model, whose weights are not known."""
+    weights = getattr(model, "weights", None)
+    if weights is None:
+        return None
+    digest = hashlib.sha256()
+    for variable in weights:
+        digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def first_line(error: Exception) -> str:

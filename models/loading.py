@@ -39,7 +39,7 @@ def load(name: str) -> Any:
     if network.startswith(KERAS):
         return application(network.removeprefix(KERAS), weights)
     if network.startswith(SLIM):
-        _, network, checkpoint = [*name.split(":", 2), ""][:3]
+        network, _, checkpoint = name.removeprefix(SLIM).partition(":")
         return slim.without_background(slim.load(network, checkpoint))
     path = pathlib.Path(name)
     if not path.exists():

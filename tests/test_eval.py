@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -104,6 +105,29 @@ def test_own_model_and_paper_settings(tmp_path):
     assert json.loads((tmp_path / "summary.json").read_text())["model"] == str(path)
 
 
+def test_an_interrupted_run_goes_on_where_it_stopped(result, tmp_path):
+    """What a run leaves that was stopped in the middle of a record, by hand; the end is that of the whole run."""
+    _, whole = result
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    (folder / "summary.json").unlink()
+    lines = (whole / "records.jsonl").read_text().splitlines(keepends=True)
+    (folder / "records.jsonl").write_text("".join(lines[:16]) + lines[16][:40])
+    arguments = ["--num_images=12", "--batch_size=5", "--attacks=fgsm,pgd2,spgd2", f"--output={folder}"]
+    finished = white_box(*arguments)
+    assert finished.returncode == 0, finished.stderr
+    assert "was cut off and is made again" in finished.stderr
+    summaries = [json.loads((path / "summary.json").read_text()) for path in (whole, folder)]
+    for summary in summaries:
+        for values in summary["attacks"].values():
+            del values["seconds_per_image"]
+    assert summaries[0] == summaries[1]
+
+    refused = white_box("--num_images=12", "--batch_size=5", "--attacks=fgsm", f"--output={folder}")
+    assert refused.returncode == 2
+    assert "holds results with attacks=" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -138,9 +162,10 @@ def test_help_teaches():
     assert "--num_images: How many test images" in finished.stdout
 
 
+@pytest.mark.parametrize("dataset", ["mnist", "nips2017"])
 @pytest.mark.parametrize("name", settings.NAMES)
-def test_presets_hold_the_six_attacks_and_merge_over_their_targets(name):
-    preset = settings.preset(name, settings.ATTACKS)
+def test_presets_hold_the_six_attacks_and_merge_over_their_targets(name, dataset):
+    preset = settings.preset(dataset, name, settings.ATTACKS)
     assert tuple(preset) == settings.ATTACKS
     for attack in ("fgsm", "ifgsm", "pgd2", "spgd2"):
         epsilons = [variant.epsilon for variant in preset[attack]]
@@ -148,12 +173,12 @@ def test_presets_hold_the_six_attacks_and_merge_over_their_targets(name):
         assert len(epsilons) > 1 or preset[attack][0].binary_search_steps > 0
     for attack in ("spgd2", "scw"):
         for variant in preset[attack]:
-            reference = settings.mnist_smoothing(name)
+            reference = settings.reference(dataset, name)
             assert dataclasses.replace(variant.smoothing, alpha=reference.alpha) == reference
 
 
 def test_the_papers_settings():
-    preset = settings.preset("paper", settings.ATTACKS)
+    preset = settings.preset("mnist", "paper", settings.ATTACKS)
     assert max(variant.epsilon for variant in preset["fgsm"]) == pytest.approx(0.3)
     assert {variant.step_size for variant in preset["ifgsm"]} == {0.08}
     assert {variant.step_size for variant in preset["pgd2"]} == {3.0}

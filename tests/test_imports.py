@@ -35,7 +35,7 @@ MODELS = [
     "loading",
 ]
 MODEL_BINARIES = ["train", "convert_slim"]
-EVAL = ["sources", "data", "settings", "plots", "white_box"]
+EVAL = ["sources", "data", "settings", "results", "terminal", "plots", "white_box"]
 ORDER = (
     [f"tf_smoothadv.{name}" for name in LIBRARY]
     + ["tf_smoothadv"]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -80,13 +81,35 @@ class TestLoading:
             gradients.append(tape.gradient(logits, images))
         np.testing.assert_allclose(gradients[0], gradients[1], atol=1e-4)
 
+    def test_the_background_of_1001_classes_is_left_out(self, tmp_path):
+        model = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten(), keras.layers.Dense(1001)])
+        model.save(tmp_path / "model.keras")
+        images = np.random.default_rng(0).random((2, 4, 4, 3)).astype(np.float32)
+        logits = models.load(str(tmp_path / "model.keras"))(images)
+        np.testing.assert_allclose(logits, model(images)[:, 1:], atol=1e-6)
+
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("slim:inception_v4:x.ckpt", "network must be one of .*; received 'inception_v4'"),
+            ("slim:resnet_v2_50:missing.ckpt", r"cannot read a checkpoint from missing\.ckpt"),
+            ("slim:resnet_v2_50", "cannot read a checkpoint from"),
+        ],
+    )
+    def test_checkpoints_that_are_not_there(self, name, message):
+        with pytest.raises(ValueError, match=message):
+            models.load(name)
+
     def test_what_is_no_model(self, tmp_path):
         broken = tmp_path / "broken.keras"
         broken.write_bytes(b"PK not a zip")
         with pytest.raises(ValueError, match=r"cannot read a model from .*broken\.keras"):
             models.load(str(broken))
-        forms = r"c4, c4_adversarial, inception_v3\[:random\], resnet_v2_50\[:random\], keras:NAME\[:random\]"
-        with pytest.raises(ValueError, match=f"model must be one of {forms} or the path of a model; received 'resnet'"):
+        forms = r"c4, c4_adversarial, inception_v3\[:random\], resnet_v2_50\[:random\], keras:NAME\[:random\], slim:"
+        with pytest.raises(
+            ValueError,
+            match=f"model must be one of {forms}NETWORK:CHECKPOINT or the path of a model; received 'resnet'",
+        ):
             models.load("resnet")
 
 

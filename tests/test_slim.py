@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import models
 from models import slim, slim_archives
 from tests.conftest import needs_shared
 
@@ -65,6 +66,11 @@ class TestNetworks:
     def test_logits_are_those_of_tf_slim(self, network, loaded):
         _, image, expected = reference(network)
         assert_close(loaded(network)(image, training=False).numpy(), expected)
+
+    def test_by_name_without_the_background(self, network, checkpoints):
+        _, image, expected = reference(network)
+        model = models.load(f"slim:{network}:{checkpoints(network)}")
+        assert_close(model(image, training=False).numpy(), expected[:, 1:])
 
     def test_other_sizes_and_finite_gradients(self, network, loaded):
         images = tf.random.uniform([2, 128, 140, 3])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -255,9 +255,17 @@ def _columns(columns: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def attack_batches(
-    model: core.Model, images: CorrectImages, attacks: Attacks, *, reference: Smoothing | None = None
+    model: core.Model,
+    images: CorrectImages,
+    attacks: Attacks,
+    *,
+    reference: Smoothing | None = None,
+    done: Collection[tuple[str, int]] = (),
 ) -> Iterator[Batch]:
     """What `evaluate` does, one batch and attack at a time: for progress bars, records and images as they come.
+
+    Args:
+        done: attacks and images that there are records of; what is done for a whole batch is left out.
 
     Raises:
         ValueError: no attack, or an empty dataset.
@@ -267,6 +275,8 @@ def attack_batches(
     for positions, originals, labels, targets in images:
         smoother = (reference or Smoothing()).guided_by(originals)
         for name, variants in attacks.items():
+            if all((name, int(position)) in done for position in positions):
+                continue
             began = time.perf_counter()
             result = _merged(model, variants, originals, labels, targets)
             adversarial = result.adversarial.numpy()

@@ -1,0 +1,109 @@
+"""A folder of results: what it was made with, and one record an image and attack, written as they come.
+
+A run that was interrupted is started again with the same settings and goes on where its records end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from tf_smoothadv import protocol
+
+SETTINGS = "settings.json"
+RECORDS = "records.jsonl"
+
+
+class Results:
+    """The records in a folder.
+
+    Args:
+        folder: where they lie, or shall; made if it is not there.
+        settings: what they depend on, plain values by name.
+
+    Raises:
+        ValueError: the folder holds records made with other settings.
+    """
+
+    def __init__(self, folder: pathlib.Path, settings: dict[str, Any]) -> None:
+        self.folder = folder
+        self._records: dict[tuple[str, int], protocol.Record] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        settings = json.loads(json.dumps(settings))  # as they come back from the file
+        if (folder / RECORDS).exists():
+            _same(json.loads((folder / SETTINGS).read_text()), settings, folder)
+            self._read()
+        (folder / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n")
+        self._file = open(folder / RECORDS, "a")  # noqa: SIM115 (closed by `close`)
+
+    @property
+    def records(self) -> list[protocol.Record]:
+        """All of them, attack by attack in the order of the first images."""
+        return list(self._records.values())
+
+    @property
+    def done(self) -> set[tuple[str, int]]:
+        """The attacks and images that there are records of."""
+        return set(self._records)
+
+    def append(self, records: Iterable[protocol.Record]) -> None:
+        """Adds records, and returns once they are on the disk."""
+        for record in records:
+            self._records[record.attack, record.image] = record
+            self._file.write(json.dumps(finite(dataclasses.asdict(record))) + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Ends the writing."""
+        self._file.close()
+
+    def _read(self) -> None:
+        path = self.folder / RECORDS
+        text = path.read_text()
+        whole, _, cut = text.rpartition("\n")
+        for line in whole.splitlines():
+            row: dict[str, Any] = {key: math.nan if value is None else value for key, value in json.loads(line).items()}
+            record = protocol.Record(**row)
+            self._records[record.attack, record.image] = record
+        if cut:
+            logging.warning("the last record of %s was cut off and is made again", path)
+            os.truncate(path, len(text.encode()) - len(cut.encode()))
+
+
+def _same(old: dict[str, Any], new: dict[str, Any], folder: pathlib.Path) -> None:
+    for key in [*old, *new]:
+        if old.get(key) != new.get(key):
+            raise ValueError(
+                f"{folder} holds results with {key}={old.get(key)!r}, these would have {key}={new.get(key)!r}: "
+                "name another --output, or delete it"
+            )
+
+
+def write_images(folder: pathlib.Path, images: np.ndarray, names: Sequence[str]) -> None:
+    """Images [B, H, W, C] as 8-bit PNG, FOLDER/NAME.png."""
+    for name, image in zip(names, images):
+        pixels = tf.constant(np.round(image * 255).astype(np.uint8))
+        tf.io.write_file(str(folder / f"{name}.png"), tf.io.encode_png(pixels))
+
+
+def read_images(folder: pathlib.Path, names: Sequence[str], channels: int) -> np.ndarray:
+    """What `write_images` wrote, [B, H, W, C] in [0, 1]."""
+    files = (tf.io.read_file(str(folder / f"{name}.png")) for name in names)
+    return np.stack([tf.io.decode_png(file, channels).numpy() for file in files]) / np.float32(255)
+
+
+def finite(values: Any) -> Any:
+    """For JSON, which has no NaN: null in its place."""
+    if isinstance(values, dict):
+        return {key: finite(value) for key, value in values.items()}
+    return None if isinstance(values, float) and not math.isfinite(values) else values
