@@ -55,9 +55,9 @@ def without_background(model: keras.Model) -> keras.Model:
     """
     if model.output_shape != (None, CLASSES):
         raise ValueError(f"model must give logits [B, {CLASSES}]; received {model.output_shape}")
-    logits = layers.Reshape((CLASSES, 1))(model.output)
+    logits = layers.Reshape((CLASSES, 1))(model.outputs[0])
     logits = layers.Flatten()(layers.Cropping1D((1, 0))(logits))
-    return keras.Model(model.input, logits, name=model.name)
+    return keras.Model(model.inputs, logits, name=model.name)
 
 
 def read(checkpoint: str | os.PathLike[str]) -> dict[str, np.ndarray]:
