@@ -59,7 +59,7 @@ def without_background(model: keras.Model) -> keras.Model:
         raise ValueError(f"model must give logits [B, {CLASSES}]; received {shapes}")
     logits = layers.Reshape((CLASSES, 1))(model.outputs[0])
     logits = layers.Flatten()(layers.Cropping1D((1, 0))(logits))
-    return keras.Model(model.inputs, logits, name=model.name)
+    return keras.Model(model.inputs[0], logits, name=model.name)
 
 
 def has_background(model: Any) -> bool:
