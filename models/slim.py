@@ -55,7 +55,7 @@ def without_background(model: keras.Model) -> keras.Model:
         ValueError: another number of classes.
     """
     if not has_background(model):
-        shapes = [tuple(output.shape) for output in model.outputs]
+        shapes = ", ".join(str(tuple(output.shape)) for output in model.outputs)
         raise ValueError(f"model must give logits [B, {CLASSES}]; received {shapes}")
     logits = layers.Reshape((CLASSES, 1))(model.outputs[0])
     logits = layers.Flatten()(layers.Cropping1D((1, 0))(logits))
