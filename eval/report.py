@@ -65,12 +65,12 @@ class Table(NamedTuple):
     Attributes:
         caption: what it is about.
         groups: its columns but the first.
-        rows: by their heading, a cell for each column.
+        rows: by their heading, for each group a cell a column.
     """
 
     caption: str
     groups: list[Group]
-    rows: dict[str, list[str]]
+    rows: dict[str, list[list[str]]]
 
 
 def main(folders: list[str]) -> None:
@@ -134,7 +134,7 @@ def white_box_table(dataset: str, runs: Mapping[str, Finished]) -> Table:
     """P_suc, distortion and energy of every attack, what it costs, and what the paper has."""
     groups = []
     attacks = dict.fromkeys(attack for finished in runs.values() for attack in finished.run.attacks)
-    rows: dict[str, list[str]] = {attack: [] for attack in attacks}
+    rows: dict[str, list[list[str]]] = {attack: [] for attack in attacks}
     for name, finished in runs.items():
         run = finished.run
         paper = published.on(dataset, finished.model)
@@ -146,10 +146,9 @@ def white_box_table(dataset: str, runs: Mapping[str, Finished]) -> Table:
         }
         note = f"accuracy {run.accuracy:.3f}: {run.num_correct} of {run.num_images} images"
         groups.append(Group(name, note, parts))
-        for attack, cells in rows.items():
-            cells += white_box_cells(finished, attack)
-            if paper:
-                cells += [f"{value:.2f}" for value in paper.get(attack, ())] or [NONE, NONE]
+        for attack, groups_of_cells in rows.items():
+            published_cells = [f"{value:.2f}" for value in paper.get(attack, ())] or [NONE, NONE]
+            groups_of_cells.append(white_box_cells(finished, attack) + (published_cells if paper else []))
     return Table(f"White-box attacks on {dataset}", groups, rows)
 
 

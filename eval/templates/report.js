@@ -27,6 +27,10 @@ function described(card) {
   };
 }
 
+function attackedBadge(view) {
+  return view === "image" ? "adversarial" : view;
+}
+
 function drawn(card) {
   const item = document.getElementById("card").content.cloneNode(true);
   const view = controls.view.value;
@@ -40,12 +44,18 @@ function drawn(card) {
     image.alt = alt[kind];
     image.src = pictures[position];
   }
-  picture.dataset.attacked = view === "image" ? "adversarial" : view;
-  picture.setAttribute("aria-pressed", card.pressed);
-  picture.addEventListener("click", () => {
-    card.pressed = !card.pressed;
+  let hovered = false;
+  const update = () => {
+    const original = card.pressed !== hovered; // a press swaps what is seen, under the mouse too
     picture.setAttribute("aria-pressed", card.pressed);
-  });
+    picture.dataset.shown = original ? "original" : "attacked";
+    picture.dataset.badge = original ? "original" : attackedBadge(view);
+  };
+  picture.addEventListener("click", () => { card.pressed = !card.pressed; update(); });
+  for (const [event, inside] of [["pointerenter", true], ["pointerleave", false]]) {
+    picture.addEventListener(event, ({ pointerType }) => { hovered = inside && pointerType === "mouse"; update(); });
+  }
+  update();
   const numbers = [["D", card.distortion, 2], ["E", card.energy, 3]]
     .map(([name, value, digits]) => `${name} ${value === null ? "–" : value.toFixed(digits)}`);
   const network = controls.network.length > 2 ? `, ${card.network}` : "";
@@ -53,7 +63,7 @@ function drawn(card) {
     attack: labels[card.attack] ?? card.attack,
     outcome: card.outcome,
     name: card.image + network,
-    classes: `class ${card.label} → ${card.prediction}`,
+    classes: card.label === card.prediction ? `class ${card.label} kept` : `class ${card.label} → ${card.prediction}`,
     numbers: `${numbers.join(", ")}, at most ±${card.change} of 255`,
   };
   for (const [name, text] of Object.entries(texts)) item.querySelector(`figcaption .${name}`).textContent = text;
@@ -74,7 +84,7 @@ function render() {
 function pressAll(pressed) {
   swap.setAttribute("aria-pressed", pressed);
   for (const card of cards) card.pressed = pressed;
-  for (const picture of list.querySelectorAll(".picture")) picture.setAttribute("aria-pressed", pressed);
+  render();
 }
 
 function moveFocus(event) {
@@ -101,5 +111,4 @@ if (cards.length) {
   more.addEventListener("click", () => { limit += PAGE; render(); });
   list.addEventListener("keydown", moveFocus);
   pressAll(false);
-  render();
 }
