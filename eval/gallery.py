@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import PIL.Image
 
+from eval.plots import LABELS
 from eval.results import Finished, finite
 from tf_smoothadv import protocol
 
@@ -130,6 +131,7 @@ def card(entry: Entry) -> dict[str, Any]:
         {
             "network": entry.network,
             "attack": record.attack,
+            "title": LABELS.get(record.attack, record.attack),
             "image": finished.images[record.image],
             "position": record.image,
             "outcome": outcome,
@@ -157,6 +159,7 @@ def pixels(path: Any) -> np.ndarray:
 @functools.lru_cache(maxsize=16)  # an original comes with every attack on it
 def url(content: bytes, shape: tuple[int, ...]) -> str:
     """Pixels, uint8 [H, W, 3], as the data URL of a lossless WebP."""
+    height, width, _ = shape
     file = io.BytesIO()
-    PIL.Image.frombytes("RGB", shape[1::-1], content).save(file, "WEBP", lossless=True)
+    PIL.Image.frombytes("RGB", (width, height), content).save(file, "WEBP", lossless=True)
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()

@@ -1,7 +1,7 @@
 "use strict";
 
 const PAGE = 48; // cards shown at once, and added by "Show more"
-const { labels, pictures, cards } = JSON.parse(document.getElementById("data").textContent);
+const { pictures, cards } = JSON.parse(document.getElementById("data").textContent);
 const controls = document.getElementById("controls");
 const list = document.getElementById("cards");
 const swap = document.getElementById("swap");
@@ -20,7 +20,7 @@ function chosen() {
 
 function described(card) {
   const view = controls.view.value;
-  const who = `${card.image}, ${labels[card.attack] ?? card.attack} on ${card.network}`;
+  const who = `${card.image}, ${card.title} on ${card.network}`;
   return {
     original: `${card.image}: original of class ${card.label}`,
     attacked: view === "image" ? `${who}: adversarial, taken for class ${card.prediction}` : `${who}: ${view}`,
@@ -60,7 +60,7 @@ function drawn(card) {
     .map(([name, value, digits]) => `${name} ${value === null ? "–" : value.toFixed(digits)}`);
   const network = controls.network.length > 2 ? `, ${card.network}` : "";
   const texts = {
-    attack: labels[card.attack] ?? card.attack,
+    attack: card.title,
     outcome: card.outcome,
     name: card.image + network,
     classes: card.label === card.prediction ? `class ${card.label} kept` : `class ${card.label} → ${card.prediction}`,
@@ -83,8 +83,8 @@ function render() {
 
 function pressAll(pressed) {
   swap.setAttribute("aria-pressed", pressed);
+  for (const picture of list.querySelectorAll(`.picture[aria-pressed="${!pressed}"]`)) picture.click();
   for (const card of cards) card.pressed = pressed;
-  render();
 }
 
 function moveFocus(event) {
@@ -111,4 +111,5 @@ if (cards.length) {
   more.addEventListener("click", () => { limit += PAGE; render(); });
   list.addEventListener("keydown", moveFocus);
   pressAll(false);
+  render();
 }
