@@ -27,10 +27,6 @@ function described(card) {
   };
 }
 
-function attackedBadge(view) {
-  return view === "image" ? "adversarial" : view;
-}
-
 function drawn(card) {
   const item = document.getElementById("card").content.cloneNode(true);
   const view = controls.view.value;
@@ -44,12 +40,13 @@ function drawn(card) {
     image.alt = alt[kind];
     image.src = pictures[position];
   }
+  const badge = { original: "original", attacked: view === "image" ? "adversarial" : view };
   let hovered = false;
   const update = () => {
-    const original = card.pressed !== hovered; // a press swaps what is seen, under the mouse too
+    const shown = card.pressed !== hovered ? "original" : "attacked"; // a press swaps under the mouse too
     picture.setAttribute("aria-pressed", card.pressed);
-    picture.dataset.shown = original ? "original" : "attacked";
-    picture.dataset.badge = original ? "original" : attackedBadge(view);
+    picture.dataset.shown = shown;
+    picture.dataset.badge = badge[shown];
   };
   picture.addEventListener("click", () => { card.pressed = !card.pressed; update(); });
   for (const [event, inside] of [["pointerenter", true], ["pointerleave", false]]) {
