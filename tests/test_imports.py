@@ -20,6 +20,9 @@ LIBRARY = [
     "attacks.gradient",
     "attacks.carlini_wagner",
     "attacks",
+    "filters",
+    "defenses",
+    "magnification",
     "protocol",
 ]
 MODELS = [

@@ -1,7 +1,8 @@
 """Smooth adversarial examples for TensorFlow and Keras."""
 
-from tf_smoothadv import attacks, criteria, protocol
+from tf_smoothadv import attacks, criteria, defenses, magnification, protocol
 from tf_smoothadv.attacks import AttackResult
+from tf_smoothadv.magnification import magnify
 from tf_smoothadv.smoothing import GuidedSmoothing, Smoother, Smoothing
 from tf_smoothadv.version import __version__
 
@@ -13,5 +14,8 @@ __all__ = [
     "__version__",
     "attacks",
     "criteria",
+    "defenses",
+    "magnification",
+    "magnify",
     "protocol",
 ]
