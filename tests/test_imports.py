@@ -24,6 +24,7 @@ LIBRARY = [
     "defenses",
     "magnification",
     "protocol",
+    "transfer",
 ]
 MODELS = [
     "console",
@@ -38,7 +39,7 @@ MODELS = [
     "loading",
 ]
 MODEL_BINARIES = ["train", "convert_slim"]
-EVAL = ["sources", "data", "settings", "results", "terminal", "plots", "white_box"]
+EVAL = ["sources", "data", "settings", "inputs", "results", "terminal", "plots", "white_box", "transfer"]
 ORDER = (
     [f"tf_smoothadv.{name}" for name in LIBRARY]
     + ["tf_smoothadv"]
