@@ -6,8 +6,9 @@ INSTALLED := $(VENV)/.installed
 
 .PHONY: demo test test-slow lint bench figure clean
 
-demo: $(INSTALLED)  ## the paper's MNIST table on the digits and weights that ship with the project
-	$(BIN)/python -m eval.white_box --output=results/demo
+demo: $(INSTALLED)  ## the paper's MNIST table, and a report to look at, on the digits and weights that ship here
+	$(BIN)/python -m eval.white_box --save_images --output=results/demo
+	$(BIN)/python -m eval.report results/demo
 
 test: $(INSTALLED)  ## the tests of less than half a minute each
 	$(BIN)/python -m pytest -m "not slow"

@@ -24,6 +24,7 @@ from eval import plots
 from models import console
 
 PARTS = ("solvers", "attacks", "memory", "peers", "growth")
+NETWORKS = ("c4", "file", "inception_v3")
 SHARED = pathlib.Path(__file__).parents[2] / "shared"
 NETWORK = SHARED / "models" / "efficientnet_lite0.keras"
 PHOTOGRAPHS = SHARED / "data" / "nips2017" / "images"
@@ -32,6 +33,9 @@ FLAGS = flags.FLAGS
 flags.DEFINE_list("only", list(PARTS), f"Of {', '.join(PARTS)}.")
 flags.DEFINE_string("output", "benchmarks/results", "Folder for the tables and the figure.")
 flags.DEFINE_string("network", str(NETWORK) if NETWORK.exists() else None, "A Keras file: [0, 1] to logits, any size.")
+flags.DEFINE_list(
+    "networks", list(NETWORKS), f"Whom to attack, of {', '.join(NETWORKS)} (with random weights); file is --network."
+)
 flags.DEFINE_string(
     "images",
     str(PHOTOGRAPHS) if PHOTOGRAPHS.exists() else None,
@@ -49,9 +53,10 @@ flags.DEFINE_integer("peer_steps", 50, "Steps, for each constant, where success 
 
 def main() -> None:
     """Runs the parts that the flags name."""
-    for part in FLAGS.only:
-        if part not in PARTS:
-            raise ValueError(f"--only must be of {', '.join(PARTS)}; received {part}")
+    for flag, known in (("only", PARTS), ("networks", NETWORKS)):
+        for name in FLAGS[flag].value:
+            if name not in known:
+                raise ValueError(f"--{flag} must be of {', '.join(known)}; received {name}")
     folder = pathlib.Path(FLAGS.output)
     folder.mkdir(parents=True, exist_ok=True)
     parts: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {
@@ -86,11 +91,14 @@ def main() -> None:
 
 def problems() -> dict[str, Callable[[], networks.Problem]]:
     """The networks of the attacks' part, not yet loaded."""
-    made: dict[str, Callable[[], networks.Problem]] = {"C4": functools.partial(networks.c4, FLAGS.digits)}
-    if FLAGS.network is not None:
+    made: dict[str, Callable[[], networks.Problem]] = {}
+    if "c4" in FLAGS.networks:
+        made["C4"] = functools.partial(networks.c4, FLAGS.digits)
+    if "file" in FLAGS.networks and FLAGS.network is not None:
         name = pathlib.Path(FLAGS.network).stem
         made[name] = functools.partial(networks.saved, FLAGS.network, FLAGS.images, FLAGS.batch_size)
-    made["InceptionV3, random weights"] = functools.partial(networks.inception_v3, FLAGS.images, FLAGS.batch_size)
+    if "inception_v3" in FLAGS.networks:
+        made["InceptionV3, random weights"] = functools.partial(networks.inception_v3, FLAGS.images, FLAGS.batch_size)
     return made
 
 

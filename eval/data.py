@@ -14,7 +14,8 @@ from typing import Any
 import tensorflow as tf
 
 from eval import sources
-from tf_smoothadv import checks
+from tf_smoothadv import checks, protocol
+from tf_smoothadv.attacks import core
 
 SOURCES: dict[str, Callable[[Any], sources.Source]] = {
     "mnist": sources.digits,
@@ -69,6 +70,16 @@ class Dataset:
                     f"{first[0]} x {first[1]}; --image_size resizes them"
                 )
             yield image
+
+
+def labelled_by(model: core.Model, dataset: Dataset) -> Dataset:
+    """The same images with the classes that the model says: an attack is then one on its own decisions.
+
+    For images whose classes are not known, and for networks that have learnt nothing.
+    """
+    images = protocol.CorrectImages(model, dataset)
+    labels = [int(label) for batch, _ in dataset for label in tf.argmax(images.logits_of(batch), axis=1)]
+    return dataclasses.replace(dataset, labels=labels)
 
 
 def load(

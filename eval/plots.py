@@ -23,7 +23,12 @@ STYLES = {
     "spgd2": ("#0072B2", "--"),
     "scw": ("#D55E00", "--"),
 }
-LABELS = {"fgsm": "FGSM", "ifgsm": "I-FGSM", "pgd2": "PGD$_2$", "cw": "C&W", "spgd2": "sPGD$_2$", "scw": "sC&W"}
+LABELS = {"fgsm": "FGSM", "ifgsm": "I-FGSM", "pgd2": "PGD₂", "cw": "C&W", "spgd2": "sPGD₂", "scw": "sC&W"}
+
+
+def label(name: str) -> str:
+    """An attack's name as matplotlib shows it: no part of it is a formula."""
+    return LABELS.get(name, name).replace("$", r"\$")
 
 
 def characteristic(run: protocol.Run, path: pathlib.Path) -> None:
@@ -34,7 +39,7 @@ def characteristic(run: protocol.Run, path: pathlib.Path) -> None:
     distortion = np.linspace(0, limit, 1000)
     for name, outcome in outcomes.items():
         color, line = STYLES.get(name, (None, "-"))
-        axes.plot(distortion, outcome.characteristic(distortion), line, color=color, label=LABELS.get(name, name))
+        axes.plot(distortion, outcome.characteristic(distortion), line, color=color, label=label(name))
         delivered = run.outcome(name, delivered=True).characteristic(distortion)
         axes.plot(distortion, delivered, line, color=color, linewidth=0.6)
     axes.set(xlabel="distortion D", ylabel="P(D)", xlim=(0, limit), ylim=(0, 1.02))
@@ -57,7 +62,7 @@ def examples(images: np.ndarray, attacked: Mapping[str, np.ndarray], path: pathl
         r = adversarial - images
         norms = np.sqrt(np.sum(r**2, axis=(1, 2, 3)))
         peak = np.maximum(np.max(np.abs(r), axis=(1, 2), keepdims=True), 1e-12)
-        columns.append((LABELS.get(name, name), adversarial))
+        columns.append((label(name), adversarial))
         columns.append((f"perturbation, D = {norms.mean():.2f}", 0.5 + 0.5 * r / peak))
     rows = len(images)
     figure, axes = plt.subplots(

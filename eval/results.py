@@ -12,7 +12,7 @@ import operator
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -22,6 +22,9 @@ from tf_smoothadv import protocol
 
 SETTINGS = "settings.json"
 RECORDS = "records.jsonl"
+SUMMARY = "summary.json"
+IMAGES = "images"
+ORIGINAL = "original"  # where an attack's name stands for its own
 
 R = TypeVar("R", bound=protocol.Record)
 
@@ -81,8 +84,7 @@ class Results(Generic[R]):
         text = path.read_text()
         whole, _, cut = text.rpartition("\n")
         for line in whole.splitlines():
-            row: dict[str, Any] = {key: math.nan if value is None else value for key, value in json.loads(line).items()}
-            record = self._kind(**row)
+            record = self._kind(**row(line))
             self._records[self._key(record)] = record
         if cut:
             logging.warning("the last record of %s was cut off and is made again", path)
@@ -98,6 +100,66 @@ def _same(old: dict[str, Any], new: dict[str, Any], folder: pathlib.Path) -> Non
             )
 
 
+def row(line: str) -> dict[str, Any]:
+    """A line of RECORDS by name; what JSON has no number for is NaN again."""
+    return {key: math.nan if value is None else value for key, value in json.loads(line).items()}
+
+
+class Finished(NamedTuple):
+    """A folder of results of a run that came to its end.
+
+    Attributes:
+        folder: where they lie.
+        model, dataset, settings, levels: as `eval.white_box` was given them.
+        images: names, by position in the dataset.
+        data: where the images were read.
+        attacks: the parameters of each attack.
+        run: the records.
+    """
+
+    folder: pathlib.Path
+    model: str
+    dataset: str
+    settings: str
+    levels: int | None
+    images: list[str]
+    data: str
+    attacks: dict[str, dict[str, Any]]
+    run: protocol.Run
+
+    def picture(self, image: int, attack: str = ORIGINAL) -> pathlib.Path:
+        """The file that `write_images` wrote, if it did."""
+        return self.folder / IMAGES / attack / f"{self.images[image]}.png"
+
+
+def read(folder: pathlib.Path) -> Finished:
+    """What `eval.white_box` left in a folder.
+
+    Raises:
+        ValueError: it holds no results, those of a run that has not come to its end, or damaged ones.
+    """
+    if not (folder / RECORDS).exists():
+        raise ValueError(f"{folder} holds no results of eval.white_box: {RECORDS} is missing")
+    if not (folder / SUMMARY).exists():
+        raise ValueError(
+            f"{folder} holds an unfinished run: {SUMMARY} is missing; give the command that began it once more, it "
+            "goes on where it stopped"
+        )
+    try:
+        summary, made_with = (json.loads((folder / name).read_text()) for name in (SUMMARY, SETTINGS))
+        lines = (folder / RECORDS).read_text().splitlines()
+        return Finished(
+            folder,
+            **{key: summary[key] for key in ("model", "dataset", "settings", "levels")},
+            **{key: made_with[key] for key in ("images", "data", "attacks")},
+            run=protocol.Run(
+                tuple(protocol.Record(**row(line)) for line in lines), summary["num_images"], summary["num_correct"]
+            ),
+        )
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{folder} does not hold results as eval.white_box writes them: {error!r}") from error
+
+
 def write_images(folder: pathlib.Path, images: np.ndarray, names: Sequence[str]) -> None:
     """Images [B, H, W, C] as 8-bit PNG, FOLDER/NAME.png."""
     for name, image in zip(names, images):
@@ -109,6 +171,22 @@ def read_images(folder: pathlib.Path, names: Sequence[str], channels: int) -> np
     """What `write_images` wrote, [B, H, W, C] in [0, 1]."""
     files = (tf.io.read_file(str(folder / f"{name}.png")) for name in names)
     return np.stack([tf.io.decode_png(file, channels).numpy() for file in files]) / np.float32(255)
+
+
+def attack_summary(run: protocol.Run, name: str) -> dict[str, float]:
+    """One attack in numbers; distortions and energies are means over its successes."""
+    computed, delivered = run.outcome(name), run.outcome(name, delivered=True)
+    return {
+        "p_suc": computed.p_suc,
+        "mean_distortion": computed.mean_distortion,
+        "max_distortion": computed.max_distortion,
+        "p_suc_8bit": delivered.p_suc,
+        "mean_distortion_8bit": delivered.mean_distortion,
+        "gradients_per_image": float(np.mean(computed.gradients)),
+        "seconds_per_image": float(np.mean(computed.seconds)),
+        "smoothness_energy": computed.mean_smoothness_energy,
+        "smoothness_energy_8bit": delivered.mean_smoothness_energy,
+    }
 
 
 def finite(values: Any) -> Any:

@@ -23,8 +23,8 @@ import rich.table
 from absl import flags
 
 import models
-from eval import inputs, plots, settings
-from eval.results import Results, finite, write_images
+from eval import inputs, plots, published, settings
+from eval.results import IMAGES, ORIGINAL, Results, attack_summary, finite, write_images
 from eval.terminal import print_settings, progress
 from models import console
 from tf_smoothadv import protocol
@@ -38,28 +38,13 @@ flags.DEFINE_string(
     "[0, 1] to logits.",
 )
 flags.DEFINE_string("output", "results/white_box", "Folder for the results.")
-flags.DEFINE_bool("save_images", False, "Also write the adversarial images as PNG, to OUTPUT/images/ATTACK/.")
+flags.DEFINE_bool(
+    "save_images",
+    False,
+    "Also write the images as PNG, to OUTPUT/images/original/ and OUTPUT/images/ATTACK/, for eval.report.",
+)
 
 EXAMPLES = 6  # images of the figure
-
-PUBLISHED = {  # tables 1 and 2 of the paper, P_suc and D
-    "c4": {
-        "fgsm": (0.89, 5.02),
-        "ifgsm": (1.00, 2.69),
-        "pgd2": (1.00, 1.71),
-        "cw": (1.00, 2.49),
-        "spgd2": (0.97, 3.36),
-        "scw": (1.00, 1.97),
-    },
-    "c4_adversarial": {
-        "fgsm": (0.15, 4.53),
-        "ifgsm": (1.00, 3.48),
-        "pgd2": (1.00, 2.52),
-        "cw": (0.93, 3.03),
-        "spgd2": (0.99, 2.94),
-        "scw": (0.99, 2.39),
-    },
-}
 
 
 def main() -> None:
@@ -85,7 +70,8 @@ def main() -> None:
         for batch in protocol.attack_batches(model, correct, attacks, reference=reference, done=results.done):
             if FLAGS.save_images:
                 names = [dataset.names[record.image] for record in batch.records]
-                write_images(results.folder / "images" / batch.attack, batch.delivered, names)
+                write_images(results.folder / IMAGES / ORIGINAL, batch.images, names)
+                write_images(results.folder / IMAGES / batch.attack, batch.delivered, names)
             if not any(image < batch.records[0].image for _, image in results.done):
                 keep_examples(results.folder / "examples", batch)
             results.append(batch.records)
@@ -124,25 +110,9 @@ def summary(run: protocol.Run, attacks: settings.Preset) -> dict[str, Any]:
     }
 
 
-def attack_summary(run: protocol.Run, name: str) -> dict[str, float]:
-    """One attack in numbers; distortions and energies are means over its successes."""
-    computed, delivered = run.outcome(name), run.outcome(name, delivered=True)
-    return {
-        "p_suc": computed.p_suc,
-        "mean_distortion": computed.mean_distortion,
-        "max_distortion": computed.max_distortion,
-        "p_suc_8bit": delivered.p_suc,
-        "mean_distortion_8bit": delivered.mean_distortion,
-        "gradients_per_image": float(np.mean(computed.gradients)),
-        "seconds_per_image": float(np.mean(computed.seconds)),
-        "smoothness_energy": computed.mean_smoothness_energy,
-        "smoothness_energy_8bit": delivered.mean_smoothness_energy,
-    }
-
-
 def table(run: protocol.Run) -> rich.table.Table:
     """The paper's table of P_suc and D, with what it cost and, where the paper has the network, its own numbers."""
-    published = PUBLISHED.get(FLAGS.model, {})
+    paper = published.on(FLAGS.dataset, FLAGS.model)
     result = rich.table.Table(
         title=f"{FLAGS.model}: accuracy {run.accuracy:.3f} on {run.num_images} images of {FLAGS.dataset}",
         caption="P: share of the correctly classified images whose class the attack changes. D: mean L2 distortion of "
@@ -151,7 +121,7 @@ def table(run: protocol.Run) -> rich.table.Table:
         box=rich.box.SIMPLE,
     )
     headings = ["attack", "P", "D", "P8", "D8", "E", "grads", "ms"]
-    for heading in headings + ["paper P", "D"] * bool(published):
+    for heading in headings + ["paper P", "D"] * bool(paper):
         result.add_column(heading, justify="left" if heading == "attack" else "right", no_wrap=True)
     for name in run.attacks:
         row = attack_summary(run, name)
@@ -164,7 +134,7 @@ def table(run: protocol.Run) -> rich.table.Table:
             f"{row['smoothness_energy']:.2f}",
             f"{row['gradients_per_image']:.0f}",
             f"{1000 * row['seconds_per_image']:.0f}",
-            *(f"{value:.2f}" for value in published.get(name, ())),
+            *(f"{value:.2f}" for value in paper.get(name, ())),
         )
     return result
 

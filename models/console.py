@@ -11,14 +11,17 @@ FLAGS = flags.FLAGS
 flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 
-def run(main: Callable[[], None]) -> None:
-    """Parses the flags and runs `main`."""
+def run(main: Callable[..., None], takes_arguments: bool = False) -> None:
+    """Parses the flags and runs `main`, if `takes_arguments` with the list of what is no flag."""
 
     def guarded(argv: list[str]) -> None:
         try:
-            if len(argv) > 1:
+            if takes_arguments:
+                main(argv[1:])
+            elif len(argv) > 1:
                 raise ValueError(f"unexpected arguments: {' '.join(argv[1:])}")
-            main()
+            else:
+                main()
         except (ValueError, OSError) as error:
             if FLAGS.debug:
                 raise

@@ -84,5 +84,4 @@ def _undefended(name: str) -> Any:
     if not path.exists():
         raise ValueError(f"model must be one of {', '.join(FORMS)} or the path of a model; received {name!r}")
     model = without_softmax(read_model(path))
-    with_background = getattr(model, "output_shape", None) == (None, slim.CLASSES)
-    return slim.without_background(model) if with_background else model
+    return slim.without_background(model) if slim.has_background(model) else model

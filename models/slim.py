@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,7 +17,7 @@ from keras import layers
 
 from models.slim_networks import CLASSES, NETWORKS, build
 
-__all__ = ["NETWORKS", "assign", "build", "load", "read", "without_background"]
+__all__ = ["NETWORKS", "assign", "build", "has_background", "load", "read", "without_background"]
 
 AVERAGE = "ExponentialMovingAverage"
 VARIABLES = {"kernel": "weights", "bias": "biases"}  # Keras's word: TF-Slim's, where they differ
@@ -53,11 +54,17 @@ def without_background(model: keras.Model) -> keras.Model:
     Raises:
         ValueError: another number of classes.
     """
-    if model.output_shape != (None, CLASSES):
-        raise ValueError(f"model must give logits [B, {CLASSES}]; received {model.output_shape}")
-    logits = layers.Reshape((CLASSES, 1))(model.output)
+    if not has_background(model):
+        shapes = ", ".join(str(tuple(output.shape)) for output in model.outputs)
+        raise ValueError(f"model must give logits [B, {CLASSES}]; received {shapes}")
+    logits = layers.Reshape((CLASSES, 1))(model.outputs[0])
     logits = layers.Flatten()(layers.Cropping1D((1, 0))(logits))
-    return keras.Model(model.input, logits, name=model.name)
+    return keras.Model(model.inputs[0], logits, name=model.name)
+
+
+def has_background(model: Any) -> bool:
+    """Whether it is a Keras model that gives logits [B, 1001]."""
+    return [tuple(output.shape) for output in getattr(model, "outputs", None) or ()] == [(None, CLASSES)]
 
 
 def read(checkpoint: str | os.PathLike[str]) -> dict[str, np.ndarray]:

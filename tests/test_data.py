@@ -13,11 +13,13 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 
+import models
 from eval import data
 from models import mnist
 from tests.conftest import SAMPLE, needs_shared
 from tests.test_eval import white_box
 from tf_smoothadv import protocol
+from tf_smoothadv.attacks import FGSM
 
 COLORS = np.random.default_rng(1).integers(0, 256, (6, 9, 7, 3), np.uint8)
 GREY = COLORS[0, ..., 0]
@@ -324,6 +326,16 @@ def test_an_image_that_cannot_be_read_is_named(spoil, message, tmp_path):
         next(batches)
     assert "\n" not in str(raised.value)
     assert "node" not in str(raised.value)
+
+
+def test_labels_of_the_model_itself(digits):
+    model = models.c4("adversarial")
+    given = data.load("mnist", None, num_images=30, batch_size=7)
+    dataset = data.labelled_by(model, given)
+    expected = np.argmax(model(digits[0][:30], training=False), axis=1)
+    assert dataset.labels == expected.tolist()
+    np.testing.assert_array_equal(np.concatenate([labels for _, labels in dataset]), expected)
+    assert protocol.evaluate(model, dataset, {"fgsm": FGSM(0.1)}).accuracy == 1.0
 
 
 def test_images_of_different_sizes_without_image_size(tmp_path):

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 import models
-from eval import settings
+from eval import gallery, report, results, settings
 from models import mnist
 from tests.conftest import SAMPLE
 from tf_smoothadv import protocol
@@ -77,6 +77,9 @@ class TestWhiteBox:
             row = json.loads(line)
             file = folder / "images" / row["attack"] / f"{row['image']:05d}.png"
             written = tf.io.decode_png(tf.io.read_file(str(file)), channels=1).numpy() / np.float32(255)
+            original = folder / "images" / "original" / file.name
+            pixels = tf.io.decode_png(tf.io.read_file(str(original)), channels=1).numpy()
+            np.testing.assert_array_equal(pixels / np.float32(255), images[row["image"]])
             assert np.linalg.norm(written - images[row["image"]]) == pytest.approx(row["distortion_8bit"], rel=1e-4)
             assert int(np.argmax(network(written[None])[0])) == row["prediction_8bit"]
             assert row["success_8bit"] == (row["prediction_8bit"] != labels[row["image"]])
@@ -88,6 +91,16 @@ class TestWhiteBox:
         assert "fgsm attack=FGSM, epsilon=[0.01 to 0.3 in 30]" in finished.stdout
         assert "spgd2 attack=PGD2, epsilon=6, step_size=1.5" in finished.stdout
         assert "images/s" in finished.stdout
+
+    def test_report_has_the_numbers_of_the_summary(self, result):
+        _, folder = result
+        runs = report.named([results.read(folder)])
+        (table,) = report.tables(runs)
+        for name, values in json.loads((folder / "summary.json").read_text())["attacks"].items():
+            (cells,) = table.rows[name]
+            assert cells[:2] == [f"{values['p_suc']:.3f}", f"{values['mean_distortion']:.2f}"]
+            assert cells[3:5] == [f"{values['p_suc_8bit']:.3f}", f"{values['mean_distortion_8bit']:.2f}"]
+        assert len(gallery.gallery(runs)["cards"]) == len(runs["c4"].run.records)
 
     def test_figures_are_there(self, result):
         _, folder = result

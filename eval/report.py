@@ -1,0 +1,200 @@
+"""A report to look at: one HTML file of the results of eval.white_box, with everything in it, for any browser, offline.
+
+    python -m eval.white_box --save_images --output=results/c4       first a run, with images for the gallery
+    python -m eval.report results/c4                                 its report, results/c4/report.html
+    python -m eval.report results/c4 results/c4_adversarial          several runs; networks on one dataset side by side
+    python -m eval.report --num_images=50 results/c4                 more images, and a larger file
+
+It has the tables of the paper with the published numbers beside one's own, the operating characteristics, and a gallery
+in which original and adversarial image take each other's place. The gallery starts with the image that each attack had
+to distort most and goes on with images spread evenly from the weakest to the strongest.
+"""
+
+from __future__ import annotations
+
+import base64
+import collections
+import hashlib
+import math
+import pathlib
+import tempfile
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jinja2
+from absl import flags
+from markupsafe import Markup
+
+from eval import plots, published, results
+from eval.gallery import VIEWS, gallery
+from eval.results import Finished
+from eval.terminal import compact
+from models import console
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("output", None, "The file to write; by default report.html in the first folder.")
+flags.DEFINE_integer(
+    "num_images",
+    None,
+    "At most so many images in the gallery, each with all attacks; by default as many as keep the file under 20 MB.",
+    lower_bound=1,
+)
+
+TEMPLATES = pathlib.Path(__file__).parent / "templates"
+P_SUC = Markup("P<sub>suc</sub>")
+NONE = "\N{EN DASH}"
+
+
+class Group(NamedTuple):
+    """Columns of a table under one heading.
+
+    Attributes:
+        heading: the network.
+        note: its accuracy.
+        parts: columns by what they have in common.
+    """
+
+    heading: str
+    note: str
+    parts: dict[str, list[str]]
+
+
+class Table(NamedTuple):
+    """A table of the paper.
+
+    Attributes:
+        caption: what it is about.
+        groups: its columns but the first.
+        rows: by their heading, for each group a cell a column.
+    """
+
+    caption: str
+    groups: list[Group]
+    rows: dict[str, list[list[str]]]
+
+
+def main(folders: list[str]) -> None:
+    """Writes the report of the folders."""
+    if not folders:
+        raise ValueError("folders must name at least one folder of results; received none")
+    runs = named([results.read(pathlib.Path(folder)) for folder in dict.fromkeys(folders)])
+    path = pathlib.Path(FLAGS.output or next(iter(runs.values())).folder / "report.html")
+    path.write_text(page(runs, FLAGS.num_images), encoding="utf-8")
+    print(path)
+
+
+def named(runs: list[Finished]) -> dict[str, Finished]:
+    """Runs by their models' names, with the folder where that is not enough."""
+    count = collections.Counter(finished.model for finished in runs)
+    return {
+        finished.model if count[finished.model] == 1 else f"{finished.model} ({finished.folder})": finished
+        for finished in runs
+    }
+
+
+def page(runs: Mapping[str, Finished], num_images: int | None = None) -> str:
+    """The HTML file.
+
+    Args:
+        runs: by the name to show.
+        num_images: as `gallery` takes it.
+    """
+    script = (TEMPLATES / "report.js").read_text()
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html").render(
+        runs=runs,
+        tables=tables(runs),
+        curves={name: curve(finished) for name, finished in runs.items()},
+        settings={name: settings(finished) for name, finished in runs.items()},
+        gallery=gallery(runs, num_images),
+        views=list(VIEWS),
+        labels=plots.LABELS,
+        style=Markup((TEMPLATES / "report.css").read_text()),
+        script=Markup(script),
+        # The browser runs this script and no other, whatever a name in the results may hold.
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def tables(runs: Mapping[str, Finished]) -> list[Table]:
+    """Tables 1 and 2 of the paper: a table a dataset, a row an attack, a group of columns a run."""
+    by_dataset = collections.defaultdict(list)
+    for name, finished in runs.items():
+        by_dataset[finished.dataset].append((name, finished))
+    return [white_box_table(dataset, dict(group)) for dataset, group in by_dataset.items()]
+
+
+def white_box_table(dataset: str, runs: Mapping[str, Finished]) -> Table:
+    """P_suc, distortion and energy of every attack, what it costs, and what the paper has."""
+    groups = []
+    attacks = dict.fromkeys(attack for finished in runs.values() for attack in finished.run.attacks)
+    rows: dict[str, list[list[str]]] = {attack: [] for attack in attacks}
+    for name, finished in runs.items():
+        run = finished.run
+        paper = published.on(dataset, finished.model)
+        parts = {
+            "as computed": [P_SUC, "D", "E"],
+            "in 8 bits": [P_SUC, "D", "E"],
+            "an image": ["gradients", "ms"],
+            **({"paper": [P_SUC, "D"]} if paper else {}),
+        }
+        note = f"accuracy {run.accuracy:.3f}: {run.num_correct} of {run.num_images} images"
+        groups.append(Group(name, note, parts))
+        for attack, groups_of_cells in rows.items():
+            published_cells = [f"{value:.2f}" for value in paper.get(attack, ())] or [NONE, NONE]
+            groups_of_cells.append(white_box_cells(finished, attack) + (published_cells if paper else []))
+    return Table(f"White-box attacks on {dataset}", groups, rows)
+
+
+def white_box_cells(finished: Finished, attack: str) -> list[str]:
+    """An attack's own numbers; dashes for an attack that the run does not have."""
+    values: Mapping[str, float] = collections.defaultdict(lambda: math.nan)
+    if attack in finished.run.attacks:
+        values = results.attack_summary(finished.run, attack)
+    return [
+        number(values["p_suc"], 3),
+        number(values["mean_distortion"], 2),
+        number(values["smoothness_energy"], 3),
+        number(values["p_suc_8bit"], 3),
+        number(values["mean_distortion_8bit"], 2),
+        number(values["smoothness_energy_8bit"], 3),
+        number(values["gradients_per_image"], 0),
+        number(1000 * values["seconds_per_image"], 0),
+    ]
+
+
+def number(value: float, digits: int) -> str:
+    """A cell; a dash for NaN."""
+    return NONE if math.isnan(value) else f"{value:,.{digits}f}"
+
+
+def curve(finished: Finished) -> str:
+    """The operating characteristics, as the data URL of an SVG."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "characteristic.svg"
+        plots.characteristic(finished.run, path)
+        return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def settings(finished: Finished) -> dict[str, str]:
+    """What the run was made with, as text by name."""
+    common: dict[str, Any] = {
+        "folder": finished.folder,
+        "images": finished.data,
+        "settings": finished.settings,
+        "levels": finished.levels,
+    }
+    return {
+        **{name: str(value) for name, value in common.items() if value is not None},
+        **{plots.LABELS.get(name, name): compact(values) for name, values in finished.attacks.items()},
+    }
+
+
+if __name__ == "__main__":
+    console.run(main, takes_arguments=True)

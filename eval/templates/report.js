@@ -1,0 +1,112 @@
+"use strict";
+
+const PAGE = 48; // cards shown at once, and added by "Show more"
+const { pictures, cards } = JSON.parse(document.getElementById("data").textContent);
+const controls = document.getElementById("controls");
+const list = document.getElementById("cards");
+const swap = document.getElementById("swap");
+const more = document.getElementById("more");
+let limit = PAGE;
+
+function chosen() {
+  const { order, attack, outcome, network } = Object.fromEntries(new FormData(controls));
+  const key = order.replace("-", "");
+  const sign = order === key ? 1 : -1;
+  return cards
+    .filter((card) => [["attack", attack], ["outcome", outcome], ["network", network]]
+      .every(([name, value]) => value === "" || card[name] === value))
+    .sort((a, b) => (a[key] === null) - (b[key] === null) || sign * (a[key] - b[key]) || a.position - b.position);
+}
+
+function described(card) {
+  const view = controls.view.value;
+  const who = `${card.image}, ${card.title} on ${card.network}`;
+  return {
+    original: `${card.image}: original of class ${card.label}`,
+    attacked: view === "image" ? `${who}: adversarial, taken for class ${card.prediction}` : `${who}: ${view}`,
+  };
+}
+
+function drawn(card) {
+  const item = document.getElementById("card").content.cloneNode(true);
+  const view = controls.view.value;
+  const [original, attacked] = card.views[view];
+  const picture = item.querySelector(".picture");
+  const alt = described(card);
+  for (const [kind, position] of [["original", original], ["attacked", attacked]]) {
+    const image = item.querySelector(`img.${kind}`);
+    image.width = card.width;
+    image.height = card.height;
+    image.alt = alt[kind];
+    image.src = pictures[position];
+  }
+  const badge = { original: "original", attacked: view === "image" ? "adversarial" : view };
+  let hovered = false;
+  const update = () => {
+    const shown = card.pressed !== hovered ? "original" : "attacked"; // a press swaps under the mouse too
+    picture.setAttribute("aria-pressed", card.pressed);
+    picture.dataset.shown = shown;
+    picture.dataset.badge = badge[shown];
+  };
+  picture.addEventListener("click", () => { card.pressed = !card.pressed; update(); });
+  for (const [event, inside] of [["pointerenter", true], ["pointerleave", false]]) {
+    picture.addEventListener(event, ({ pointerType }) => { hovered = inside && pointerType === "mouse"; update(); });
+  }
+  update();
+  const numbers = [["D", card.distortion, 2], ["E", card.energy, 3]]
+    .map(([name, value, digits]) => `${name} ${value === null ? "–" : value.toFixed(digits)}`);
+  const network = controls.network.length > 2 ? `, ${card.network}` : "";
+  const texts = {
+    attack: card.title,
+    outcome: card.outcome,
+    name: card.image + network,
+    classes: card.label === card.prediction ? `class ${card.label} kept` : `class ${card.label} → ${card.prediction}`,
+    numbers: `${numbers.join(", ")}, at most ±${card.change} of 255`,
+  };
+  for (const [name, text] of Object.entries(texts)) item.querySelector(`figcaption .${name}`).textContent = text;
+  item.querySelector(".outcome").dataset.outcome = card.outcome;
+  return item;
+}
+
+function render() {
+  const selected = chosen();
+  const shown = selected.slice(0, limit);
+  list.replaceChildren(...shown.map(drawn));
+  more.hidden = shown.length === selected.length;
+  const images = new Set(selected.map((card) => `${card.position} ${card.image}`)).size;
+  const are = shown.length < selected.length ? `, ${shown.length} shown` : "";
+  document.getElementById("count").textContent = `${selected.length} attacks on ${images} images${are}`;
+}
+
+function pressAll(pressed) {
+  swap.setAttribute("aria-pressed", pressed);
+  for (const picture of list.querySelectorAll(`.picture[aria-pressed="${!pressed}"]`)) picture.click();
+  for (const card of cards) card.pressed = pressed;
+}
+
+function moveFocus(event) {
+  const buttons = [...list.querySelectorAll(".picture")];
+  const top = (button) => button.getBoundingClientRect().top;
+  const columns = buttons.filter((button) => top(button) === top(buttons[0])).length;
+  const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
+  const next = buttons[buttons.indexOf(document.activeElement) + step];
+  if (!next || event.altKey || event.ctrlKey || event.metaKey) return;
+  event.preventDefault();
+  next.focus();
+}
+
+// One pixel of a photograph is one pixel of the page; a small image is enlarged by a whole number.
+function side() {
+  const width = Math.max(...cards.map((card) => card.width));
+  return width * Math.max(1, Math.floor(260 / width));
+}
+
+if (cards.length) {
+  list.style.setProperty("--side", `${side()}px`);
+  controls.addEventListener("change", () => { limit = PAGE; render(); });
+  swap.addEventListener("click", () => pressAll(swap.getAttribute("aria-pressed") !== "true"));
+  more.addEventListener("click", () => { limit += PAGE; render(); });
+  list.addEventListener("keydown", moveFocus);
+  pressAll(false);
+  render();
+}
