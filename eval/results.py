@@ -1,4 +1,4 @@
-"""A folder of results: what it was made with, and one record an image and attack, written as they come.
+"""A folder of results: what it was made with, and its records, written as they come.
 
 A run that was interrupted is started again with the same settings and goes on where its records end.
 """
@@ -8,10 +8,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import operator
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -25,21 +26,29 @@ SUMMARY = "summary.json"
 IMAGES = "images"
 ORIGINAL = "original"  # where an attack's name stands for its own
 
+R = TypeVar("R", bound=protocol.Record)
 
-class Results:
+
+class Results(Generic[R]):
     """The records in a folder.
 
     Args:
         folder: where they lie, or shall; made if it is not there.
         settings: what they depend on, plain values by name.
+        kind: their class.
+        key: its attributes that tell them apart.
 
     Raises:
         ValueError: the folder holds records made with other settings.
     """
 
-    def __init__(self, folder: pathlib.Path, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: pathlib.Path, settings: dict[str, Any], kind: type[R], key: Sequence[str] = ("attack", "image")
+    ) -> None:
         self.folder = folder
-        self._records: dict[tuple[str, int], protocol.Record] = {}
+        self._kind = kind
+        self._key = operator.attrgetter(*key)
+        self._records: dict[tuple[Any, ...], R] = {}
         folder.mkdir(parents=True, exist_ok=True)
         settings = json.loads(json.dumps(settings))  # as they come back from the file
         if (folder / RECORDS).exists():
@@ -49,19 +58,19 @@ class Results:
         self._file = open(folder / RECORDS, "a")  # noqa: SIM115 (closed by `close`)
 
     @property
-    def records(self) -> list[protocol.Record]:
-        """All of them, attack by attack in the order of the first images."""
+    def records(self) -> list[R]:
+        """All of them, in the order in which their keys came first."""
         return list(self._records.values())
 
     @property
-    def done(self) -> set[tuple[str, int]]:
-        """The attacks and images that there are records of."""
+    def done(self) -> set[tuple[Any, ...]]:
+        """The keys that there are records of."""
         return set(self._records)
 
-    def append(self, records: Iterable[protocol.Record]) -> None:
+    def append(self, records: Iterable[R]) -> None:
         """Adds records, and returns once they are on the disk."""
         for record in records:
-            self._records[record.attack, record.image] = record
+            self._records[self._key(record)] = record
             self._file.write(json.dumps(finite(dataclasses.asdict(record))) + "\n")
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -75,8 +84,8 @@ class Results:
         text = path.read_text()
         whole, _, cut = text.rpartition("\n")
         for line in whole.splitlines():
-            record = protocol.Record(**row(line))
-            self._records[record.attack, record.image] = record
+            record = self._kind(**row(line))
+            self._records[self._key(record)] = record
         if cut:
             logging.warning("the last record of %s was cut off and is made again", path)
             os.truncate(path, len(text.encode()) - len(cut.encode()))

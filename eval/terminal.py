@@ -7,6 +7,8 @@ from typing import Any
 import rich.console
 import rich.progress
 
+from eval import settings
+
 
 def progress(terminal: rich.console.Console) -> rich.progress.Progress:
     """A bar that counts images times attacks."""
@@ -27,6 +29,12 @@ class ImagesPerSecond(rich.progress.ProgressColumn):
 
     def render(self, task: rich.progress.Task) -> str:
         return f"{task.completed / task.elapsed if task.elapsed else 0:.1f} images/s"
+
+
+def print_settings(terminal: rich.console.Console, attacks: settings.Preset) -> None:
+    """The parameters of each attack."""
+    for name, variants in attacks.items():
+        terminal.print(f"[bold]{name}[/bold] {compact(settings.described(variants))}", soft_wrap=True)
 
 
 def compact(values: Any) -> str:

@@ -23,50 +23,19 @@ import rich.table
 from absl import flags
 
 import models
-import tf_smoothadv as sa
-from eval import data, plots, published, settings
+from eval import inputs, plots, published, settings
 from eval.results import IMAGES, ORIGINAL, Results, attack_summary, finite, write_images
-from eval.terminal import compact, progress
+from eval.terminal import print_settings, progress
 from models import console
 from tf_smoothadv import protocol
 
 FLAGS = flags.FLAGS
+flags.adopt_module_key_flags(inputs)
 flags.DEFINE_string(
     "model",
     "c4",
     f"{', '.join(models.FORMS)}, or the path of a .keras or .h5 file or of a SavedModel folder: a model from images in "
     "[0, 1] to logits.",
-)
-flags.DEFINE_enum("dataset", "mnist", data.DATASETS, "The images to attack.")
-flags.DEFINE_string(
-    "data",
-    None,
-    "Where the images lie. mnist: a file mnist.npz, or 'download'; by default the sample that ships with the project. "
-    "nips2017: a folder with images.csv and images/*.png. folder: a folder with one folder of PNG and JPEG images a "
-    "class, classes in sorted order or in that of its lines of classes.txt. tfrecord: a file, a glob or a folder of "
-    "TF-Slim's form, labels from 1 to 1000 (0 is the background).",
-)
-flags.DEFINE_list("attacks", list(settings.ATTACKS), f"Of {', '.join(settings.ATTACKS)}.")
-flags.DEFINE_integer(
-    "num_images",
-    None,
-    "How many test images, from the first on; by default 200 digits, all images of another dataset.",
-    lower_bound=1,
-)
-flags.DEFINE_integer(
-    "image_size",
-    None,
-    "Pixels a side that images are resized to; by default 299 for folder and tfrecord, else as they are.",
-    lower_bound=1,
-)
-flags.DEFINE_integer("batch_size", 200, "Images attacked at once.", lower_bound=1)
-flags.DEFINE_enum("settings", "tuned", settings.NAMES, "The attacks' parameters: the best found, or the paper's.")
-flags.DEFINE_integer(
-    "levels",
-    None,
-    "Values of a pixel: 256 makes every attack see its images as a file of 8 bits holds them; by default they are "
-    "rounded afterwards.",
-    lower_bound=2,
 )
 flags.DEFINE_string("output", "results/white_box", "Folder for the results.")
 flags.DEFINE_bool(
@@ -76,22 +45,25 @@ flags.DEFINE_bool(
 )
 
 EXAMPLES = 6  # images of the figure
-CHECKED = 32  # images that the model is checked on
 
 
 def main() -> None:
     """Runs what the flags say."""
     attacks = settings.preset(FLAGS.dataset, FLAGS.settings, FLAGS.attacks, FLAGS.levels)
     reference = settings.reference(FLAGS.dataset, FLAGS.settings)
-    dataset = data.load(FLAGS.dataset, FLAGS.data, FLAGS.num_images, FLAGS.batch_size, FLAGS.image_size)
+    dataset = inputs.dataset()
     model = models.load(FLAGS.model)
     images, labels = next(iter(dataset))
-    models.check(model, images[:CHECKED], labels[:CHECKED])
-    results = Results(pathlib.Path(FLAGS.output), made_with(model, dataset, attacks, reference))
+    models.check(model, images[: inputs.CHECKED], labels[: inputs.CHECKED])
+    made_with = {
+        "model": FLAGS.model,
+        "weights": models.fingerprint(model),
+        **inputs.made_with(dataset, attacks),
+    }
+    results = Results(pathlib.Path(FLAGS.output), made_with, protocol.Record)
 
     terminal = rich.console.Console(highlight=False)
-    for name, variants in attacks.items():
-        terminal.print(f"[bold]{name}[/bold] {compact(settings.described(variants))}", soft_wrap=True)
+    print_settings(terminal, attacks)
     correct = protocol.CorrectImages(model, dataset)
     with progress(terminal) as bar:
         task = bar.add_task("", total=len(dataset.names) * len(attacks), completed=len(results.records))
@@ -113,20 +85,6 @@ def main() -> None:
     plots.examples(shown.pop("original"), shown, results.folder / "examples.png")
     terminal.print(table(run))
     terminal.print(f"summary.json, records.jsonl, characteristic.png and examples.png are in {results.folder}")
-
-
-def made_with(model: Any, dataset: data.Dataset, attacks: settings.Preset, reference: sa.Smoothing) -> dict[str, Any]:
-    """All that the records depend on."""
-    return {
-        "model": FLAGS.model,
-        "weights": models.fingerprint(model),
-        "dataset": FLAGS.dataset,
-        "data": dataset.path,
-        "images": dataset.names,
-        "image_size": FLAGS.image_size,
-        "attacks": {name: settings.described(variants) for name, variants in attacks.items()},
-        "reference": reference.get_config(),
-    }
 
 
 def keep_examples(folder: pathlib.Path, batch: protocol.Batch) -> None:

@@ -24,6 +24,7 @@ LIBRARY = [
     "defenses",
     "magnification",
     "protocol",
+    "transfer",
 ]
 MODELS = [
     "console",
@@ -38,7 +39,21 @@ MODELS = [
     "loading",
 ]
 MODEL_BINARIES = ["train", "convert_slim"]
-EVAL = ["sources", "data", "settings", "results", "terminal", "plots", "published", "white_box", "gallery", "report"]
+EVAL = [
+    "sources",
+    "data",
+    "batching",
+    "settings",
+    "inputs",
+    "results",
+    "terminal",
+    "plots",
+    "published",
+    "white_box",
+    "transfer",
+    "gallery",
+    "report",
+]
 ORDER = (
     [f"tf_smoothadv.{name}" for name in LIBRARY]
     + ["tf_smoothadv"]

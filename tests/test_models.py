@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 import models
+import tf_smoothadv as sa
 from models import mnist
 from models.c4 import NAMES, WEIGHTS
 from tests.conftest import SAMPLE, needs_shared
@@ -100,17 +102,44 @@ class TestLoading:
         with pytest.raises(ValueError, match=message):
             models.load(name)
 
+    def test_a_defence_in_front_of_a_network_that_is_loaded_once(self, digits):
+        loaded = models.load_all(["c4", "bilateral+c4", "bilateral+bilateral+c4"])
+        layer = sa.defenses.BilateralFilter()
+        x = digits[0][:4]
+        np.testing.assert_allclose(loaded["bilateral+c4"](x), loaded["c4"](layer(x)), atol=1e-5)
+        np.testing.assert_allclose(loaded["bilateral+bilateral+c4"](x), loaded["c4"](layer(layer(x))), atol=1e-5)
+        for name in loaded:
+            assert all(one is other for one, other in zip(loaded[name].weights, loaded["c4"].weights))
+            assert loaded[name].input_shape == (None, 28, 28, 1)
+            assert models.check(loaded[name], *(column[:16] for column in digits)) > 0.8
+
+    def test_a_defence_in_front_of_a_saved_model(self, tmp_path, digits):
+        model = models.c4()
+        module = tf.Module()
+        module.serve = tf.function(model, input_signature=[tf.TensorSpec([None, 28, 28, 1])])
+        module.model = model
+        tf.saved_model.save(module, str(tmp_path / "saved"))
+        x = digits[0][:4]
+        expected = model(sa.defenses.BilateralFilter()(x))
+        np.testing.assert_allclose(models.load(f"bilateral+{tmp_path / 'saved'}")(x), expected, atol=1e-5)
+
+    def test_a_path_with_a_plus(self, tmp_path, digits):
+        model = models.c4()
+        model.save(tmp_path / "a+b.keras")
+        np.testing.assert_allclose(models.load(str(tmp_path / "a+b.keras"))(digits[0][:4]), model(digits[0][:4]))
+
     def test_what_is_no_model(self, tmp_path):
         broken = tmp_path / "broken.keras"
         broken.write_bytes(b"PK not a zip")
         with pytest.raises(ValueError, match=r"cannot read a model from .*broken\.keras"):
             models.load(str(broken))
         forms = r"c4, c4_adversarial, inception_v3\[:random\], resnet_v2_50\[:random\], keras:NAME\[:random\], slim:"
-        with pytest.raises(
-            ValueError,
-            match=f"model must be one of {forms}NETWORK:CHECKPOINT or the path of a model; received 'resnet'",
-        ):
-            models.load("resnet")
+        forms += r"NETWORK:CHECKPOINT, bilateral\+MODEL"
+        for name in ("resnet", "median+c4", "bilateral+resnet"):
+            received = re.escape(name.removeprefix("bilateral+"))
+            message = f"model must be one of {forms} or the path of a model; received '{received}'"
+            with pytest.raises(ValueError, match=message):
+                models.load(name)
 
 
 class TestMnist:

@@ -70,6 +70,18 @@ def test_delivery_rounds_to_the_nearest_of_256_levels():
     np.testing.assert_allclose(protocol.deliver(images) * 255, [0, 0, 1, 100, 255], atol=1e-5)
 
 
+def test_predicts_the_class_of_the_largest_logit():
+    model = Linear(5, (7, 9, 3))
+    images = np.concatenate([model.images, model.images - 0.2 * np.sign(model.a)])
+    scores = np.sum(model.a * images, axis=(1, 2, 3)) + model.b
+    classes = protocol.predict(model, images)
+    assert classes.dtype == np.int32
+    assert classes.tolist() == np.where(scores > 0, 0, 1).tolist()
+    assert set(classes.tolist()) == {0, 1}
+    with pytest.raises(ValueError, match=r"images must lie in \[0, 1\]"):
+        protocol.predict(model, 255 * images)
+
+
 class TestEvaluate:
     @pytest.fixture
     def model(self) -> Linear:

@@ -1,6 +1,6 @@
 """Smooth adversarial examples for TensorFlow and Keras."""
 
-from tf_smoothadv import attacks, criteria, defenses, magnification, protocol
+from tf_smoothadv import attacks, criteria, defenses, magnification, protocol, transfer
 from tf_smoothadv.attacks import AttackResult
 from tf_smoothadv.magnification import magnify
 from tf_smoothadv.smoothing import GuidedSmoothing, Smoother, Smoothing
@@ -18,4 +18,5 @@ __all__ = [
     "magnification",
     "magnify",
     "protocol",
+    "transfer",
 ]

@@ -301,6 +301,13 @@ def attack_batches(
             yield Batch(name, records, originals, adversarial, delivered)
 
 
+def predict(model: core.Model, images: Any) -> np.ndarray:
+    """The classes [B] that a model gives images [B, H, W, C] in [0, 1]: for transfer, `Batch.delivered` on another."""
+    images = tf.cast(checks.as_images(images), tf.float32)
+    logits = core.compiled_logits(model, tuple(images.shape[1:]))(images)
+    return tf.argmax(logits, axis=1, output_type=tf.int32).numpy()
+
+
 def finished(records: Iterable[Record], images: CorrectImages) -> Run:
     """The run, once `attack_batches` has gone through all the images.
 

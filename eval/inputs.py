@@ -1,0 +1,61 @@
+"""The flags of every binary that attacks: which images, with which attacks; and the images and settings they name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from absl import flags
+
+from eval import data, settings
+
+FLAGS = flags.FLAGS
+flags.DEFINE_enum("dataset", "mnist", data.DATASETS, "The images to attack.")
+flags.DEFINE_string(
+    "data",
+    None,
+    "Where the images lie. mnist: a file mnist.npz, or 'download'; by default the sample that ships with the project. "
+    "nips2017: a folder with images.csv and images/*.png. folder: a folder with one folder of PNG and JPEG images a "
+    "class, classes in sorted order or in that of its lines of classes.txt. tfrecord: a file, a glob or a folder of "
+    "TF-Slim's form, labels from 1 to 1000 (0 is the background).",
+)
+flags.DEFINE_list("attacks", list(settings.ATTACKS), f"Of {', '.join(settings.ATTACKS)}.")
+flags.DEFINE_integer(
+    "num_images",
+    None,
+    "How many test images, from the first on; by default 200 digits, all images of another dataset.",
+    lower_bound=1,
+)
+flags.DEFINE_integer(
+    "image_size",
+    None,
+    "Pixels a side that images are resized to; by default 299 for folder and tfrecord, else as they are.",
+    lower_bound=1,
+)
+flags.DEFINE_integer("batch_size", 200, "Images attacked at once.", lower_bound=1)
+flags.DEFINE_enum("settings", "tuned", settings.NAMES, "The attacks' parameters: the best found, or the paper's.")
+flags.DEFINE_integer(
+    "levels",
+    None,
+    "Values of a pixel: 256 makes every attack see its images as a file of 8 bits holds them; by default they are "
+    "rounded afterwards.",
+    lower_bound=2,
+)
+
+CHECKED = 32  # images that a model is checked on
+
+
+def dataset() -> data.Dataset:
+    """The images that the flags name."""
+    return data.load(FLAGS.dataset, FLAGS.data, FLAGS.num_images, FLAGS.batch_size, FLAGS.image_size)
+
+
+def made_with(dataset: data.Dataset, attacks: settings.Preset) -> dict[str, Any]:
+    """What records depend on, but for the model."""
+    return {
+        "dataset": FLAGS.dataset,
+        "data": dataset.path,
+        "images": dataset.names,
+        "image_size": FLAGS.image_size,
+        "attacks": {name: settings.described(variants) for name, variants in attacks.items()},
+        "reference": settings.reference(FLAGS.dataset, FLAGS.settings).get_config(),
+    }

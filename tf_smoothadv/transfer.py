@@ -1,0 +1,95 @@
+"""Transferability (section 5.4): what adversarial images made for one network, as delivered, do to others."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tf_smoothadv import protocol
+from tf_smoothadv.attacks import core
+from tf_smoothadv.smoothing import Smoothing
+
+
+@dataclasses.dataclass(frozen=True)
+class Record(protocol.Record):
+    """One attack on one image that its source classifies correctly, and what every network says of it.
+
+    Attributes:
+        source: the network attacked, which the attributes of `protocol.Record` are about.
+        clean: the class that each network predicts for the original image.
+        delivered: the class that each network predicts for the adversarial image as delivered.
+    """
+
+    source: str
+    clean: dict[str, int]
+    delivered: dict[str, int]
+
+
+def records(
+    networks: Mapping[str, core.Model],
+    source: str,
+    dataset: Iterable[Any],
+    attacks: protocol.Attacks,
+    clean: Mapping[str, Sequence[int]],
+    *,
+    reference: Smoothing | None = None,
+    done: Collection[tuple[str, int]] = (),
+) -> Iterator[list[Record]]:
+    """Attacks a source with what `protocol.attack_batches` does, and shows every network the delivered images.
+
+    Args:
+        networks: by name; models from images [B, H, W, C] in [0, 1] to logits [B, K] of the same classes.
+        source: the name of the one to attack.
+        dataset, attacks, reference, done: see `protocol.attack_batches`.
+        clean: the class that each network predicts for each image of the dataset (`protocol.predict`).
+
+    Raises:
+        ValueError: no attack, or an empty dataset.
+    """
+    images = protocol.CorrectImages(networks[source], dataset)
+    for batch in protocol.attack_batches(networks[source], images, attacks, reference=reference, done=done):
+        delivered = {name: protocol.predict(network, batch.delivered) for name, network in networks.items()}
+        yield [
+            Record(
+                **vars(record),
+                source=source,
+                clean={name: int(classes[record.image]) for name, classes in clean.items()},
+                delivered={name: int(classes[place]) for name, classes in delivered.items()},
+            )
+            for place, record in enumerate(batch.records)
+        ]
+
+
+def scores(records: Sequence[Record], target: str) -> dict[str, float]:
+    """How an attack of a source fares on a target.
+
+    Args:
+        records: those of one attack and source.
+        target: a network that they tell of.
+
+    Returns:
+        num_images, p_suc, mean_distortion: N, P_suc and D of (20) over the images that the source classifies correctly:
+            how many they are, the share that the target gets wrong as delivered, and the mean distortion of these; as
+            in table 3, where the target may have been wrong about the original already.
+        num_images_correct, p_suc_correct: N and P_suc over those of them that the target gets right as they were.
+
+        A mean over nothing is NaN.
+    """
+    labels = np.array([record.label for record in records])
+    distortion = np.array([record.distortion_8bit for record in records])
+    wrong = np.array([record.delivered[target] for record in records]) != labels
+    right_before = np.array([record.clean[target] for record in records]) == labels
+    return {
+        "num_images": len(labels),
+        "p_suc": _mean(wrong),
+        "mean_distortion": _mean(distortion[wrong]),
+        "num_images_correct": int(np.sum(right_before)),
+        "p_suc_correct": _mean(wrong[right_before]),
+    }
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")
