@@ -278,20 +278,22 @@ def test_levels_give_what_a_file_holds(attack):
     np.testing.assert_array_equal(protocol.deliver(result.adversarial), result.adversarial)
 
 
-def test_success_is_that_of_the_rounded_image():
+@pytest.mark.parametrize(
+    ("moved", "levels", "distance", "success"),
+    [(0.6, 256, 0.9, True), (0.6, None, 0.9, False), (0.4, 256, 0.3, False), (0.4, None, 0.3, True)],
+)
+def test_success_is_that_of_the_rounded_image(moved, levels, distance, success):
     """A change of 0.6 of a grey level becomes a whole one, and one of 0.4 none, whatever the true distance."""
     model = Linear(1, (8, 8, 1))
-    reach = np.sum(np.abs(model.a))
-    for moved, levels, distance, success in (
-        (0.6, 256, 0.9, True),
-        (0.6, None, 0.9, False),
-        (0.4, 256, 0.3, False),
-        (0.4, None, 0.3, True),
-    ):
-        model.b = np.float32(model.b - model.margins[0] + reach * distance / 255)
-        model.margins = reach * np.array([distance]) / 255
-        result = FGSM(moved / 255, levels=levels)(model, model.images, model.labels)
-        assert bool(result.success[0]) is success
+    model.b += np.float32(np.sum(np.abs(model.a)) * distance / 255 - model.margins[0])
+    assert bool(FGSM(moved / 255, levels=levels)(model, model.images, model.labels).success[0]) is success
+
+
+def test_quantized_gives_the_levels_bit_by_bit():
+    levels = np.arange(256, dtype=np.float32) / np.float32(255)
+    for function in (core.quantized, tf.function(core.quantized)):
+        for offset in (-0.4, 0.0, 0.4):
+            np.testing.assert_array_equal(function(levels + np.float32(offset / 255), 256), levels)
 
 
 def test_quantized_passes_the_gradient_straight_through():

@@ -119,7 +119,9 @@ def quantized(x: tf.Tensor, levels: int | None) -> tf.Tensor:
     """
     if levels is None:
         return x
-    return x + tf.stop_gradient(tf.round(x * (levels - 1)) / (levels - 1) - x)
+    # In float64, because a graph may divide by multiplying: in float32 that misses a level by its last bit.
+    level = tf.cast(tf.round(x * (levels - 1)), tf.float64) / (levels - 1)
+    return x + tf.stop_gradient(tf.cast(level, x.dtype) - x)
 
 
 def logits_of(model: Model, images: tf.Tensor) -> tf.Tensor:
