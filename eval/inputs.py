@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from absl import flags
 
-from eval import data, settings
+from eval import batching, data, settings
+from tf_smoothadv.attacks import core
+
+AUTO = "auto"
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("dataset", "mnist", data.DATASETS, "The images to attack.")
@@ -31,7 +36,12 @@ flags.DEFINE_integer(
     "Pixels a side that images are resized to; by default 299 for folder and tfrecord, else as they are.",
     lower_bound=1,
 )
-flags.DEFINE_integer("batch_size", 200, "Images attacked at once.", lower_bound=1)
+flags.DEFINE_string("batch_size", AUTO, f"Images attacked at once; {AUTO!r} takes as many as memory and speed allow.")
+flags.register_validator(
+    "batch_size",
+    lambda value: value == AUTO or (value.isdecimal() and int(value) > 0),
+    message=f"batch_size must be {AUTO!r} or an integer of at least 1",
+)
 flags.DEFINE_enum("settings", "tuned", settings.NAMES, "The attacks' parameters: the best found, or the paper's.")
 flags.DEFINE_integer(
     "levels",
@@ -46,7 +56,17 @@ CHECKED = 32  # images that a model is checked on
 
 def dataset() -> data.Dataset:
     """The images that the flags name."""
-    return data.load(FLAGS.dataset, FLAGS.data, FLAGS.num_images, FLAGS.batch_size, FLAGS.image_size)
+    return data.load(FLAGS.dataset, FLAGS.data, FLAGS.num_images, image_size=FLAGS.image_size)
+
+
+def batched(dataset: data.Dataset, models: Iterable[core.Model]) -> data.Dataset:
+    """The same images in batches of the size that the flags say, for these models."""
+    if FLAGS.batch_size == AUTO:
+        shape = tuple(next(iter(dataset.images)).shape)
+        size = min(batching.automatic(model, shape) for model in models)
+    else:
+        size = int(FLAGS.batch_size)
+    return dataclasses.replace(dataset, batch_size=size)
 
 
 def made_with(dataset: data.Dataset, attacks: settings.Preset) -> dict[str, Any]:

@@ -58,6 +58,7 @@ def main() -> None:
     dataset = inputs.dataset()
     sources = list(dict.fromkeys(FLAGS.sources))
     networks = models.load_all([*sources, *FLAGS.targets])
+    dataset = inputs.batched(dataset, networks.values())
     check(networks, dataset)
     made_with = {
         "sources": sources,

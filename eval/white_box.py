@@ -23,7 +23,7 @@ import rich.table
 from absl import flags
 
 import models
-from eval import inputs, plots, published, settings
+from eval import data, inputs, plots, published, settings
 from eval.results import IMAGES, ORIGINAL, Results, attack_summary, finite, write_images
 from eval.terminal import print_settings, progress
 from models import console
@@ -36,6 +36,13 @@ flags.DEFINE_string(
     "c4",
     f"{', '.join(models.FORMS)}, or the path of a .keras or .h5 file or of a SavedModel folder: a model from images in "
     "[0, 1] to logits.",
+)
+flags.DEFINE_enum(
+    "labels",
+    "given",
+    ["given", "predicted"],
+    "The classes to leave: the dataset's, or what the model predicts, for images without a class or a network that has "
+    "learnt nothing.",
 )
 flags.DEFINE_string("output", "results/white_box", "Folder for the results.")
 flags.DEFINE_bool(
@@ -53,11 +60,15 @@ def main() -> None:
     reference = settings.reference(FLAGS.dataset, FLAGS.settings)
     dataset = inputs.dataset()
     model = models.load(FLAGS.model)
+    if FLAGS.labels == "predicted":
+        dataset = data.labelled_by(model, dataset)
+    dataset = inputs.batched(dataset, [model])
     images, labels = next(iter(dataset))
     models.check(model, images[: inputs.CHECKED], labels[: inputs.CHECKED])
     made_with = {
         "model": FLAGS.model,
         "weights": models.fingerprint(model),
+        "labels": FLAGS.labels,
         **inputs.made_with(dataset, attacks),
     }
     results = Results(pathlib.Path(FLAGS.output), made_with, protocol.Record)

@@ -111,7 +111,8 @@ class TestWhiteBox:
 def test_own_model_and_paper_settings(tmp_path):
     path = tmp_path / "net.keras"
     models.c4().save(path)
-    arguments = ["--num_images=2", "--settings=paper", "--attacks=ifgsm", f"--model={path}", f"--output={tmp_path}"]
+    arguments = ["--num_images=2", "--settings=paper", "--attacks=ifgsm", "--labels=predicted"]
+    arguments += [f"--model={path}", f"--output={tmp_path}"]
     finished = white_box(*arguments)
     assert finished.returncode == 0, finished.stderr
     assert "step_size=0.08" in finished.stdout
