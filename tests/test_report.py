@@ -46,7 +46,7 @@ def finished_run(
     rng = np.random.default_rng(seed)
     names = names or [f"{position:05d}" for position in range(len(originals))]
     settings = {"images": names, "data": "somewhere", "attacks": {name: {"attack": name} for name in attacks}}
-    writer = results.Results(folder, settings)
+    writer = results.Results(folder, settings, protocol.Record)
     for position, (name, original) in enumerate(zip(names, originals)):
         save(folder, results.ORIGINAL, name, original)
         for number, attack in enumerate(attacks):
