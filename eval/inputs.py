@@ -55,12 +55,12 @@ CHECKED = 32  # images that a model is checked on
 
 
 def dataset() -> data.Dataset:
-    """The images that the flags name."""
-    return data.load(FLAGS.dataset, FLAGS.data, FLAGS.num_images, image_size=FLAGS.image_size)
+    """The images that the flags name, in batches to check models on."""
+    return data.load(FLAGS.dataset, FLAGS.data, FLAGS.num_images, CHECKED, FLAGS.image_size)
 
 
 def batched(dataset: data.Dataset, models: Iterable[core.Model]) -> data.Dataset:
-    """The same images in batches of the size that the flags say, for these models."""
+    """The same images in batches of the size that the flags say, for these models, which take the images."""
     if FLAGS.batch_size == AUTO:
         shape = tuple(next(iter(dataset.images)).shape)
         size = min(batching.automatic(model, shape) for model in models)

@@ -58,8 +58,8 @@ def main() -> None:
     dataset = inputs.dataset()
     sources = list(dict.fromkeys(FLAGS.sources))
     networks = models.load_all([*sources, *FLAGS.targets])
-    dataset = inputs.batched(dataset, networks.values())
     check(networks, dataset)
+    dataset = inputs.batched(dataset, networks.values())
     made_with = {
         "sources": sources,
         "targets": list(networks),
@@ -113,7 +113,7 @@ def check(networks: Mapping[str, Any], dataset: data.Dataset) -> None:
     images, labels = next(iter(dataset))
     for name, network in networks.items():
         try:
-            models.check(network, images[: inputs.CHECKED], labels[: inputs.CHECKED])
+            models.check(network, images, labels)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
 

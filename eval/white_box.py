@@ -62,9 +62,8 @@ def main() -> None:
     model = models.load(FLAGS.model)
     if FLAGS.labels == "predicted":
         dataset = data.labelled_by(model, dataset)
+    models.check(model, *next(iter(dataset)))
     dataset = inputs.batched(dataset, [model])
-    images, labels = next(iter(dataset))
-    models.check(model, images[: inputs.CHECKED], labels[: inputs.CHECKED])
     made_with = {
         "model": FLAGS.model,
         "weights": models.fingerprint(model),

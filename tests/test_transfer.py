@@ -270,27 +270,27 @@ for number, arguments in enumerate(runs):
 """
 
 
-class TestBadInput:
-    @pytest.fixture(scope="class")
-    def errors(self, tmp_path_factory) -> dict[str, str]:
-        """What each of the bad arguments leads to, all in one process."""
-        folder = tmp_path_factory.mktemp("bad")
-        wide = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(10)])
-        wide.save(folder / "wide.keras")
-        eight = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
-        noise = 1e-3 * np.random.default_rng(0).normal(size=(784, 10))
-        eight.set_weights([noise, 10.0 * (np.arange(10) == 8)])  # always says 8, which is not among the first digits
-        eight.save(folder / "eight.keras")
-        runs = [arguments.replace("FOLDER", str(folder)) for arguments, _ in BAD]
-        command = [sys.executable, "-c", RUN_EACH, str(folder), *runs]
-        finished = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-        told = [line.removeprefix("ERROR ") for line in finished.stdout.splitlines() if line.startswith("ERROR ")]
-        assert len(told) == len(BAD), finished.stdout
-        return dict(zip((arguments for arguments, _ in BAD), told))
+@pytest.fixture(scope="module")
+def errors(tmp_path_factory) -> dict[str, str]:
+    """What each of the bad arguments leads to, all in one process."""
+    folder = tmp_path_factory.mktemp("bad")
+    wide = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    wide.save(folder / "wide.keras")
+    eight = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    noise = 1e-3 * np.random.default_rng(0).normal(size=(784, 10))
+    eight.set_weights([noise, 10.0 * (np.arange(10) == 8)])  # always says 8, which is not among the first digits
+    eight.save(folder / "eight.keras")
+    runs = [arguments.replace("FOLDER", str(folder)) for arguments, _ in BAD]
+    command = [sys.executable, "-c", RUN_EACH, str(folder), *runs]
+    finished = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    told = [line.removeprefix("ERROR ") for line in finished.stdout.splitlines() if line.startswith("ERROR ")]
+    assert len(told) == len(BAD), finished.stdout
+    return dict(zip((arguments for arguments, _ in BAD), told))
 
-    @pytest.mark.parametrize(("arguments", "message"), BAD)
-    def test_is_an_error_of_one_line(self, arguments, message, errors):
-        assert re.search(message, errors[arguments])
+
+@pytest.mark.parametrize(("arguments", "message"), BAD)
+def test_bad_input_is_an_error_of_one_line(arguments, message, errors):
+    assert re.search(message, errors[arguments])
 
 
 @pytest.mark.slow
