@@ -115,13 +115,17 @@ def _over_window(
     """
     height, width = tf.shape(images[0])[2], tf.shape(images[0])[3]
     spare = tf.maximum(WIDTH - width, 0)
+    filled = width + spare
     here = [tf.pad(image, [[0, 0], [0, 0], [0, 0], [0, spare]]) for image in images]
     padded = [tf.pad(image, [[0, 0], [0, 0], [reach, reach], [reach, reach]]) for image in here]
 
     def add_row(k: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        rows = [tf.slice(image, [0, 0, k, 0], tf.concat([tf.shape(image)[:2], [height, -1]], 0)) for image in padded]
+        rows = [
+            tf.slice(image, [0, 0, k, 0], tf.concat([tf.shape(image)[:2], [height, filled + 2 * reach]], 0))
+            for image in padded
+        ]
         for j in range(2 * reach + 1):
-            there = [image[..., j : j + width + spare] for image in rows]
+            there = [image[..., j : j + filled] for image in rows]
             added = terms(spatial[k] * spatial[j], here, there)
             sums = tuple(tf.ensure_shape(total + term, total.shape) for total, term in zip(sums, added))
         return k + 1, *sums
