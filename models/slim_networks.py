@@ -8,12 +8,15 @@ Source of the architectures: https://github.com/tensorflow/models/tree/master/re
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import layers
 
 from tf_smoothadv import checks
+
+Convolution = tuple[Any, ...]  # name, filters, kernel; then strides and padding unless 1 and "same"
 
 CLASSES = 1001  # class 0 is the background
 
@@ -43,32 +46,26 @@ def inception_v3(x: Any) -> Any:
     x = _mixed_5(x, "InceptionV3.Mixed_5b", 32)
     x = _mixed_5(x, "InceptionV3.Mixed_5c", 64, "Conv2d_0b_1x1", "Conv_1_0c_5x5")
     x = _mixed_5(x, "InceptionV3.Mixed_5d", 64)
-    x = _concatenated(
-        _chain(x, "InceptionV3.Mixed_6a.Branch_0", ("Conv2d_1a_1x1", 384, 3, 2, "valid")),
-        _chain(
-            x,
-            "InceptionV3.Mixed_6a.Branch_1",
-            ("Conv2d_0a_1x1", 64, 1),
-            ("Conv2d_0b_3x3", 96, 3),
-            ("Conv2d_1a_1x1", 96, 3, 2, "valid"),
-        ),
-        layers.MaxPooling2D(3, 2)(x),
+    x = _reduced(
+        x,
+        "InceptionV3.Mixed_6a",
+        [("Conv2d_1a_1x1", 384, 3, 2, "valid")],
+        [("Conv2d_0a_1x1", 64, 1), ("Conv2d_0b_3x3", 96, 3), ("Conv2d_1a_1x1", 96, 3, 2, "valid")],
     )
     x = _mixed_6(x, "InceptionV3.Mixed_6b", 128)
     x = _mixed_6(x, "InceptionV3.Mixed_6c", 160)
     x = _mixed_6(x, "InceptionV3.Mixed_6d", 160)
     x = _mixed_6(x, "InceptionV3.Mixed_6e", 192)
-    x = _concatenated(
-        _chain(x, "InceptionV3.Mixed_7a.Branch_0", ("Conv2d_0a_1x1", 192, 1), ("Conv2d_1a_3x3", 320, 3, 2, "valid")),
-        _chain(
-            x,
-            "InceptionV3.Mixed_7a.Branch_1",
+    x = _reduced(
+        x,
+        "InceptionV3.Mixed_7a",
+        [("Conv2d_0a_1x1", 192, 1), ("Conv2d_1a_3x3", 320, 3, 2, "valid")],
+        [
             ("Conv2d_0a_1x1", 192, 1),
             ("Conv2d_0b_1x7", 192, (1, 7)),
             ("Conv2d_0c_7x1", 192, (7, 1)),
             ("Conv2d_1a_3x3", 192, 3, 2, "valid"),
-        ),
-        layers.MaxPooling2D(3, 2)(x),
+        ],
     )
     x = _mixed_7(x, "InceptionV3.Mixed_7b", "Conv2d_0b_3x1")
     x = _mixed_7(x, "InceptionV3.Mixed_7c", "Conv2d_0c_3x1")
@@ -77,34 +74,30 @@ def inception_v3(x: Any) -> Any:
 
 
 def _mixed_5(x: Any, scope: str, pooled: int, reduced: str = "Conv2d_0a_1x1", wide: str = "Conv2d_0b_5x5") -> Any:
-    return _concatenated(
-        _chain(x, f"{scope}.Branch_0", ("Conv2d_0a_1x1", 64, 1)),
-        _chain(x, f"{scope}.Branch_1", (reduced, 48, 1), (wide, 64, 5)),
-        _chain(x, f"{scope}.Branch_2", ("Conv2d_0a_1x1", 64, 1), ("Conv2d_0b_3x3", 96, 3), ("Conv2d_0c_3x3", 96, 3)),
-        _chain(_averaged(x), f"{scope}.Branch_3", ("Conv2d_0b_1x1", pooled, 1)),
+    return _mixed(
+        x,
+        scope,
+        [("Conv2d_0a_1x1", 64, 1)],
+        [(reduced, 48, 1), (wide, 64, 5)],
+        [("Conv2d_0a_1x1", 64, 1), ("Conv2d_0b_3x3", 96, 3), ("Conv2d_0c_3x3", 96, 3)],
+        averaged=("Conv2d_0b_1x1", pooled, 1),
     )
 
 
 def _mixed_6(x: Any, scope: str, width: int) -> Any:
-    return _concatenated(
-        _chain(x, f"{scope}.Branch_0", ("Conv2d_0a_1x1", 192, 1)),
-        _chain(
-            x,
-            f"{scope}.Branch_1",
-            ("Conv2d_0a_1x1", width, 1),
-            ("Conv2d_0b_1x7", width, (1, 7)),
-            ("Conv2d_0c_7x1", 192, (7, 1)),
-        ),
-        _chain(
-            x,
-            f"{scope}.Branch_2",
+    return _mixed(
+        x,
+        scope,
+        [("Conv2d_0a_1x1", 192, 1)],
+        [("Conv2d_0a_1x1", width, 1), ("Conv2d_0b_1x7", width, (1, 7)), ("Conv2d_0c_7x1", 192, (7, 1))],
+        [
             ("Conv2d_0a_1x1", width, 1),
             ("Conv2d_0b_7x1", width, (7, 1)),
             ("Conv2d_0c_1x7", width, (1, 7)),
             ("Conv2d_0d_7x1", width, (7, 1)),
             ("Conv2d_0e_1x7", 192, (1, 7)),
-        ),
-        _chain(_averaged(x), f"{scope}.Branch_3", ("Conv2d_0b_1x1", 192, 1)),
+        ],
+        averaged=("Conv2d_0b_1x1", 192, 1),
     )
 
 
@@ -124,54 +117,30 @@ def _mixed_7(x: Any, scope: str, tall: str) -> Any:
 def inception_resnet_v2(x: Any) -> Any:
     """Inception-ResNet-v2 (https://arxiv.org/abs/1602.07261), from [B, H, W, 3] in [-1, 1] to logits."""
     x = _stem(x, "InceptionResnetV2")
-    x = _concatenated(
-        _chain(x, "InceptionResnetV2.Mixed_5b.Branch_0", ("Conv2d_1x1", 96, 1)),
-        _chain(x, "InceptionResnetV2.Mixed_5b.Branch_1", ("Conv2d_0a_1x1", 48, 1), ("Conv2d_0b_5x5", 64, 5)),
-        _chain(
-            x,
-            "InceptionResnetV2.Mixed_5b.Branch_2",
-            ("Conv2d_0a_1x1", 64, 1),
-            ("Conv2d_0b_3x3", 96, 3),
-            ("Conv2d_0c_3x3", 96, 3),
-        ),
-        _chain(_averaged(x), "InceptionResnetV2.Mixed_5b.Branch_3", ("Conv2d_0b_1x1", 64, 1)),
+    x = _mixed(
+        x,
+        "InceptionResnetV2.Mixed_5b",
+        [("Conv2d_1x1", 96, 1)],
+        [("Conv2d_0a_1x1", 48, 1), ("Conv2d_0b_5x5", 64, 5)],
+        [("Conv2d_0a_1x1", 64, 1), ("Conv2d_0b_3x3", 96, 3), ("Conv2d_0c_3x3", 96, 3)],
+        averaged=("Conv2d_0b_1x1", 64, 1),
     )
     for block in range(1, 11):
         x = _block35(x, f"InceptionResnetV2.Repeat.block35_{block}")
-    x = _concatenated(
-        _chain(x, "InceptionResnetV2.Mixed_6a.Branch_0", ("Conv2d_1a_3x3", 384, 3, 2, "valid")),
-        _chain(
-            x,
-            "InceptionResnetV2.Mixed_6a.Branch_1",
-            ("Conv2d_0a_1x1", 256, 1),
-            ("Conv2d_0b_3x3", 256, 3),
-            ("Conv2d_1a_3x3", 384, 3, 2, "valid"),
-        ),
-        layers.MaxPooling2D(3, 2)(x),
+    x = _reduced(
+        x,
+        "InceptionResnetV2.Mixed_6a",
+        [("Conv2d_1a_3x3", 384, 3, 2, "valid")],
+        [("Conv2d_0a_1x1", 256, 1), ("Conv2d_0b_3x3", 256, 3), ("Conv2d_1a_3x3", 384, 3, 2, "valid")],
     )
     for block in range(1, 21):
         x = _block17(x, f"InceptionResnetV2.Repeat_1.block17_{block}")
-    x = _concatenated(
-        _chain(
-            x,
-            "InceptionResnetV2.Mixed_7a.Branch_0",
-            ("Conv2d_0a_1x1", 256, 1),
-            ("Conv2d_1a_3x3", 384, 3, 2, "valid"),
-        ),
-        _chain(
-            x,
-            "InceptionResnetV2.Mixed_7a.Branch_1",
-            ("Conv2d_0a_1x1", 256, 1),
-            ("Conv2d_1a_3x3", 288, 3, 2, "valid"),
-        ),
-        _chain(
-            x,
-            "InceptionResnetV2.Mixed_7a.Branch_2",
-            ("Conv2d_0a_1x1", 256, 1),
-            ("Conv2d_0b_3x3", 288, 3),
-            ("Conv2d_1a_3x3", 320, 3, 2, "valid"),
-        ),
-        layers.MaxPooling2D(3, 2)(x),
+    x = _reduced(
+        x,
+        "InceptionResnetV2.Mixed_7a",
+        [("Conv2d_0a_1x1", 256, 1), ("Conv2d_1a_3x3", 384, 3, 2, "valid")],
+        [("Conv2d_0a_1x1", 256, 1), ("Conv2d_1a_3x3", 288, 3, 2, "valid")],
+        [("Conv2d_0a_1x1", 256, 1), ("Conv2d_0b_3x3", 288, 3), ("Conv2d_1a_3x3", 320, 3, 2, "valid")],
     )
     for block in range(1, 10):
         x = layers.ReLU()(_block8(x, f"InceptionResnetV2.Repeat_2.block8_{block}", scale=0.2))
@@ -181,38 +150,32 @@ def inception_resnet_v2(x: Any) -> Any:
 
 
 def _block35(x: Any, scope: str) -> Any:
-    mixed = _concatenated(
-        _chain(x, f"{scope}.Branch_0", ("Conv2d_1x1", 32, 1)),
-        _chain(x, f"{scope}.Branch_1", ("Conv2d_0a_1x1", 32, 1), ("Conv2d_0b_3x3", 32, 3)),
-        _chain(x, f"{scope}.Branch_2", ("Conv2d_0a_1x1", 32, 1), ("Conv2d_0b_3x3", 48, 3), ("Conv2d_0c_3x3", 64, 3)),
+    mixed = _mixed(
+        x,
+        scope,
+        [("Conv2d_1x1", 32, 1)],
+        [("Conv2d_0a_1x1", 32, 1), ("Conv2d_0b_3x3", 32, 3)],
+        [("Conv2d_0a_1x1", 32, 1), ("Conv2d_0b_3x3", 48, 3), ("Conv2d_0c_3x3", 64, 3)],
     )
     return layers.ReLU()(_residual(x, mixed, scope, scale=0.17))
 
 
 def _block17(x: Any, scope: str) -> Any:
-    mixed = _concatenated(
-        _chain(x, f"{scope}.Branch_0", ("Conv2d_1x1", 192, 1)),
-        _chain(
-            x,
-            f"{scope}.Branch_1",
-            ("Conv2d_0a_1x1", 128, 1),
-            ("Conv2d_0b_1x7", 160, (1, 7)),
-            ("Conv2d_0c_7x1", 192, (7, 1)),
-        ),
+    mixed = _mixed(
+        x,
+        scope,
+        [("Conv2d_1x1", 192, 1)],
+        [("Conv2d_0a_1x1", 128, 1), ("Conv2d_0b_1x7", 160, (1, 7)), ("Conv2d_0c_7x1", 192, (7, 1))],
     )
     return layers.ReLU()(_residual(x, mixed, scope, scale=0.1))
 
 
 def _block8(x: Any, scope: str, scale: float) -> Any:
-    mixed = _concatenated(
-        _chain(x, f"{scope}.Branch_0", ("Conv2d_1x1", 192, 1)),
-        _chain(
-            x,
-            f"{scope}.Branch_1",
-            ("Conv2d_0a_1x1", 192, 1),
-            ("Conv2d_0b_1x3", 224, (1, 3)),
-            ("Conv2d_0c_3x1", 256, (3, 1)),
-        ),
+    mixed = _mixed(
+        x,
+        scope,
+        [("Conv2d_1x1", 192, 1)],
+        [("Conv2d_0a_1x1", 192, 1), ("Conv2d_0b_1x3", 224, (1, 3)), ("Conv2d_0c_3x1", 256, (3, 1))],
     )
     return _residual(x, mixed, scope, scale)
 
@@ -235,8 +198,24 @@ def _stem(x: Any, scope: str) -> Any:
     return layers.MaxPooling2D(3, 2)(x)
 
 
-def _chain(x: Any, scope: str, *convolutions: tuple[Any, ...]) -> Any:
-    """Convolutions one after the other: (name, filters, kernel), or with (..., strides, padding)."""
+def _mixed(x: Any, scope: str, *branches: list[Convolution], averaged: Convolution | None = None) -> Any:
+    """Branches side by side, each a chain of convolutions; last, if given, a convolution of 3 x 3 averages."""
+    outputs = _branches(x, scope, branches)
+    if averaged:
+        outputs.append(_chain(_averaged(x), f"{scope}.Branch_{len(branches)}", averaged))
+    return _concatenated(*outputs)
+
+
+def _reduced(x: Any, scope: str, *branches: list[Convolution]) -> Any:
+    """Branches that end with strides 2, and the maxima of 3 x 3."""
+    return _concatenated(*_branches(x, scope, branches), layers.MaxPooling2D(3, 2)(x))
+
+
+def _branches(x: Any, scope: str, branches: Sequence[list[Convolution]]) -> list[Any]:
+    return [_chain(x, f"{scope}.Branch_{number}", *branch) for number, branch in enumerate(branches)]
+
+
+def _chain(x: Any, scope: str, *convolutions: Convolution) -> Any:
     for name, filters, kernel, *strides_and_padding in convolutions:
         strides, padding = strides_and_padding or (1, "same")
         x = layers.Conv2D(filters, kernel, strides, padding, use_bias=False, name=f"{scope}.{name}")(x)
