@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -165,20 +165,18 @@ def chebyshev_sweeps(alpha: float, tol: float) -> int:
 
 
 class Taps(NamedTuple):
-    """alpha W as the pixels of one lattice see it, packed [B, G, ceil(H / 2) ceil(W / 2)].
-
-    A lattice holds every other pixel of every other row. Of a pixel's two horizontal neighbours, both in one other
-    lattice, one has the same packed place and one the place before or after it; so have its vertical neighbours.
+    """alpha W as the pixels of one colour see it, packed [B, G, H * ceil(W / 2)].
 
     Attributes:
-        beside, beyond: the horizontal neighbour at the same place, and the other one.
-        stacked, across: the vertical neighbour at the same place, and the other one.
+        above, below: the neighbours in the rows above and below, at the same packed column.
+        near: the horizontal neighbour at the same packed column.
+        far: the other one, a packed column to the left or to the right, alternating with the row.
     """
 
-    beside: tf.Tensor
-    beyond: tf.Tensor
-    stacked: tf.Tensor
-    across: tf.Tensor
+    above: tf.Tensor
+    below: tf.Tensor
+    near: tf.Tensor
+    far: tf.Tensor
 
 
 def chebyshev(edges: graph.Edges, alpha: float, sweeps: int, compiled: bool = True) -> Solver:
@@ -194,48 +192,44 @@ def chebyshev(edges: graph.Edges, alpha: float, sweeps: int, compiled: bool = Tr
     """
     sweep = _compiled_sweeps if compiled else _sweeps
 
-    def solve(taps: tuple[Taps, ...], z: tf.Tensor) -> Solution:
-        values = sweep(z, taps, tf.constant(alpha, z.dtype), tf.constant(sweeps))
+    def solve(taps: tuple[Taps, Taps], z: tf.Tensor) -> Solution:
+        values = sweep(z, *taps, tf.constant(alpha, z.dtype), tf.constant(sweeps))
         return Solution(tf.ensure_shape(values, z.shape), tf.fill(tf.shape(z)[:1], sweeps))
 
     return Solver(_packed_taps(graph.Edges(*(alpha * weight for weight in edges))), solve)
 
 
-def _sweeps(z: tf.Tensor, taps: tuple[Taps, ...], alpha: tf.Tensor, sweeps: tf.Tensor) -> tf.Tensor:
-    """`sweeps` of the cyclic Chebyshev method; z and the result [B, H, W, C].
-
-    A lattice is named by the parities of its rows and columns: `ee` and `oo` are the red pixels, `eo` and `oe` the
-    black ones.
-    """
+def _sweeps(z: tf.Tensor, red_taps: Taps, black_taps: Taps, alpha: tf.Tensor, sweeps: tf.Tensor) -> tf.Tensor:
+    """`sweeps` of the cyclic Chebyshev method; z and the result [B, H, W, C]."""
     signals = channels_first((1 - alpha) * z)
     shape = tf.shape(signals)
-    rhs = _pack(signals)
-    row = (shape[3] + 1) // 2
+    red_rhs, black_rhs = map(_flat, _pack(signals))
+    packed_width = (shape[3] + 1) // 2
+    even_row = tf.repeat(tf.range(shape[2]) % 2 == 0, packed_width)
     quarter = tf.square(alpha) / 4
 
-    def relaxed(own, rhs, taps, horizontal, right, vertical, down, w):  # type: ignore[no-untyped-def]
-        # A lattice is one ring of numbers: the taps that would reach over its borders are zero.
-        found = taps.beside * horizontal + taps.beyond * tf.roll(horizontal, right, axis=2)
-        found += taps.stacked * vertical + taps.across * tf.roll(vertical, down * row, axis=2)
-        return own + w * (found + rhs - own)
+    def neighbours(taps: Taps, x: tf.Tensor, far_is_left: tf.Tensor) -> tf.Tensor:
+        # A plane is one ring of numbers: the taps that would reach over its borders are zero.
+        far = tf.where(far_is_left, tf.roll(x, 1, axis=2), tf.roll(x, -1, axis=2))
+        vertical = taps.above * tf.roll(x, packed_width, axis=2) + taps.below * tf.roll(x, -packed_width, axis=2)
+        return vertical + taps.near * x + taps.far * far
 
-    def sweep(k, ee, oo, eo, oe, w):  # type: ignore[no-untyped-def]
-        ee = relaxed(ee, rhs[0], taps[0], eo, 1, oe, 1, w)
-        oo = relaxed(oo, rhs[1], taps[1], oe, -1, eo, -1, w)
+    def sweep(k, red, black, w):  # type: ignore[no-untyped-def]
+        red += w * (neighbours(red_taps, black, even_row) + red_rhs - red)
         # w_2 has a form of its own: w_1 = 1 stands for 2 in the recurrence.
         w = 1 / (1 - quarter * tf.where(k == 0, tf.constant(2, w.dtype), w))
-        last = tf.where(k == sweeps - 1, tf.constant(1, w.dtype), w)
-        eo = relaxed(eo, rhs[2], taps[2], ee, -1, oo, 1, last)
-        oe = relaxed(oe, rhs[3], taps[3], oo, 1, ee, -1, last)
-        return k + 1, ee, oo, eo, oe, 1 / (1 - quarter * w)
+        relax = tf.where(k == sweeps - 1, tf.constant(1, w.dtype), w)
+        black += relax * (neighbours(black_taps, red, ~even_row) + black_rhs - black)
+        return k + 1, red, black, 1 / (1 - quarter * w)
 
-    state = (tf.constant(0), tf.zeros_like(rhs[0]), tf.zeros_like(rhs[1]), rhs[2], rhs[3], tf.ones_like(alpha))
-    _, *lattices, _ = tf.while_loop(lambda k, *_: k < sweeps, sweep, state)
-    return channels_last(_unpack(lattices, shape))
+    state = (tf.constant(0), tf.zeros_like(red_rhs), black_rhs, tf.ones_like(alpha))
+    _, red, black, _ = tf.while_loop(lambda k, *_: k < sweeps, sweep, state)
+    packed = tf.stack([shape[0], shape[1], shape[2], packed_width])
+    return channels_last(_unpack(tf.reshape(red, packed), tf.reshape(black, packed))[..., : shape[3]])
 
 
 @tf.function(jit_compile=True, autograph=False, reduce_retracing=True)
-def _compiled_sweeps(z: tf.Tensor, taps: tuple[Taps, ...], alpha: tf.Tensor, sweeps: tf.Tensor) -> tf.Tensor:
+def _compiled_sweeps(z: tf.Tensor, red_taps: Taps, black_taps: Taps, alpha: tf.Tensor, sweeps: tf.Tensor) -> tf.Tensor:
     """`_sweeps`, all of them for a few images before the next ones, so that these stay in the processor's cache."""
     batch = tf.shape(z)[0]
     groups = tf.minimum((tf.size(z) + CACHED_NUMBERS - 1) // CACHED_NUMBERS, batch)
@@ -246,37 +240,46 @@ def _compiled_sweeps(z: tf.Tensor, taps: tuple[Taps, ...], alpha: tf.Tensor, swe
         return tf.reshape(padded, tf.concat([[groups, size], tf.shape(x)[1:]], 0))
 
     values = tf.map_fn(
-        lambda group: _sweeps(group[0], group[1], alpha, sweeps),
-        tf.nest.map_structure(grouped, (z, taps)),
+        lambda group: _sweeps(*group, alpha, sweeps),
+        tf.nest.map_structure(grouped, (z, red_taps, black_taps)),
         fn_output_signature=z.dtype,
     )
     return tf.reshape(values, tf.concat([[groups * size], tf.shape(z)[1:]], 0))[:batch]
 
 
-def _packed_taps(edges: graph.Edges) -> tuple[Taps, ...]:
-    """The taps of the four lattices, for weights [B, G, H, W - 1] and [B, G, H - 1, W]."""
-    left, right = _pack(graph.to_right(edges.right)), _pack(graph.to_left(edges.right))
-    above, below = _pack(graph.to_bottom(edges.down)), _pack(graph.to_top(edges.down))
-    ee = Taps(beside=right[0], beyond=left[0], stacked=below[0], across=above[0])
-    oo = Taps(beside=left[1], beyond=right[1], stacked=above[1], across=below[1])
-    eo = Taps(beside=left[2], beyond=right[2], stacked=below[2], across=above[2])
-    oe = Taps(beside=right[3], beyond=left[3], stacked=above[3], across=below[3])
-    return ee, oo, eo, oe
+def _packed_taps(edges: graph.Edges) -> tuple[Taps, Taps]:
+    """The taps of the red and of the black pixels, for weights [B, G, H, W - 1] and [B, G, H - 1, W]."""
+    red_left, black_left = _pack(graph.to_right(edges.right))
+    red_right, black_right = _pack(graph.to_left(edges.right))
+    red_above, black_above = _pack(graph.to_bottom(edges.down))
+    red_below, black_below = _pack(graph.to_top(edges.down))
+    even_row = _even_rows(red_left)
+    red = red_above, red_below, tf.where(even_row, red_right, red_left), tf.where(even_row, red_left, red_right)
+    black_near, black_far = tf.where(even_row, black_left, black_right), tf.where(even_row, black_right, black_left)
+    black = black_above, black_below, black_near, black_far
+    return Taps(*map(_flat, red)), Taps(*map(_flat, black))
 
 
-def _pack(x: tf.Tensor) -> list[tf.Tensor]:
-    """The lattices ee, oo, eo and oe of [B, C, H, W], each [B, C, ceil(H / 2) ceil(W / 2)]; an odd size is padded."""
+def _even_rows(x: tf.Tensor) -> tf.Tensor:
+    return tf.range(tf.shape(x)[-2])[:, tf.newaxis] % 2 == 0
+
+
+def _pack(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The red and the black pixels of [B, C, H, W], each [B, C, H, ceil(W / 2)]; an odd width is padded with zeros."""
+    x = tf.pad(x, [[0, 0], [0, 0], [0, 0], [0, tf.shape(x)[3] % 2]])
+    even_columns, odd_columns = x[..., 0::2], x[..., 1::2]
+    even_row = _even_rows(x)
+    return tf.where(even_row, even_columns, odd_columns), tf.where(even_row, odd_columns, even_columns)
+
+
+def _unpack(red: tf.Tensor, black: tf.Tensor) -> tf.Tensor:
+    """The inverse of `_pack`, up to its padding."""
+    even_row = _even_rows(red)
+    columns = tf.stack([tf.where(even_row, red, black), tf.where(even_row, black, red)], axis=-1)
+    return tf.reshape(columns, tf.concat([tf.shape(red)[:-1], [2 * tf.shape(red)[-1]]], 0))
+
+
+def _flat(x: tf.Tensor) -> tf.Tensor:
+    """[B, C, H, W] to [B, C, H * W]."""
     shape = tf.shape(x)
-    x = tf.pad(x, [[0, 0], [0, 0], [0, shape[2] % 2], [0, shape[3] % 2]])
-    lattices = x[..., 0::2, 0::2], x[..., 1::2, 1::2], x[..., 0::2, 1::2], x[..., 1::2, 0::2]
-    return [
-        tf.reshape(lattice, [shape[0], shape[1], (shape[2] + 1) // 2 * ((shape[3] + 1) // 2)]) for lattice in lattices
-    ]
-
-
-def _unpack(lattices: Sequence[tf.Tensor], shape: tf.Tensor) -> tf.Tensor:
-    """The inverse of `_pack`, for `shape` [B, C, H, W]."""
-    height, width = (shape[2] + 1) // 2, (shape[3] + 1) // 2
-    ee, oo, eo, oe = (tf.reshape(lattice, [shape[0], shape[1], height, width]) for lattice in lattices)
-    rows = tf.stack([tf.stack([ee, eo], axis=-1), tf.stack([oe, oo], axis=-1)], axis=3)
-    return tf.reshape(rows, [shape[0], shape[1], 2 * height, 2 * width])[..., : shape[2], : shape[3]]
+    return tf.reshape(x, [shape[0], shape[1], shape[2] * shape[3]])
