@@ -1,6 +1,7 @@
 """The pictures of a report: which images of the runs, and what a person can see of each.
 
-Pictures go into the page as lossless WebP: the very pixels of the PNG files, in three quarters of the bytes.
+Pictures go into the page as lossless WebP: the very pixels of the PNG files, in three quarters of the bytes. Magnified
+ones, which are nearly noise, lose what the eye does not see.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import PIL.Image
 
+from eval import pictures
 from eval.plots import LABELS
 from eval.results import Finished, finite
 from tf_smoothadv import protocol
 
 BUDGET = 18_000_000  # characters of pictures: with the rest of the page less than 20 MB
+MAGNIFIED_QUALITY = 85
 
 Subject = tuple[str, str, str]
-View = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+Pair = tuple[str, str]
 
 
 class Entry(NamedTuple):
@@ -44,16 +47,28 @@ class Entry(NamedTuple):
         return self.finished.dataset, self.finished.data, self.finished.images[self.record.image]
 
 
-def perturbation(original: np.ndarray, adversarial: np.ndarray) -> np.ndarray:
-    """What was added, each channel scaled to its own largest value; grey is nothing."""
-    r = adversarial.astype(np.float64) - original
-    peak = np.maximum(np.abs(r).max(axis=(0, 1)), 1)
-    return np.round(128 + 127 * r / peak).astype(np.uint8)
+def as_they_are(original: np.ndarray, adversarials: Sequence[np.ndarray]) -> list[Pair]:
+    """The files themselves."""
+    return [(url(original), url(adversarial)) for adversarial in adversarials]
 
 
-VIEWS: dict[str, View] = {  # from original and adversarial, uint8 [H, W, C], to what is seen in place of each other
-    "image": lambda original, adversarial: (original, adversarial),
-    "perturbation": lambda original, adversarial: (original, perturbation(original, adversarial)),
+def perturbations(original: np.ndarray, adversarials: Sequence[np.ndarray]) -> list[Pair]:
+    """The original against what was added."""
+    return [(url(original), url(pictures.perturbation(original, adversarial))) for adversarial in adversarials]
+
+
+def magnified(original: np.ndarray, adversarials: Sequence[np.ndarray]) -> list[Pair]:
+    """Both magnified, all to one range."""
+    shown = pictures.magnified([original, *adversarials])
+    first, *others = (url(picture, quality=MAGNIFIED_QUALITY) for picture in shown)
+    return [(first, other) for other in others]
+
+
+VIEWS: dict[str, Callable[[np.ndarray, Sequence[np.ndarray]], list[Pair]]] = {
+    # from an original and its adversarial images, uint8 [H, W, C], to the two that are seen in place of each other
+    "image": as_they_are,
+    "perturbation": perturbations,
+    "magnified": magnified,
 }
 
 
@@ -71,31 +86,26 @@ def gallery(runs: Mapping[str, Finished], num_images: int | None = None) -> dict
     by_subject = collections.defaultdict(list)
     for entry in entries(runs):
         by_subject[entry.subject].append(entry)
-    pictures: dict[str, int] = {}
+    places: dict[str, int] = {}
     cards: list[dict[str, Any]] = []
     size = num_shown = 0
     for subject in ranked(by_subject)[:num_images]:
-        drawn = [card(entry) for entry in by_subject[subject]]
+        drawn = drawn_of(by_subject[subject])
         size += sum(map(len, {url for one in drawn for pair in one["views"].values() for url in pair}))
         if num_images is None and num_shown and size > BUDGET:
             break
         for one in drawn:
             positions = {
-                view: [pictures.setdefault(url, len(pictures)) for url in pair] for view, pair in one["views"].items()
+                view: [places.setdefault(url, len(places)) for url in pair] for view, pair in one["views"].items()
             }
             cards.append({**one, "views": positions})
         num_shown += 1
-    return {"pictures": list(pictures), "cards": cards, "num_images": len(by_subject), "num_shown": num_shown}
+    return {"pictures": list(places), "cards": cards, "num_images": len(by_subject), "num_shown": num_shown}
 
 
 def entries(runs: Mapping[str, Finished]) -> list[Entry]:
     """What there are pictures of."""
-    return [
-        Entry(network, finished, record)
-        for network, finished in runs.items()
-        for record in finished.run.records
-        if finished.picture(record.image).exists() and finished.picture(record.image, record.attack).exists()
-    ]
+    return [Entry(network, finished, record) for network, finished in runs.items() for record in finished.pictured]
 
 
 def ranked(by_subject: Mapping[Subject, Sequence[Entry]]) -> list[Subject]:
@@ -121,11 +131,20 @@ def ranked(by_subject: Mapping[Subject, Sequence[Entry]]) -> list[Subject]:
     return list(dict.fromkeys([*worst, *(by_resistance[position] for position in spread)]))
 
 
-def card(entry: Entry) -> dict[str, Any]:
-    """One attack on one image as delivered, in plain values; its views as pairs of data URLs."""
+def drawn_of(group: Sequence[Entry]) -> list[dict[str, Any]]:
+    """The cards of one image: all that was done to it, as delivered, in plain values; its views as pairs of URLs."""
+    original = pictures.read(group[0].finished.picture(group[0].record.image))
+    adversarials = [pictures.read(entry.finished.picture(entry.record.image, entry.record.attack)) for entry in group]
+    views = {name: view(original, adversarials) for name, view in VIEWS.items()}
+    return [
+        card(entry, original, adversarial, {name: pairs[place] for name, pairs in views.items()})
+        for place, (entry, adversarial) in enumerate(zip(group, adversarials))
+    ]
+
+
+def card(entry: Entry, original: np.ndarray, adversarial: np.ndarray, views: dict[str, Pair]) -> dict[str, Any]:
+    """One attack on one image."""
     finished, record = entry.finished, entry.record
-    original, adversarial = (pixels(finished.picture(record.image, *attack)) for attack in ((), (record.attack,)))
-    change = adversarial.astype(int) - original
     outcome = "success" if record.success_8bit else "undone by rounding" if record.success else "failure"
     return finite(
         {
@@ -139,27 +158,23 @@ def card(entry: Entry) -> dict[str, Any]:
             "prediction": record.prediction_8bit,
             "distortion": record.distortion_8bit,
             "energy": record.smoothness_energy_8bit,
-            "change": int(np.abs(change).max()),
+            "change": int(np.abs(adversarial.astype(int) - original).max()),
             "width": original.shape[1],
             "height": original.shape[0],
-            "views": {
-                name: [url(picture.tobytes(), picture.shape) for picture in view(original, adversarial)]
-                for name, view in VIEWS.items()
-            },
+            "views": views,
         }
     )
 
 
-def pixels(path: Any) -> np.ndarray:
-    """A PNG file as uint8 [H, W, 3]; grey is repeated."""
-    with PIL.Image.open(path) as image:
-        return np.array(image.convert("RGB"))
+def url(picture: np.ndarray, quality: int | None = None) -> str:
+    """Pixels, uint8 [H, W, C], as the data URL of a WebP, lossless unless a quality up to 100 is given."""
+    return _url(picture.tobytes(), picture.shape, quality)
 
 
 @functools.lru_cache(maxsize=16)  # an original comes with every attack on it
-def url(content: bytes, shape: tuple[int, ...]) -> str:
-    """Pixels, uint8 [H, W, 3], as the data URL of a lossless WebP."""
-    height, width, _ = shape
+def _url(content: bytes, shape: tuple[int, ...], quality: int | None) -> str:
+    pixels = np.frombuffer(content, np.uint8).reshape(shape)
     file = io.BytesIO()
-    PIL.Image.frombytes("RGB", (width, height), content).save(file, "WEBP", lossless=True)
+    image = PIL.Image.fromarray(pixels[..., 0] if shape[-1] == 1 else pixels).convert("RGB")
+    image.save(file, "WEBP", lossless=quality is None, quality=80 if quality is None else quality)
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()

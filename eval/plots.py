@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import pathlib
+import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 
@@ -12,17 +14,23 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import ticker
 
+from eval import pictures
 from tf_smoothadv import protocol
 
+# Okabe and Ito's colours, which the colour-blind tell apart; a marker each, for print without colours.
 STYLES = {
-    "fgsm": ("#999999", "-"),
-    "ifgsm": ("#E69F00", "-"),
-    "pgd2": ("#0072B2", "-"),
-    "cw": ("#D55E00", "-"),
-    "spgd2": ("#0072B2", "--"),
-    "scw": ("#D55E00", "--"),
+    "fgsm": ("#999999", "o"),
+    "ifgsm": ("#E69F00", "s"),
+    "pgd2": ("#0072B2", "^"),
+    "cw": ("#D55E00", "D"),
+    "spgd2": ("#56B4E9", "v"),
+    "scw": ("#000000", "X"),
 }
+OTHER = ("#009E73", "P")
+LINES = ("-", ":", "--", "-.")  # a network each, as in figure 3
+SUCCESS, FAILURE = "#007a3d", "#c8102e"
 LABELS = {"fgsm": "FGSM", "ifgsm": "I-FGSM", "pgd2": "PGD₂", "cw": "C&W", "spgd2": "sPGD₂", "scw": "sC&W"}
 
 
@@ -31,51 +39,138 @@ def label(name: str) -> str:
     return LABELS.get(name, name).replace("$", r"\$")
 
 
-def characteristic(run: protocol.Run, path: pathlib.Path) -> None:
-    """The operating characteristic P(D) (21) of every attack, as in figure 2: as computed and, thin, as delivered."""
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    outcomes = {name: run.outcome(name) for name in run.attacks}
-    limit = np.nanmax([outcome.max_distortion for outcome in outcomes.values()] + [1.0])
+class Panel(NamedTuple):
+    """A picture of a sheet.
+
+    Attributes:
+        picture: uint8 [H, W, C], or [0, 1]; None leaves the place free.
+        title: what stands above it.
+        success: green for True, red for False, black for None.
+        bold: whether the title is.
+    """
+
+    picture: np.ndarray | None
+    title: str = ""
+    success: bool | None = None
+    bold: bool = False
+
+
+def characteristic(runs: Mapping[str, protocol.Run], path: pathlib.Path) -> None:
+    """The operating characteristics P(D) (21), as in figures 2 and 3: lines by network, thin as delivered.
+
+    Args:
+        runs: by network; of several only what is computed.
+        path: what it ends with says the format.
+    """
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    outcomes = {(name, attack): run.outcome(attack) for name, run in runs.items() for attack in run.attacks}
+    limit = np.nanmax([outcome.max_distortion for outcome in outcomes.values()] + [1e-3])
     distortion = np.linspace(0, limit, 1000)
-    for name, outcome in outcomes.items():
-        color, line = STYLES.get(name, (None, "-"))
-        axes.plot(distortion, outcome.characteristic(distortion), line, color=color, label=label(name))
-        delivered = run.outcome(name, delivered=True).characteristic(distortion)
-        axes.plot(distortion, delivered, line, color=color, linewidth=0.6)
+    lines = dict(zip(runs, itertools.cycle(LINES)))
+    for number, ((name, attack), outcome) in enumerate(outcomes.items()):
+        color, marker = STYLES.get(attack, OTHER)
+        text = label(attack) if len(runs) == 1 else f"{label(attack)}, {label(name)}"
+        axes.plot(
+            distortion,
+            outcome.characteristic(distortion),
+            lines[name],
+            color=color,
+            marker=marker,
+            markersize=4,
+            markevery=(20 * number, 200),
+            label=text,
+        )
+        if len(runs) == 1:
+            delivered = runs[name].outcome(attack, delivered=True).characteristic(distortion)
+            axes.plot(distortion, delivered, lines[name], color=color, linewidth=0.7)
     axes.set(xlabel="distortion D", ylabel="P(D)", xlim=(0, limit), ylim=(0, 1.02))
-    axes.set_title("Success probability at a distortion of at most D; thin: delivered in 8 bits", fontsize=9)
+    thin = "; thin: delivered in 8 bits" if len(runs) == 1 else ""
+    axes.set_title(f"Success probability at a distortion of at most D{thin}", fontsize=9)
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside right upper", fontsize=8)
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
 
-def examples(images: np.ndarray, attacked: Mapping[str, np.ndarray], path: pathlib.Path) -> None:
-    """A sheet with a row for each image: the original, then for each attack the adversarial image and its perturbation.
+def plane(runs: Mapping[str, protocol.Run], path: pathlib.Path) -> None:
+    """Mean distortion against smoothness energy, a point an attack: as computed, and open as delivered in 8 bits.
+
+    Down is smoother, left is smaller. The two points of an attack are joined: what rounding does to it. An attack
+    without successes has no point.
+    """
+    figure, panels = plt.subplots(1, len(runs), figsize=(7 * len(runs), 4), squeeze=False, layout="constrained")
+    for axes, (name, run) in zip(panels[0], runs.items()):
+        for attack in run.attacks:
+            color, marker = STYLES.get(attack, OTHER)
+            outcomes = [run.outcome(attack), run.outcome(attack, delivered=True)]
+            points = [(outcome.mean_distortion, outcome.mean_smoothness_energy) for outcome in outcomes]
+            computed, delivered = (f"{outcome.p_suc:.2f}" for outcome in outcomes)
+            text = f"{label(attack)}\nP {computed}, in 8 bits {delivered}"
+            axes.loglog(*zip(*points), color=color, linewidth=0.7)
+            axes.loglog(*points[0], marker, color=color, markersize=7, label=text)
+            axes.loglog(*points[1], marker, color=color, markersize=7, markerfacecolor="white")
+        axes.set(xlabel="mean distortion D", ylabel="smoothness energy E")
+        if not any(np.isfinite(line.get_xdata()).any() for line in axes.lines):
+            axes.set(xlim=(0.1, 10), ylim=(0.01, 2))  # a logarithmic axis must have some limits
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 3, 5)))
+            axis.set_minor_locator(ticker.NullLocator())
+            axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+        axes.set_title(f"{label(name)}; open: delivered in 8 bits", fontsize=9)
+        axes.margins(0.15)
+        axes.grid(alpha=0.3)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, fontsize=8)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def sheet(rows: Sequence[Sequence[Panel]], path: pathlib.Path, side: float = 1.6) -> None:
+    """Pictures in rows, each `side` inches wide, without interpolation; small ones are enlarged."""
+    columns = max(map(len, rows))
+    figure, grid = plt.subplots(
+        len(rows), columns, figsize=(side * columns, (side + 0.2) * len(rows)), squeeze=False, layout="constrained"
+    )
+    for axes in grid.flat:
+        axes.axis("off")
+    for places, row in zip(grid, rows):
+        for axes, panel in zip(places, row):
+            if panel.picture is None:
+                continue
+            shown = panel.picture[..., 0] if panel.picture.shape[-1] == 1 else panel.picture
+            peak = 255 if shown.dtype == np.uint8 else 1
+            axes.imshow(shown, cmap="gray", vmin=0, vmax=peak, interpolation="nearest")
+            color = {None: "black", True: SUCCESS, False: FAILURE}[panel.success]
+            weight = "bold" if panel.bold else "normal"
+            title = textwrap.fill(panel.title.replace("$", r"\$"), round(15 * side))
+            axes.set_title(title, fontsize=7, color=color, weight=weight)
+    figure.savefig(path, dpi=200)
+    plt.close(figure)
+
+
+def examples(
+    images: np.ndarray,
+    attacked: Mapping[str, np.ndarray],
+    success: Mapping[str, np.ndarray],
+    path: pathlib.Path,
+) -> None:
+    """A sheet as figure 4: a row for each image, with each attack the adversarial image and its perturbation.
 
     Args:
         images: [B, H, W, C] in [0, 1].
-        attacked: by attack, [B, H, W, C]; a perturbation is scaled to its own largest value, grey for none.
+        attacked: by attack, [B, H, W, C]; a perturbation is scaled by channel to its own largest value, grey for none.
+        success: by attack, [B]; D is green where it succeeded, red where it failed.
+        path: what it ends with says the format.
     """
-    columns = [("original", images)]
-    for name, adversarial in attacked.items():
-        r = adversarial - images
-        norms = np.sqrt(np.sum(r**2, axis=(1, 2, 3)))
-        peak = np.maximum(np.max(np.abs(r), axis=(1, 2), keepdims=True), 1e-12)
-        columns.append((label(name), adversarial))
-        columns.append((f"perturbation, D = {norms.mean():.2f}", 0.5 + 0.5 * r / peak))
-    rows = len(images)
-    figure, axes = plt.subplots(
-        rows, len(columns), figsize=(1.5 * len(columns), 1.5 * rows + 0.3), squeeze=False, layout="constrained"
-    )
-    for column, (title, pictures) in enumerate(columns):
-        axes[0, column].set_title(title, fontsize=9)
-        for row, picture in enumerate(pictures):
-            shown = picture[..., 0] if picture.shape[-1] == 1 else picture
-            axes[row, column].imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-            axes[row, column].axis("off")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    rows = []
+    for place, image in enumerate(images):
+        row = [Panel(image, "original")]
+        for name, adversarial in attacked.items():
+            r = adversarial[place] - image
+            won = bool(success[name][place])
+            row.append(Panel(adversarial[place], LABELS.get(name, name)))
+            row.append(Panel(0.5 + 0.5 * pictures.amplified(r), f"D = {np.linalg.norm(r):.2f}", won))
+        rows.append(row)
+    sheet(rows, path)
 
 
 def growth(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
@@ -85,7 +180,7 @@ def growth(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
     for axes, kind in zip(panels[0], kinds):
         points = [row for row in rows if row["grows"] == kind]
         for name, color, line in (
-            ("gradient", "#999999", ":"),
+            ("gradient", STYLES["fgsm"][0], ":"),
             ("C&W", STYLES["cw"][0], "-"),
             ("sC&W", STYLES["scw"][0], "--"),
         ):

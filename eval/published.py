@@ -53,6 +53,25 @@ TABLES: dict[str, Table] = {  # tables 1 and 2: by dataset, network and attack P
     },
 }
 
+TRANSFERRED: dict[str, dict[str, tuple[float, float]]] = {  # table 3, from InceptionV3: by target and attack
+    "bilateral+inception_v3": {
+        "fgsm": (0.77, 5.13),
+        "ifgsm": (0.82, 5.12),
+        "pgd2": (1.00, 5.14),
+        "cw": (0.82, 4.75),
+        "spgd2": (0.95, 5.13),
+        "scw": (0.68, 2.91),
+    },
+    "adv_inception_v3": {
+        "fgsm": (0.04, 10.20),
+        "ifgsm": (0.02, 10.10),
+        "pgd2": (0.12, 10.26),
+        "cw": (0.02, 10.21),
+        "spgd2": (0.01, 10.17),
+        "scw": (0.01, 4.63),
+    },
+}
+
 
 def on(dataset: str, model: str) -> dict[str, tuple[float, float]]:
     """P_suc and D by attack; nothing where the paper does not have the network on the dataset.
@@ -61,5 +80,16 @@ def on(dataset: str, model: str) -> dict[str, tuple[float, float]]:
         dataset: "mnist", "nips2017", or any other.
         model: as `models.load` takes it; what `slim:NETWORK:CHECKPOINT` calls NETWORK counts.
     """
-    network = model.removeprefix(SLIM).partition(":")[0] if model.startswith(SLIM) else model
-    return TABLES.get(dataset, {}).get(network, {})
+    return TABLES.get(dataset, {}).get(_network(model), {})
+
+
+def transferred(dataset: str, source: str, target: str) -> dict[str, tuple[float, float]]:
+    """P_suc and D by attack where table 3 has the target; arguments as for `on`."""
+    if (dataset, _network(source)) != ("nips2017", "inception_v3"):
+        return {}
+    defence, plus, model = target.rpartition("+")
+    return TRANSFERRED.get(defence + plus + _network(model), {})
+
+
+def _network(model: str) -> str:
+    return model.removeprefix(SLIM).partition(":")[0] if model.startswith(SLIM) else model

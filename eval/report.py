@@ -1,8 +1,9 @@
-"""A report to look at: one HTML file of the results of eval.white_box, with everything in it, for any browser, offline.
+"""A report to look at: one HTML file of results, with everything in it, for any browser, offline.
 
     python -m eval.white_box --save_images --output=results/c4       first a run, with images for the gallery
     python -m eval.report results/c4                                 its report, results/c4/report.html
     python -m eval.report results/c4 results/c4_adversarial          several runs; networks on one dataset side by side
+    python -m eval.report results/c4 results/transfer                with the tables of eval.transfer
     python -m eval.report --num_images=50 results/c4                 more images, and a larger file
 
 It has the tables of the paper with the published numbers beside one's own, the operating characteristics, and a gallery
@@ -18,7 +19,7 @@ import hashlib
 import math
 import pathlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jinja2
@@ -30,6 +31,7 @@ from eval.gallery import VIEWS, gallery
 from eval.results import Finished
 from eval.terminal import compact
 from models import console
+from tf_smoothadv import protocol
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output", None, "The file to write; by default report.html in the first folder.")
@@ -77,27 +79,22 @@ def main(folders: list[str]) -> None:
     """Writes the report of the folders."""
     if not folders:
         raise ValueError("folders must name at least one folder of results; received none")
-    runs = named([results.read(pathlib.Path(folder)) for folder in dict.fromkeys(folders)])
-    path = pathlib.Path(FLAGS.output or next(iter(runs.values())).folder / "report.html")
-    path.write_text(page(runs, FLAGS.num_images), encoding="utf-8")
+    paths = [pathlib.Path(folder) for folder in dict.fromkeys(folders)]
+    transfers = [path for path in paths if (path / results.TRANSFER).exists()]
+    runs = results.named([results.read(path) for path in paths if path not in transfers])
+    path = pathlib.Path(FLAGS.output or paths[0] / "report.html")
+    text = page(runs, FLAGS.num_images, [results.read_transfer(folder) for folder in transfers])
+    path.write_text(text, encoding="utf-8")
     print(path)
 
 
-def named(runs: list[Finished]) -> dict[str, Finished]:
-    """Runs by their models' names, with the folder where that is not enough."""
-    count = collections.Counter(finished.model for finished in runs)
-    return {
-        finished.model if count[finished.model] == 1 else f"{finished.model} ({finished.folder})": finished
-        for finished in runs
-    }
-
-
-def page(runs: Mapping[str, Finished], num_images: int | None = None) -> str:
+def page(runs: Mapping[str, Finished], num_images: int | None = None, transfers: Sequence[dict[str, Any]] = ()) -> str:
     """The HTML file.
 
     Args:
         runs: by the name to show.
         num_images: as `gallery` takes it.
+        transfers: what `eval.transfer` found.
     """
     script = (TEMPLATES / "report.js").read_text()
     environment = jinja2.Environment(
@@ -109,8 +106,10 @@ def page(runs: Mapping[str, Finished], num_images: int | None = None) -> str:
     )
     return environment.get_template("report.html").render(
         runs=runs,
-        tables=tables(runs),
-        curves={name: curve(finished) for name, finished in runs.items()},
+        tables=tables(runs) + [table for summary in transfers for table in transfer_tables(summary)],
+        transfers=transfers,
+        curves={name: drawn(plots.characteristic, {name: finished.run}) for name, finished in runs.items()},
+        planes={name: drawn(plots.plane, {name: finished.run}) for name, finished in runs.items()},
         settings={name: settings(finished) for name, finished in runs.items()},
         gallery=gallery(runs, num_images),
         views=list(VIEWS),
@@ -169,16 +168,38 @@ def white_box_cells(finished: Finished, attack: str) -> list[str]:
     ]
 
 
+def transfer_tables(summary: Mapping[str, Any]) -> list[Table]:
+    """Table 3 of the paper for each source: a row an attack, a group of columns a network that judges."""
+    dataset, tables = summary["dataset"], []
+    for source, by_attack in summary["transfer"].items():
+        groups = []
+        rows: dict[str, list[list[str]]] = {attack: [] for attack in by_attack}
+        for target, accuracy in summary["accuracy"].items():
+            paper = published.transferred(dataset, source, target)
+            parts = {"in 8 bits": [P_SUC, "D", P_SUC + "*"], **({"paper": [P_SUC, "D"]} if paper else {})}
+            groups.append(Group(target, f"accuracy {accuracy:.3f}", parts))
+            for attack, on_targets in by_attack.items():
+                scores = on_targets[target]
+                cells = [("p_suc", 3), ("mean_distortion", 2), ("p_suc_correct", 3)]
+                published_cells = [f"{value:.2f}" for value in paper.get(attack, ())] or [NONE, NONE]
+                rows[attack].append(
+                    [number(scores[key], digits) for key, digits in cells] + (published_cells if paper else [])
+                )
+        count = f"{summary['num_correct'][source]} of {summary['num_images']} images of {dataset}"
+        tables.append(Table(f"Attacks on {source}, judged by each network: {count}", groups, rows))
+    return tables
+
+
 def number(value: float, digits: int) -> str:
     """A cell; a dash for NaN."""
     return NONE if math.isnan(value) else f"{value:,.{digits}f}"
 
 
-def curve(finished: Finished) -> str:
-    """The operating characteristics, as the data URL of an SVG."""
+def drawn(plot: Callable[[Mapping[str, protocol.Run], pathlib.Path], None], runs: Mapping[str, protocol.Run]) -> str:
+    """A figure of `plots` as the data URL of an SVG."""
     with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "characteristic.svg"
-        plots.characteristic(finished.run, path)
+        path = pathlib.Path(folder) / "figure.svg"
+        plot(runs, path)
         return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
 
 

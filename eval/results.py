@@ -5,6 +5,7 @@ A run that was interrupted is started again with the same settings and goes on w
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 import math
@@ -23,6 +24,7 @@ from tf_smoothadv import protocol
 SETTINGS = "settings.json"
 RECORDS = "records.jsonl"
 SUMMARY = "summary.json"
+TRANSFER = "transfer.json"
 IMAGES = "images"
 ORIGINAL = "original"  # where an attack's name stands for its own
 
@@ -131,6 +133,34 @@ class Finished(NamedTuple):
         """The file that `write_images` wrote, if it did."""
         return self.folder / IMAGES / attack / f"{self.images[image]}.png"
 
+    @property
+    def pictured(self) -> list[protocol.Record]:
+        """The records that there are files of, the original's and the adversarial image's."""
+        return [
+            record
+            for record in self.run.records
+            if self.picture(record.image).exists() and self.picture(record.image, record.attack).exists()
+        ]
+
+
+def read_transfer(folder: pathlib.Path) -> dict[str, Any]:
+    """What `eval.transfer` left in a folder.
+
+    Raises:
+        ValueError: damaged results.
+    """
+    try:
+        summary = json.loads((folder / TRANSFER).read_text())
+        for key in ("dataset", "accuracy", "num_correct", "num_images", "attacks"):
+            summary[key]
+        for by_attack in summary["transfer"].values():
+            for on_targets in by_attack.values():
+                for target, scores in on_targets.items():
+                    on_targets[target] = {key: math.nan if value is None else value for key, value in scores.items()}
+        return summary
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{folder} does not hold results as eval.transfer writes them: {error!r}") from error
+
 
 def read(folder: pathlib.Path) -> Finished:
     """What `eval.white_box` left in a folder.
@@ -158,6 +188,15 @@ def read(folder: pathlib.Path) -> Finished:
         )
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(f"{folder} does not hold results as eval.white_box writes them: {error!r}") from error
+
+
+def named(runs: list[Finished]) -> dict[str, Finished]:
+    """Runs by their models' names, with the folder where that is not enough."""
+    count = collections.Counter(finished.model for finished in runs)
+    return {
+        finished.model if count[finished.model] == 1 else f"{finished.model} ({finished.folder})": finished
+        for finished in runs
+    }
 
 
 def write_images(folder: pathlib.Path, images: np.ndarray, names: Sequence[str]) -> None:

@@ -26,7 +26,7 @@ from absl import flags
 
 import models
 from eval import data, inputs, settings
-from eval.results import Results, finite
+from eval.results import TRANSFER, Results, finite
 from eval.terminal import print_settings, progress
 from models import console
 from tf_smoothadv import protocol, transfer
@@ -97,11 +97,11 @@ def main() -> None:
             for source in sources
         },
     }
-    (results.folder / "transfer.json").write_text(json.dumps(finite(summary), indent=1) + "\n")
+    (results.folder / TRANSFER).write_text(json.dumps(finite(summary), indent=1) + "\n")
     for result in tables(summary):
         terminal.print(result)
     terminal.print(LEGEND)
-    terminal.print(f"transfer.json and records.jsonl are in {results.folder}")
+    terminal.print(f"{TRANSFER} and records.jsonl are in {results.folder}")
 
 
 def check(networks: Mapping[str, Any], dataset: data.Dataset) -> None:

@@ -23,7 +23,7 @@ import rich.table
 from absl import flags
 
 import models
-from eval import data, inputs, plots, published, settings
+from eval import data, inputs, plots, published, settings, tensorboard
 from eval.results import IMAGES, ORIGINAL, Results, attack_summary, finite, write_images
 from eval.terminal import print_settings, progress
 from models import console
@@ -50,6 +50,9 @@ flags.DEFINE_bool(
     False,
     "Also write the images as PNG, to OUTPUT/images/original/ and OUTPUT/images/ATTACK/, for eval.report.",
 )
+flags.DEFINE_string(
+    "tensorboard", None, "Folder for TensorBoard: loss, distortion, successes and images of each batch as it comes."
+)
 
 EXAMPLES = 6  # images of the figure
 
@@ -75,6 +78,7 @@ def main() -> None:
     terminal = rich.console.Console(highlight=False)
     print_settings(terminal, attacks)
     correct = protocol.CorrectImages(model, dataset)
+    board = tensorboard.Board(FLAGS.tensorboard) if FLAGS.tensorboard else None
     with progress(terminal) as bar:
         task = bar.add_task("", total=len(dataset.names) * len(attacks), completed=len(results.records))
         for batch in protocol.attack_batches(model, correct, attacks, reference=reference, done=results.done):
@@ -85,14 +89,17 @@ def main() -> None:
             if not any(image < batch.records[0].image for _, image in results.done):
                 keep_examples(results.folder / "examples", batch)
             results.append(batch.records)
+            if board:
+                board.write(batch, correct.logits_of(batch.adversarial))
             bar.update(task, description=batch.attack, advance=len(batch.records))
         bar.update(task, completed=len(dataset.names) * len(attacks))
     run = protocol.finished(results.records, correct)
 
     (results.folder / "summary.json").write_text(json.dumps(finite(summary(run, attacks)), indent=1) + "\n")
-    plots.characteristic(run, results.folder / "characteristic.png")
+    plots.characteristic({FLAGS.model: run}, results.folder / "characteristic.png")
     shown = {name: np.load(results.folder / "examples" / f"{name}.npy") for name in ("original", *run.attacks)}
-    plots.examples(shown.pop("original"), shown, results.folder / "examples.png")
+    success = {name: run.outcome(name).success for name in run.attacks}
+    plots.examples(shown.pop("original"), shown, success, results.folder / "examples.png")
     terminal.print(table(run))
     terminal.print(f"summary.json, records.jsonl, characteristic.png and examples.png are in {results.folder}")
 

@@ -94,7 +94,7 @@ class TestWhiteBox:
 
     def test_report_has_the_numbers_of_the_summary(self, result):
         _, folder = result
-        runs = report.named([results.read(folder)])
+        runs = results.named([results.read(folder)])
         (table,) = report.tables(runs)
         for name, values in json.loads((folder / "summary.json").read_text())["attacks"].items():
             (cells,) = table.rows[name]

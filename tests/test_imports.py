@@ -47,12 +47,17 @@ EVAL = [
     "inputs",
     "results",
     "terminal",
+    "pictures",
     "plots",
+    "sheets",
     "published",
+    "tensorboard",
     "white_box",
     "transfer",
     "gallery",
     "report",
+    "figures",
+    "magnify",
 ]
 ORDER = (
     [f"tf_smoothadv.{name}" for name in LIBRARY]

@@ -22,7 +22,7 @@ from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
-from eval import gallery, published, report, results
+from eval import gallery, pictures, published, report, results
 from tf_smoothadv import protocol
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -86,7 +86,7 @@ def hostile_run(folder: pathlib.Path, originals: np.ndarray) -> pathlib.Path:
 
 
 def read(*folders: pathlib.Path) -> dict[str, results.Finished]:
-    return report.named([results.read(folder) for folder in folders])
+    return results.named([results.read(folder) for folder in folders])
 
 
 def embedded(page: str) -> dict:
@@ -182,6 +182,46 @@ class TestTables:
         assert published.on(dataset, model).get("scw") == scw
 
 
+@pytest.fixture(scope="module")
+def transferred(tmp_path_factory) -> pathlib.Path:
+    """A folder as `eval.transfer` leaves it."""
+    folder = tmp_path_factory.mktemp("transfer")
+    networks = {"inception_v3": 0.8, "bilateral+inception_v3": 0.7, "slim:adv_inception_v3:x.ckpt": 0.9}
+    none = {"num_images": 8, "p_suc": 0.0, "mean_distortion": None, "num_images_correct": 0, "p_suc_correct": None}
+    one = {"num_images": 8, "p_suc": 0.25, "mean_distortion": 5.125, "num_images_correct": 4, "p_suc_correct": 0.5}
+    by_attack = {"cw": dict.fromkeys(networks, one), "own": dict.fromkeys(networks, none)}
+    summary = {"dataset": "nips2017", "num_images": 10, "num_correct": {"inception_v3": 8}, "attacks": {}}
+    summary |= {"accuracy": networks, "transfer": {"inception_v3": by_attack}}
+    (folder / results.TRANSFER).write_text(json.dumps(summary))
+    return folder
+
+
+class TestTransferTables:
+    def test_numbers_stand_beside_the_papers(self, transferred):
+        (table,) = report.transfer_tables(results.read_transfer(transferred))
+        assert table.caption == "Attacks on inception_v3, judged by each network: 8 of 10 images of nips2017"
+        assert [group.note for group in table.groups] == ["accuracy 0.800", "accuracy 0.700", "accuracy 0.900"]
+        assert ["paper" in group.parts for group in table.groups] == [False, True, True]
+        own, filtered, adversarial = table.rows["cw"]
+        assert own == ["0.250", "5.12", "0.500"]
+        assert filtered == [*own, "0.82", "4.75"]
+        assert adversarial == [*own, "0.02", "10.21"]
+        assert table.rows["own"][1] == ["0.000", *4 * [report.NONE]]
+
+    def test_the_page_has_them_with_and_without_other_runs(self, folder, transferred):
+        summary = results.read_transfer(transferred)
+        for runs in ({}, read(folder)):
+            text = Tags(report.page(runs, transfers=[summary])).text
+            assert "Attacks on inception_v3, judged by each network" in text
+        assert "White-box attacks on mnist" in text
+
+    @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"dataset": "x"}'])
+    def test_a_damaged_folder_is_refused(self, tmp_path, text):
+        (tmp_path / results.TRANSFER).write_text(text)
+        with pytest.raises(ValueError, match=r"does not hold results as eval\.transfer writes them"):
+            results.read_transfer(tmp_path)
+
+
 class TestGallery:
     def test_pictures_are_the_files_pixel_by_pixel(self, folder):
         made = gallery.gallery(read(folder))
@@ -193,14 +233,18 @@ class TestGallery:
                     pixels(made["pictures"][position]), np.array(PIL.Image.open(file).convert("RGB"))
                 )
 
-    def test_perturbation_is_grey_for_nothing_and_scaled_by_channel(self):
-        original = np.full((2, 2, 2), 100, np.uint8)
-        adversarial = original.copy()
-        adversarial[0, 0] = (104, 99)
-        adversarial[1, 1] = (98, 100)
-        shown = gallery.perturbation(original, adversarial)
-        assert shown[..., 0].tolist() == [[255, 128], [128, 64]]
-        assert shown[..., 1].tolist() == [[1, 128], [128, 128]]
+    def test_magnified_pictures_of_one_image_share_a_range(self, folder):
+        finished = results.read(folder)
+        made = gallery.gallery({"c4": finished})
+        cards = [card for card in made["cards"] if card["position"] == 3]
+        files = [finished.picture(3), *(finished.picture(3, card["attack"]) for card in cards)]
+        expected = pictures.magnified([pictures.read(file) for file in files])
+        originals = {card["views"]["magnified"][0] for card in cards}
+        assert len(originals) == 1
+        places = [originals.pop(), *(card["views"]["magnified"][1] for card in cards)]
+        for place, picture in zip(places, expected):
+            found = pixels(made["pictures"][place]).astype(int)
+            assert np.abs(found - picture).mean() < 4  # the WebP of a magnified picture is not lossless
 
     def test_one_image_in_two_runs_is_one(self, folder, other):
         made = gallery.gallery(read(folder, other))
@@ -437,7 +481,7 @@ class TestInTheBrowser:
 
     def test_every_image_is_described(self, opened):
         images = opened.find_elements(By.TAG_NAME, "img")
-        assert len(images) == 2 + 2 * 48
+        assert len(images) == 2 * 2 + 2 * 48  # two figures a run, two pictures a card
         assert all(image.get_attribute("alt") for image in images)
 
     @pytest.mark.parametrize("width", [320, 390, 1280])

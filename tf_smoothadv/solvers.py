@@ -240,7 +240,7 @@ def _compiled_sweeps(z: tf.Tensor, red_taps: Taps, black_taps: Taps, alpha: tf.T
         return tf.reshape(padded, tf.concat([[groups, size], tf.shape(x)[1:]], 0))
 
     values = tf.map_fn(
-        lambda group: _sweeps(*group, alpha, sweeps),
+        lambda group: _sweeps(group[0], group[1], group[2], alpha, sweeps),
         tf.nest.map_structure(grouped, (z, red_taps, black_taps)),
         fn_output_signature=z.dtype,
     )

@@ -1,0 +1,55 @@
+"""The paper's figures from results of eval.white_box, as PNG and PDF.
+
+    python -m eval.white_box --save_images --output=results/c4     first a run, with images for the sheets
+    python -m eval.figures results/c4                              its figures, in results/c4/figures
+    python -m eval.figures results/lite0 results/lite2             two networks in one figure, as in figure 3
+
+characteristic: P(D) of every attack (figures 2 and 3). plane: mean distortion against smoothness energy. For each run
+with images, worst: the image that each attack distorted most, under all attacks, and the perturbations (figures 4 and
+5); magnified: images, and the same magnified, original and attacked (figure 1).
+"""
+
+from __future__ import annotations
+
+import pathlib
+import re
+
+from absl import flags
+
+from eval import plots, results, sheets
+from models import console
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("output", None, "Folder for the figures; by default figures/ in the first folder of results.")
+flags.DEFINE_list("formats", ["png", "pdf"], "File formats, any that matplotlib writes: png, pdf, svg.")
+flags.DEFINE_integer("magnified", 3, "How many images the magnified sheet shows.", lower_bound=1)
+
+
+def main(folders: list[str]) -> None:
+    """Draws the figures of the folders."""
+    if not folders:
+        raise ValueError("folders must name at least one folder of results; received none")
+    if not FLAGS.formats:
+        raise ValueError("formats must name at least one file format; received none")
+    runs = results.named([results.read(pathlib.Path(folder)) for folder in dict.fromkeys(folders)])
+    output = pathlib.Path(FLAGS.output or next(iter(runs.values())).folder / "figures")
+    output.mkdir(parents=True, exist_ok=True)
+    records = {name: finished.run for name, finished in runs.items()}
+    drawn = {}
+    for name, finished in runs.items():
+        suffix = "_" + re.sub(r"[^\w.-]+", "_", name) if len(runs) > 1 else ""
+        if finished.pictured:
+            drawn["worst" + suffix] = sheets.worst(finished)
+            drawn["magnified" + suffix] = sheets.magnified(finished, FLAGS.magnified)
+        else:
+            print(f"{finished.folder} holds no images for sheets: eval.white_box --save_images keeps them")
+    for kind in FLAGS.formats:
+        plots.characteristic(records, output / f"characteristic.{kind}")
+        plots.plane(records, output / f"plane.{kind}")
+        for name, rows in drawn.items():
+            plots.sheet(rows, output / f"{name}.{kind}")
+    print(f"{', '.join(['characteristic', 'plane', *drawn])} ({', '.join(FLAGS.formats)}) are in {output}")
+
+
+if __name__ == "__main__":
+    console.run(main, takes_arguments=True)

@@ -1,0 +1,79 @@
+"""Pictures for the eye: read from files, what was added to one, and magnified."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+
+from tf_smoothadv import magnification
+
+DEPTHS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # PIL's modes of at most 8 bits a channel
+
+
+def read(path: pathlib.Path) -> np.ndarray:
+    """A PNG or JPEG file as uint8 [H, W, C], C = 1 for a grey one and 3 for others, upright as its camera says.
+
+    Raises:
+        ValueError: a file that cannot be read, more than 8 bits a channel, or pixels that are not opaque.
+    """
+    try:
+        with PIL.Image.open(path, formats=("PNG", "JPEG")) as file:
+            image = PIL.ImageOps.exif_transpose(file)
+    except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+        raise ValueError(f"cannot read {path}: {error}") from None
+    if image.mode not in DEPTHS:
+        raise ValueError(f"{path} must have at most 8 bits a channel; its pixels are of the kind {image.mode}")
+    if image.has_transparency_data and np.array(image.convert("RGBA"))[..., 3].min() < 255:
+        raise ValueError(f"{path} must be opaque; its alpha channel is not")
+    pixels = np.array(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+    return pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
+
+
+def amplified(r: np.ndarray) -> np.ndarray:
+    """A perturbation [..., H, W, C], each channel scaled to its own largest value, in [-1, 1]; zeros stay zeros."""
+    peak = np.abs(r).max(axis=(-3, -2), keepdims=True)
+    return r / np.where(peak > 0, peak, 1)
+
+
+def perturbation(original: np.ndarray, adversarial: np.ndarray) -> np.ndarray:
+    """What was added, uint8 from uint8 [H, W, C], each channel scaled to its own largest value; grey is nothing."""
+    return np.round(128 + 127 * amplified(adversarial.astype(np.float64) - original)).astype(np.uint8)
+
+
+def magnified(images: Sequence[np.ndarray], beta: float = 0.8, setting: str = "code") -> list[np.ndarray]:
+    """Adversarial magnification (22) of images uint8 [H, W, C], rescaled to one range, so that they compare.
+
+    Args:
+        images: of any sizes.
+        beta, setting: see `tf_smoothadv.magnify`.
+
+    Returns:
+        uint8 [H, W, C] each.
+    """
+    batches = [image[np.newaxis] / np.float32(255) for image in images]
+    shown = magnification.rescaled([magnification.magnify(batch, beta, setting) for batch in batches])
+    return [np.round(255 * batch[0].numpy()).astype(np.uint8) for batch in shown]
+
+
+def distinct_names(paths: Sequence[pathlib.Path], taken: str) -> list[str]:
+    """A name for each file's picture, from as much of its path as tells it from the others.
+
+    Args:
+        paths: files that differ.
+        taken: a name that none may have.
+
+    Raises:
+        ValueError: files that come out under one name all the same, or under the one taken.
+    """
+    whole = [path.resolve().with_suffix("") for path in paths]
+    common = os.path.commonpath([path.parent for path in whole])
+    names = ["_".join(path.relative_to(common).parts) for path in whole]
+    again = [name for name in names if [*names, taken].count(name) > 1]
+    if again:
+        raise ValueError(f"two pictures would be written to {again[0]}.png: give one of the files another name")
+    return names

@@ -1,0 +1,71 @@
+"""The sheets of examples (figures 1, 4 and 5): which images of a run, and what stands beside what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from eval import pictures
+from eval.plots import LABELS, Panel
+from eval.results import Finished
+from tf_smoothadv import protocol
+
+
+def by_image(finished: Finished) -> dict[int, dict[str, protocol.Record]]:
+    """The pictured records of each image that has those of all attacks, by attack."""
+    found: dict[int, dict[str, protocol.Record]] = {}
+    for record in finished.pictured:
+        found.setdefault(record.image, {})[record.attack] = record
+    return {image: attacks for image, attacks in found.items() if len(attacks) == len(finished.run.attacks)}
+
+
+def worst(finished: Finished) -> list[list[Panel]]:
+    """Two rows for each worst case: all attacks' images as delivered, and below their perturbations.
+
+    The worst case of an attack, whose name has a star there, is its success, as delivered, of the largest distortion.
+    """
+    images = by_image(finished)
+    starred: dict[int, list[str]] = {}
+    for attack in finished.run.attacks:
+        won = [image for image, records in images.items() if records[attack].success_8bit]
+        if won:
+            largest = max(won, key=lambda image: images[image][attack].distortion_8bit)
+            starred.setdefault(largest, []).append(attack)
+    rows = []
+    for image, attacks in starred.items():
+        original = pictures.read(finished.picture(image))
+        above, below = [Panel(original, finished.images[image])], [Panel(None)]
+        for name, record in images[image].items():
+            adversarial = pictures.read(finished.picture(image, name))
+            bold = name in attacks
+            above.append(Panel(adversarial, LABELS.get(name, name) + "*" * bold, record.success_8bit, bold))
+            title = f"D = {record.distortion_8bit:.2f}, E = {record.smoothness_energy_8bit:.2f}"
+            below.append(Panel(pictures.perturbation(original, adversarial), title, record.success_8bit, bold))
+        rows += [above, below]
+    return rows
+
+
+def magnified(finished: Finished, count: int) -> list[list[Panel]]:
+    """A row for an image: itself, itself magnified, each attack's magnified, all of a row to one range.
+
+    Images are spread evenly from the one that the last attack had to distort least to the one it had to distort most.
+    """
+    images = by_image(finished)
+    last = finished.run.attacks[-1]
+    order = sorted(images, key=lambda image: images[image][last].distortion_8bit)
+    rows = []
+    for image in spread(order, count):
+        original = pictures.read(finished.picture(image))
+        attacked = {name: pictures.read(finished.picture(image, name)) for name in images[image]}
+        first, *others = pictures.magnified([original, *attacked.values()])
+        row = [Panel(original, finished.images[image]), Panel(first, "magnified")]
+        for (name, record), picture in zip(images[image].items(), others):
+            title = f"{LABELS.get(name, name)}, D = {record.distortion_8bit:.2f}"
+            row.append(Panel(picture, title, record.success_8bit))
+        rows.append(row)
+    return rows
+
+
+def spread(values: Sequence[int], count: int) -> list[int]:
+    """At most `count` of the values, at even distances, from the first to the last."""
+    count = min(count, len(values))
+    return [values[round(place * (len(values) - 1) / max(count - 1, 1))] for place in range(count)]
