@@ -4,14 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-slow lint bench figure clean
+.PHONY: demo test test-slow lint bench figure screenshot clean
 
 demo: $(INSTALLED)  ## the paper's MNIST table, and a report to look at, on the digits and weights that ship here
 	$(BIN)/python -m eval.white_box --save_images --output=results/demo
 	$(BIN)/python -m eval.report results/demo
 
 test: $(INSTALLED)  ## the tests of less than half a minute each
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" --numprocesses=auto --dist=loadfile
 
 test-slow: $(INSTALLED)  ## the long ones
 	$(BIN)/python -m pytest -m slow
@@ -28,6 +28,11 @@ bench: $(INSTALLED)  ## the tables of benchmarks/results, an hour or more
 figure: $(INSTALLED)  ## the figure of the README
 	$(BIN)/python -m eval.white_box --attacks=cw,scw --num_images=3 --output=results/figure
 	cp results/figure/examples.png docs/examples.png
+
+screenshot: $(INSTALLED)  ## the report of the demo as the README shows it; needs chromium
+	test -f results/demo/report.html || $(MAKE) demo
+	chromium --headless=new --no-sandbox --hide-scrollbars --window-size=1100,1500 --screenshot=docs/report.png \
+		"file://$(CURDIR)/results/demo/report.html"
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -84,7 +84,7 @@ def main() -> None:
             (folder / f"{part}.json").write_text(json.dumps(report, indent=1) + "\n")
             (folder / f"{part}.md").write_text(markdown(part, report))
         if part == "growth":
-            plots.growth(rows, folder / "growth.png")
+            plots.save(plots.growth(rows), folder / "growth.png")
         terminal.print(table(part, rows))
     terminal.print(f"tables are in {folder}")
 

@@ -77,13 +77,17 @@ def labelled_by(model: core.Model, dataset: Dataset) -> Dataset:
 
     For images whose classes are not known, and for networks that have learnt nothing.
     """
-    images = protocol.CorrectImages(model, dataset)
-    labels = [int(label) for batch, _ in dataset for label in tf.argmax(images.logits_of(batch), axis=1)]
+    labels = [int(label) for images, _ in dataset for label in protocol.predict(model, images)]
     return dataclasses.replace(dataset, labels=labels)
 
 
 def load(
-    dataset: str, path: str | None, num_images: int | None = None, batch_size: int = 200, image_size: int | None = None
+    dataset: str,
+    path: str | None,
+    num_images: int | None = None,
+    batch_size: int = 200,
+    image_size: int | None = None,
+    shard: tuple[int, int] = (1, 1),
 ) -> Dataset:
     """The first `num_images` test images of a dataset.
 
@@ -94,6 +98,7 @@ def load(
         batch_size: images in a batch.
         image_size: the side in pixels that images are resized to; by default 299 for a folder and TFRecords, else
             images keep their size.
+        shard: (i, n), the i-th of n parts, from 1: of every n images one.
 
     Raises:
         ValueError: what cannot be read or makes no sense there, or fewer images than asked for.
@@ -111,11 +116,16 @@ def load(
     if len(listing) < (num_images or 1):
         more = "" if path else "; --data=PATH/mnist.npz or --data=download gives all 10,000"
         raise ValueError(f"{where} holds {len(listing)} test images, {num_images or 1} were asked for{more}")
+    part, parts = shard
+    if part > len(listing):
+        raise ValueError(f"part {part} of {parts} holds none of the {len(listing)} images")
     size = image_size or IMAGE_SIZES.get(dataset)
-    images = source.images.take(len(listing)).map(
-        lambda image: prepared(image, size), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    images = (
+        source.images.take(len(listing))
+        .shard(parts, part - 1)
+        .map(lambda image: prepared(image, size), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     )
-    names, labels = map(list, zip(*listing))
+    names, labels = map(list, zip(*listing[part - 1 :: parts]))
     return Dataset(names, labels, images.prefetch(tf.data.AUTOTUNE), batch_size, where)
 
 

@@ -35,20 +35,21 @@ def main(folders: list[str]) -> None:
     output = pathlib.Path(FLAGS.output or next(iter(runs.values())).folder / "figures")
     output.mkdir(parents=True, exist_ok=True)
     records = {name: finished.run for name, finished in runs.items()}
-    drawn = {}
+    drawn = {"characteristic": plots.characteristic(records), "plane": plots.plane(records)}
     for name, finished in runs.items():
         suffix = "_" + re.sub(r"[^\w.-]+", "_", name) if len(runs) > 1 else ""
-        if finished.pictured:
-            drawn["worst" + suffix] = sheets.worst(finished)
-            drawn["magnified" + suffix] = sheets.magnified(finished, FLAGS.magnified)
-        else:
+        if not finished.pictured:
             print(f"{finished.folder} holds no images for sheets: eval.white_box --save_images keeps them")
+        for kind, rows in (
+            ("worst", sheets.worst(finished)),
+            ("magnified", sheets.magnified(finished, FLAGS.magnified)),
+        ):
+            if rows:
+                drawn[kind + suffix] = plots.sheet(rows)
     for kind in FLAGS.formats:
-        plots.characteristic(records, output / f"characteristic.{kind}")
-        plots.plane(records, output / f"plane.{kind}")
-        for name, rows in drawn.items():
-            plots.sheet(rows, output / f"{name}.{kind}")
-    print(f"{', '.join(['characteristic', 'plane', *drawn])} ({', '.join(FLAGS.formats)}) are in {output}")
+        for name, figure in drawn.items():
+            plots.save(figure, output / f"{name}.{kind}")
+    print(f"{', '.join(drawn)} ({', '.join(FLAGS.formats)}) are in {output}")
 
 
 if __name__ == "__main__":

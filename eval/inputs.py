@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 from collections.abc import Iterable
 from typing import Any
 
 from absl import flags
 
-from eval import batching, data, settings
+from eval import batching, data, results, settings
 from tf_smoothadv.attacks import core
 
 AUTO = "auto"
@@ -54,14 +55,21 @@ flags.DEFINE_integer(
 CHECKED = 32  # images that a model is checked on
 
 
-def dataset() -> data.Dataset:
-    """The images that the flags name, in batches to check models on."""
-    return data.load(FLAGS.dataset, FLAGS.data, FLAGS.num_images, CHECKED, FLAGS.image_size)
+def dataset(shard: tuple[int, int] = (1, 1)) -> data.Dataset:
+    """The images that the flags name, or a part of them, in batches to check models on."""
+    return data.load(FLAGS.dataset, FLAGS.data, FLAGS.num_images, CHECKED, FLAGS.image_size, shard)
 
 
-def batched(dataset: data.Dataset, models: Iterable[core.Model]) -> data.Dataset:
-    """The same images in batches of the size that the flags say, for these models, which take the images."""
-    if FLAGS.batch_size == AUTO:
+def batched(dataset: data.Dataset, models: Iterable[core.Model], folder: pathlib.Path) -> data.Dataset:
+    """The same images in batches of the size that the flags say, for these models, which take the images.
+
+    A run that goes on in its folder takes the batches that it began with: what a network computes for an image depends,
+    in its last bits, on how many others it is given.
+    """
+    begun = results.settings_of(folder).get("batch_size")
+    if FLAGS.batch_size == AUTO and begun:
+        size = begun
+    elif FLAGS.batch_size == AUTO:
         shape = tuple(next(iter(dataset.images)).shape)
         size = min(batching.automatic(model, shape) for model in models)
     else:
@@ -76,6 +84,9 @@ def made_with(dataset: data.Dataset, attacks: settings.Preset) -> dict[str, Any]
         "data": dataset.path,
         "images": dataset.names,
         "image_size": FLAGS.image_size,
+        "batch_size": dataset.batch_size,
+        "settings": FLAGS.settings,
+        "levels": FLAGS.levels,
         "attacks": {name: settings.described(variants) for name, variants in attacks.items()},
         "reference": settings.reference(FLAGS.dataset, FLAGS.settings).get_config(),
     }

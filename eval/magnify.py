@@ -46,7 +46,7 @@ def main(files: list[str]) -> None:
     for name, picture in zip(names, seen):
         PIL.Image.fromarray(picture.squeeze()).save(folder / f"{name}.png")
     above = [plots.Panel(image, name) for image, name in zip(images, names)]
-    plots.sheet([above, [plots.Panel(picture) for picture in seen]], folder / f"{SHEET}.png")
+    plots.save(plots.sheet([above, [plots.Panel(picture) for picture in seen]]), folder / f"{SHEET}.png")
     print(f"{', '.join(f'{name}.png' for name in names)} and {SHEET}.png are in {folder}")
 
 

@@ -55,9 +55,14 @@ def magnified(images: Sequence[np.ndarray], beta: float = 0.8, setting: str = "c
     Returns:
         uint8 [H, W, C] each.
     """
-    batches = [image[np.newaxis] / np.float32(255) for image in images]
+    places: dict[tuple[int, ...], list[int]] = {}
+    for place, image in enumerate(images):
+        places.setdefault(image.shape, []).append(place)
+    batches = [np.stack([images[place] for place in alike]) / np.float32(255) for alike in places.values()]
     shown = magnification.rescaled([magnification.magnify(batch, beta, setting) for batch in batches])
-    return [np.round(255 * batch[0].numpy()).astype(np.uint8) for batch in shown]
+    pixels = [np.round(255 * batch.numpy()).astype(np.uint8) for batch in shown]
+    found = {place: image for alike, batch in zip(places.values(), pixels) for place, image in zip(alike, batch)}
+    return [found[place] for place in range(len(images))]
 
 
 def distinct_names(paths: Sequence[pathlib.Path], taken: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Figures from what a run leaves behind. The only file that knows matplotlib."""
+"""Figures from what a run leaves behind, for notebooks and files alike. The only file that knows matplotlib."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from eval import pictures
 from tf_smoothadv import protocol
@@ -55,14 +52,19 @@ class Panel(NamedTuple):
     bold: bool = False
 
 
-def characteristic(runs: Mapping[str, protocol.Run], path: pathlib.Path) -> None:
+def save(figure: Figure, path: pathlib.Path) -> None:
+    """Writes a figure; what the path ends with says the format: .png, .pdf, .svg."""
+    figure.savefig(path, dpi=150)
+
+
+def characteristic(runs: Mapping[str, protocol.Run]) -> Figure:
     """The operating characteristics P(D) (21), as in figures 2 and 3: lines by network, thin as delivered.
 
     Args:
         runs: by network; of several only what is computed.
-        path: what it ends with says the format.
     """
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
     outcomes = {(name, attack): run.outcome(attack) for name, run in runs.items() for attack in run.attacks}
     limit = np.nanmax([outcome.max_distortion for outcome in outcomes.values()] + [1e-3])
     distortion = np.linspace(0, limit, 1000)
@@ -88,18 +90,25 @@ def characteristic(runs: Mapping[str, protocol.Run], path: pathlib.Path) -> None
     axes.set_title(f"Success probability at a distortion of at most D{thin}", fontsize=9)
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize=8)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    return figure
 
 
-def plane(runs: Mapping[str, protocol.Run], path: pathlib.Path) -> None:
+def number_plainly(axes: Axes) -> None:
+    """Numbers like 0.2 and 50 at logarithmic axes, instead of powers of ten."""
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axis.set_minor_locator(ticker.NullLocator())
+        axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+
+
+def plane(runs: Mapping[str, protocol.Run]) -> Figure:
     """Mean distortion against smoothness energy, a point an attack: as computed, and open as delivered in 8 bits.
 
     Down is smoother, left is smaller. The two points of an attack are joined: what rounding does to it. An attack
     without successes has no point.
     """
-    figure, panels = plt.subplots(1, len(runs), figsize=(7 * len(runs), 4), squeeze=False, layout="constrained")
-    for axes, (name, run) in zip(panels[0], runs.items()):
+    figure = Figure(figsize=(7 * len(runs), 4), layout="constrained")
+    for axes, (name, run) in zip(figure.subplots(1, len(runs), squeeze=False)[0], runs.items()):
         for attack in run.attacks:
             color, marker = STYLES.get(attack, OTHER)
             outcomes = [run.outcome(attack), run.outcome(attack, delivered=True)]
@@ -112,24 +121,19 @@ def plane(runs: Mapping[str, protocol.Run], path: pathlib.Path) -> None:
         axes.set(xlabel="mean distortion D", ylabel="smoothness energy E")
         if not any(np.isfinite(line.get_xdata()).any() for line in axes.lines):
             axes.set(xlim=(0.1, 10), ylim=(0.01, 2))  # a logarithmic axis must have some limits
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 3, 5)))
-            axis.set_minor_locator(ticker.NullLocator())
-            axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+        number_plainly(axes)
         axes.set_title(f"{label(name)}; open: delivered in 8 bits", fontsize=9)
         axes.margins(0.15)
         axes.grid(alpha=0.3)
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, fontsize=8)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    return figure
 
 
-def sheet(rows: Sequence[Sequence[Panel]], path: pathlib.Path, side: float = 1.6) -> None:
+def sheet(rows: Sequence[Sequence[Panel]], side: float = 1.6) -> Figure:
     """Pictures in rows, each `side` inches wide, without interpolation; small ones are enlarged."""
     columns = max(map(len, rows))
-    figure, grid = plt.subplots(
-        len(rows), columns, figsize=(side * columns, (side + 0.2) * len(rows)), squeeze=False, layout="constrained"
-    )
+    figure = Figure(figsize=(side * columns, (side + 0.2) * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
     for places, row in zip(grid, rows):
@@ -143,23 +147,16 @@ def sheet(rows: Sequence[Sequence[Panel]], path: pathlib.Path, side: float = 1.6
             weight = "bold" if panel.bold else "normal"
             title = textwrap.fill(panel.title.replace("$", r"\$"), round(15 * side))
             axes.set_title(title, fontsize=7, color=color, weight=weight)
-    figure.savefig(path, dpi=200)
-    plt.close(figure)
+    return figure
 
 
-def examples(
-    images: np.ndarray,
-    attacked: Mapping[str, np.ndarray],
-    success: Mapping[str, np.ndarray],
-    path: pathlib.Path,
-) -> None:
+def examples(images: np.ndarray, attacked: Mapping[str, np.ndarray], success: Mapping[str, np.ndarray]) -> Figure:
     """A sheet as figure 4: a row for each image, with each attack the adversarial image and its perturbation.
 
     Args:
         images: [B, H, W, C] in [0, 1].
         attacked: by attack, [B, H, W, C]; a perturbation is scaled by channel to its own largest value, grey for none.
         success: by attack, [B]; D is green where it succeeded, red where it failed.
-        path: what it ends with says the format.
     """
     rows = []
     for place, image in enumerate(images):
@@ -170,13 +167,14 @@ def examples(
             row.append(Panel(adversarial[place], LABELS.get(name, name)))
             row.append(Panel(0.5 + 0.5 * pictures.amplified(r), f"D = {np.linalg.norm(r):.2f}", won))
         rows.append(row)
-    sheet(rows, path)
+    return sheet(rows)
 
 
-def growth(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
+def growth(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Seconds of the bare gradients, C&W and sC&W against what grows: a panel each for "grows" of the rows."""
     kinds = list(dict.fromkeys(row["grows"] for row in rows))
-    figure, panels = plt.subplots(1, len(kinds), figsize=(4 * len(kinds), 3.2), squeeze=False, layout="constrained")
+    figure = Figure(figsize=(4 * len(kinds), 3.2), layout="constrained")
+    panels = figure.subplots(1, len(kinds), squeeze=False)
     for axes, kind in zip(panels[0], kinds):
         points = [row for row in rows if row["grows"] == kind]
         for name, color, line in (
@@ -187,7 +185,7 @@ def growth(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
             values, times = [row["value"] for row in points], [row[name] for row in points]
             axes.loglog(values, times, line, color=color, marker="o", markersize=3, label=name)
         axes.set(xlabel=kind, ylabel="seconds")
+        number_plainly(axes)
         axes.grid(alpha=0.3, which="both")
     panels[0, 0].legend()
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    return figure

@@ -19,7 +19,7 @@ import hashlib
 import math
 import pathlib
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jinja2
@@ -31,7 +31,6 @@ from eval.gallery import VIEWS, gallery
 from eval.results import Finished
 from eval.terminal import compact
 from models import console
-from tf_smoothadv import protocol
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output", None, "The file to write; by default report.html in the first folder.")
@@ -108,8 +107,8 @@ def page(runs: Mapping[str, Finished], num_images: int | None = None, transfers:
         runs=runs,
         tables=tables(runs) + [table for summary in transfers for table in transfer_tables(summary)],
         transfers=transfers,
-        curves={name: drawn(plots.characteristic, {name: finished.run}) for name, finished in runs.items()},
-        planes={name: drawn(plots.plane, {name: finished.run}) for name, finished in runs.items()},
+        curves={name: drawn(plots.characteristic({name: finished.run})) for name, finished in runs.items()},
+        planes={name: drawn(plots.plane({name: finished.run})) for name, finished in runs.items()},
         settings={name: settings(finished) for name, finished in runs.items()},
         gallery=gallery(runs, num_images),
         views=list(VIEWS),
@@ -195,11 +194,11 @@ def number(value: float, digits: int) -> str:
     return NONE if math.isnan(value) else f"{value:,.{digits}f}"
 
 
-def drawn(plot: Callable[[Mapping[str, protocol.Run], pathlib.Path], None], runs: Mapping[str, protocol.Run]) -> str:
-    """A figure of `plots` as the data URL of an SVG."""
+def drawn(figure: plots.Figure) -> str:
+    """A figure as the data URL of an SVG."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "figure.svg"
-        plot(runs, path)
+        plots.save(figure, path)
         return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
 
 

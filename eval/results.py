@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import fcntl
 import json
 import math
 import operator
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import IO, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -26,6 +27,7 @@ RECORDS = "records.jsonl"
 SUMMARY = "summary.json"
 TRANSFER = "transfer.json"
 IMAGES = "images"
+KEY = ("attack", "image")
 ORIGINAL = "original"  # where an attack's name stands for its own
 
 R = TypeVar("R", bound=protocol.Record)
@@ -41,23 +43,23 @@ class Results(Generic[R]):
         key: its attributes that tell them apart.
 
     Raises:
-        ValueError: the folder holds records made with other settings.
+        ValueError: the folder holds records made with other settings, or another process is writing there.
     """
 
-    def __init__(
-        self, folder: pathlib.Path, settings: dict[str, Any], kind: type[R], key: Sequence[str] = ("attack", "image")
-    ) -> None:
+    def __init__(self, folder: pathlib.Path, settings: dict[str, Any], kind: type[R], key: Sequence[str] = KEY) -> None:
         self.folder = folder
         self._kind = kind
         self._key = operator.attrgetter(*key)
         self._records: dict[tuple[Any, ...], R] = {}
         folder.mkdir(parents=True, exist_ok=True)
         settings = json.loads(json.dumps(settings))  # as they come back from the file
-        if (folder / RECORDS).exists():
-            _same(json.loads((folder / SETTINGS).read_text()), settings, folder)
-            self._read()
-        (folder / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n")
         self._file = open(folder / RECORDS, "a")  # noqa: SIM115 (closed by `close`)
+        try:
+            _lock(self._file, folder)
+            self._go_on(settings)
+        except ValueError:
+            self.close()
+            raise
 
     @property
     def records(self) -> list[R]:
@@ -81,25 +83,72 @@ class Results(Generic[R]):
         """Ends the writing."""
         self._file.close()
 
+    def _go_on(self, settings: dict[str, Any]) -> None:
+        """Takes up the records that are there, if they were made with the same settings."""
+        if (self.folder / SETTINGS).exists():
+            old = settings_of(self.folder)
+            name = different(old, settings)
+            if name:
+                raise ValueError(
+                    f"{self.folder} holds results with {name}={old.get(name)!r}, these would have "
+                    f"{name}={settings.get(name)!r}: name another --output, or delete it"
+                )
+            self._read()
+        write(self.folder / SETTINGS, settings)
+
     def _read(self) -> None:
         path = self.folder / RECORDS
         text = path.read_text()
         whole, _, cut = text.rpartition("\n")
-        for line in whole.splitlines():
-            record = self._kind(**row(line))
-            self._records[self._key(record)] = record
+        self._records = _parsed(whole, self._kind, self._key)
         if cut:
             logging.warning("the last record of %s was cut off and is made again", path)
             os.truncate(path, len(text.encode()) - len(cut.encode()))
 
 
-def _same(old: dict[str, Any], new: dict[str, Any], folder: pathlib.Path) -> None:
-    for key in [*old, *new]:
-        if old.get(key) != new.get(key):
-            raise ValueError(
-                f"{folder} holds results with {key}={old.get(key)!r}, these would have {key}={new.get(key)!r}: "
-                "name another --output, or delete it"
-            )
+def settings_of(folder: pathlib.Path) -> dict[str, Any]:
+    """What the records in a folder were made with; nothing where there is no such folder yet.
+
+    Raises:
+        ValueError: a file that is not what `Results` writes.
+    """
+    if not (folder / SETTINGS).exists():
+        return {}
+    try:
+        return dict(json.loads((folder / SETTINGS).read_text()))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{folder / SETTINGS} is damaged: {error}") from error
+
+
+def write(path: pathlib.Path, values: Any) -> None:
+    """Writes JSON, whole or not at all."""
+    new = path.with_name(f".{path.name}.new")
+    with open(new, "w") as file:
+        file.write(json.dumps(finite(values), indent=1) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(new, path)
+
+
+def _parsed(text: str, kind: type[R], key: Callable[[Any], Any]) -> dict[Any, R]:
+    """Records by their key. One that was made again, because its batch was cut off, counts once, as it was last."""
+    records = (kind(**row(line)) for line in text.splitlines())
+    return {key(record): record for record in records}
+
+
+def _lock(file: IO[str], folder: pathlib.Path) -> None:
+    """Keeps other processes from the file until this one ends, however it ends."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ValueError(
+            f"another process is writing results to {folder}: wait for it, or name another --output"
+        ) from None
+
+
+def different(old: dict[str, Any], new: dict[str, Any]) -> str | None:
+    """The first setting in which these differ."""
+    return next((key for key in [*old, *new] if old.get(key) != new.get(key)), None)
 
 
 def row(line: str) -> dict[str, Any]:
@@ -176,15 +225,13 @@ def read(folder: pathlib.Path) -> Finished:
             "goes on where it stopped"
         )
     try:
-        summary, made_with = (json.loads((folder / name).read_text()) for name in (SUMMARY, SETTINGS))
-        lines = (folder / RECORDS).read_text().splitlines()
+        summary, made_with = json.loads((folder / SUMMARY).read_text()), settings_of(folder)
+        records = _parsed((folder / RECORDS).read_text(), protocol.Record, operator.attrgetter(*KEY))
         return Finished(
             folder,
             **{key: summary[key] for key in ("model", "dataset", "settings", "levels")},
             **{key: made_with[key] for key in ("images", "data", "attacks")},
-            run=protocol.Run(
-                tuple(protocol.Record(**row(line)) for line in lines), summary["num_images"], summary["num_correct"]
-            ),
+            run=protocol.Run(tuple(records.values()), summary["num_images"], summary["num_correct"]),
         )
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(f"{folder} does not hold results as eval.white_box writes them: {error!r}") from error

@@ -12,7 +12,6 @@ settings.json. A run that was interrupted goes on where it stopped when it is st
 
 from __future__ import annotations
 
-import json
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -26,7 +25,7 @@ from absl import flags
 
 import models
 from eval import data, inputs, settings
-from eval.results import TRANSFER, Results, finite
+from eval.results import TRANSFER, Results, write
 from eval.terminal import print_settings, progress
 from models import console
 from tf_smoothadv import protocol, transfer
@@ -59,14 +58,15 @@ def main() -> None:
     sources = list(dict.fromkeys(FLAGS.sources))
     networks = models.load_all([*sources, *FLAGS.targets])
     check(networks, dataset)
-    dataset = inputs.batched(dataset, networks.values())
+    folder = pathlib.Path(FLAGS.output)
+    dataset = inputs.batched(dataset, networks.values(), folder)
     made_with = {
         "sources": sources,
         "targets": list(networks),
         "weights": {name: models.fingerprint(network) for name, network in networks.items()},
         **inputs.made_with(dataset, attacks),
     }
-    results = Results(pathlib.Path(FLAGS.output), made_with, transfer.Record, key=("source", "attack", "image"))
+    results = Results(folder, made_with, transfer.Record, key=("source", "attack", "image"))
 
     terminal = rich.console.Console(highlight=False)
     print_settings(terminal, attacks)
@@ -97,7 +97,7 @@ def main() -> None:
             for source in sources
         },
     }
-    (results.folder / TRANSFER).write_text(json.dumps(finite(summary), indent=1) + "\n")
+    write(results.folder / TRANSFER, summary)
     for result in tables(summary):
         terminal.print(result)
     terminal.print(LEGEND)

@@ -5,6 +5,7 @@
     python -m eval.white_box --attacks=cw,scw --settings=paper    two attacks with the paper's parameters
     python -m eval.white_box --model=net.keras                    your own network: [0, 1] to logits
     python -m eval.white_box --model=net.keras --dataset=nips2017 --data=DIR    on other images
+    python -m eval.white_box --shard=1/4 --output=a               a quarter of the images; eval.merge joins the parts
 
 Writes to --output: summary.json, records.jsonl (one line an image and attack), settings.json, characteristic.png,
 examples.png. A run that was interrupted goes on where it stopped when it is started again.
@@ -12,19 +13,16 @@ examples.png. A run that was interrupted goes on where it stopped when it is sta
 
 from __future__ import annotations
 
-import json
 import pathlib
-from typing import Any
+import re
 
-import numpy as np
-import rich.box
 import rich.console
-import rich.table
 from absl import flags
 
 import models
-from eval import data, inputs, plots, published, settings, tensorboard
-from eval.results import IMAGES, ORIGINAL, Results, attack_summary, finite, write_images
+from eval import data, inputs, settings, tensorboard
+from eval.finish import finish, keep_examples
+from eval.results import IMAGES, ORIGINAL, Results, write_images
 from eval.terminal import print_settings, progress
 from models import console
 from tf_smoothadv import protocol
@@ -53,27 +51,37 @@ flags.DEFINE_bool(
 flags.DEFINE_string(
     "tensorboard", None, "Folder for TensorBoard: loss, distortion, successes and images of each batch as it comes."
 )
+flags.DEFINE_string(
+    "shard", "1/1", "i/n, from 1/n to n/n: attack only every n-th image; eval.merge joins the n folders of results."
+)
 
-EXAMPLES = 6  # images of the figure
+SHARD = re.compile(r"([1-9]\d*)/([1-9]\d*)")
+flags.register_validator(
+    "shard",
+    lambda value: (found := SHARD.fullmatch(value)) is not None and int(found[1]) <= int(found[2]),
+    message="shard must be i/n with i from 1 to n",
+)
 
 
 def main() -> None:
     """Runs what the flags say."""
     attacks = settings.preset(FLAGS.dataset, FLAGS.settings, FLAGS.attacks, FLAGS.levels)
     reference = settings.reference(FLAGS.dataset, FLAGS.settings)
-    dataset = inputs.dataset()
+    dataset = inputs.dataset(shard_of(FLAGS.shard))
     model = models.load(FLAGS.model)
     if FLAGS.labels == "predicted":
         dataset = data.labelled_by(model, dataset)
     models.check(model, *next(iter(dataset)))
-    dataset = inputs.batched(dataset, [model])
+    folder = pathlib.Path(FLAGS.output)
+    dataset = inputs.batched(dataset, [model], folder)
     made_with = {
         "model": FLAGS.model,
         "weights": models.fingerprint(model),
         "labels": FLAGS.labels,
+        "shard": FLAGS.shard,
         **inputs.made_with(dataset, attacks),
     }
-    results = Results(pathlib.Path(FLAGS.output), made_with, protocol.Record)
+    results = Results(folder, made_with, protocol.Record)
 
     terminal = rich.console.Console(highlight=False)
     print_settings(terminal, attacks)
@@ -84,10 +92,10 @@ def main() -> None:
         for batch in protocol.attack_batches(model, correct, attacks, reference=reference, done=results.done):
             if FLAGS.save_images:
                 names = [dataset.names[record.image] for record in batch.records]
-                write_images(results.folder / IMAGES / ORIGINAL, batch.images, names)
-                write_images(results.folder / IMAGES / batch.attack, batch.delivered, names)
+                write_images(folder / IMAGES / ORIGINAL, batch.images, names)
+                write_images(folder / IMAGES / batch.attack, batch.delivered, names)
             if not any(image < batch.records[0].image for _, image in results.done):
-                keep_examples(results.folder / "examples", batch)
+                keep_examples(folder, batch)
             results.append(batch.records)
             if board:
                 board.write(batch, correct.logits_of(batch.adversarial))
@@ -95,65 +103,13 @@ def main() -> None:
         bar.update(task, completed=len(dataset.names) * len(attacks))
     run = protocol.finished(results.records, correct)
 
-    (results.folder / "summary.json").write_text(json.dumps(finite(summary(run, attacks)), indent=1) + "\n")
-    plots.characteristic({FLAGS.model: run}, results.folder / "characteristic.png")
-    shown = {name: np.load(results.folder / "examples" / f"{name}.npy") for name in ("original", *run.attacks)}
-    success = {name: run.outcome(name).success for name in run.attacks}
-    plots.examples(shown.pop("original"), shown, success, results.folder / "examples.png")
-    terminal.print(table(run))
-    terminal.print(f"summary.json, records.jsonl, characteristic.png and examples.png are in {results.folder}")
+    finish(folder, run, terminal)
 
 
-def keep_examples(folder: pathlib.Path, batch: protocol.Batch) -> None:
-    """The first images of a batch, the originals and the adversarial ones, for the figure."""
-    folder.mkdir(exist_ok=True)
-    np.save(folder / "original.npy", batch.images[:EXAMPLES])
-    np.save(folder / f"{batch.attack}.npy", batch.adversarial[:EXAMPLES])
-
-
-def summary(run: protocol.Run, attacks: settings.Preset) -> dict[str, Any]:
-    """The run in numbers, and what it was made with."""
-    return {
-        "model": FLAGS.model,
-        "dataset": FLAGS.dataset,
-        "accuracy": run.accuracy,
-        "num_images": run.num_images,
-        "num_correct": run.num_correct,
-        "settings": FLAGS.settings,
-        "levels": FLAGS.levels,
-        "attacks": {
-            name: {**attack_summary(run, name), "settings": settings.described(attacks[name])} for name in run.attacks
-        },
-    }
-
-
-def table(run: protocol.Run) -> rich.table.Table:
-    """The paper's table of P_suc and D, with what it cost and, where the paper has the network, its own numbers."""
-    paper = published.on(FLAGS.dataset, FLAGS.model)
-    result = rich.table.Table(
-        title=f"{FLAGS.model}: accuracy {run.accuracy:.3f} on {run.num_images} images of {FLAGS.dataset}",
-        caption="P: share of the correctly classified images whose class the attack changes. D: mean L2 distortion of "
-        "those. P8, D8: of the images rounded to 8 bits. E: smoothness energy, 0 is smooth like the image. "
-        "grads, ms: an image.",
-        box=rich.box.SIMPLE,
-    )
-    headings = ["attack", "P", "D", "P8", "D8", "E", "grads", "ms"]
-    for heading in headings + ["paper P", "D"] * bool(paper):
-        result.add_column(heading, justify="left" if heading == "attack" else "right", no_wrap=True)
-    for name in run.attacks:
-        row = attack_summary(run, name)
-        result.add_row(
-            name,
-            f"{row['p_suc']:.3f}",
-            f"{row['mean_distortion']:.2f}",
-            f"{row['p_suc_8bit']:.3f}",
-            f"{row['mean_distortion_8bit']:.2f}",
-            f"{row['smoothness_energy']:.2f}",
-            f"{row['gradients_per_image']:.0f}",
-            f"{1000 * row['seconds_per_image']:.0f}",
-            *(f"{value:.2f}" for value in paper.get(name, ())),
-        )
-    return result
+def shard_of(flag: str) -> tuple[int, int]:
+    """(i, n) of "i/n"."""
+    part, _, parts = flag.partition("/")
+    return int(part), int(parts)
 
 
 if __name__ == "__main__":

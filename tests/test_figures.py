@@ -6,7 +6,6 @@ import pathlib
 import subprocess
 import sys
 
-import matplotlib.pyplot as plt
 import numpy as np
 import PIL.Image
 import pytest
@@ -35,47 +34,31 @@ def other(tmp_path_factory, originals) -> pathlib.Path:
     return finished_run(path, originals, attacks=("cw", "own"), model="c4_adversarial", seed=1)
 
 
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures that a plot would have closed."""
-    made = []
-    monkeypatch.setattr(plt, "close", made.append)
-    yield made
-    monkeypatch.undo()
-    for figure in made:
-        plt.close(figure)
-
-
 def run_of(folder: pathlib.Path):
     return results.read(folder).run
 
 
 class TestPlots:
-    def test_characteristic_draws_p_of_d(self, folder, drawn, tmp_path):
+    def test_characteristic_draws_p_of_d(self, folder):
         run = run_of(folder)
-        plots.characteristic({"c4": run}, tmp_path / "x.png")
-        (axes,) = drawn[0].axes
+        (axes,) = plots.characteristic({"c4": run}).axes
         lines = {line.get_label(): line for line in axes.lines}
         for name in run.attacks:
             distortion, share = lines[plots.label(name)].get_data()
             np.testing.assert_array_equal(share, run.outcome(name).characteristic(distortion))
         assert len(axes.lines) == 6  # as computed and, thin, as delivered
 
-    def test_networks_differ_by_line_and_attacks_by_colour_and_marker(self, folder, other, drawn, tmp_path):
-        plots.characteristic({"a": run_of(folder), "b": run_of(other)}, tmp_path / "x.pdf")
-        look = {
-            line.get_label(): (line.get_linestyle(), line.get_color(), line.get_marker())
-            for line in drawn[0].axes[0].lines
-        }
+    def test_networks_differ_by_line_and_attacks_by_colour_and_marker(self, folder, other):
+        (axes,) = plots.characteristic({"a": run_of(folder), "b": run_of(other)}).axes
+        look = {line.get_label(): (line.get_linestyle(), line.get_color(), line.get_marker()) for line in axes.lines}
         assert list(look) == ["FGSM, a", "C&W, a", "sC&W, a", "C&W, b", "own, b"]
         assert [line for line, _, _ in look.values()] == ["-", "-", "-", ":", ":"]
         assert look["C&W, a"][1:] == look["C&W, b"][1:]
         assert len({tuple(rest) for _, *rest in look.values()}) == 4
 
-    def test_plane_has_each_attack_as_computed_and_delivered(self, folder, drawn, tmp_path):
+    def test_plane_has_each_attack_as_computed_and_delivered(self, folder):
         run = run_of(folder)
-        plots.plane({"c4": run}, tmp_path / "x.png")
-        (axes,) = drawn[0].axes
+        (axes,) = plots.plane({"c4": run}).axes
         found = [line.get_data() for line in axes.lines if len(line.get_xdata()) == 1]
         expected = []
         for name in run.attacks:
@@ -84,14 +67,13 @@ class TestPlots:
                 expected.append((outcome.mean_distortion, outcome.mean_smoothness_energy))
         np.testing.assert_allclose(np.squeeze(found), expected)
 
-    def test_sheet_shows_every_pixel_and_tells_success_by_colour(self, drawn, tmp_path, rng):
+    def test_sheet_shows_every_pixel_and_tells_success_by_colour(self, rng):
         grey, colour = rng.integers(0, 256, (5, 4, 1), np.uint8), rng.random((3, 3, 3))
         rows = [[plots.Panel(grey, "a $ name", True), plots.Panel(None)], [plots.Panel(colour, "b", False, True)]]
-        plots.sheet(rows, tmp_path / "x.png")
-        first, _, third, _ = drawn[0].axes
+        first, second, third, fourth = plots.sheet(rows).axes
         np.testing.assert_array_equal(first.images[0].get_array(), grey[..., 0])
         np.testing.assert_array_equal(third.images[0].get_array(), colour)
-        assert [len(axes.images) for axes in drawn[0].axes] == [1, 0, 1, 0]
+        assert [len(axes.images) for axes in (first, second, third, fourth)] == [1, 0, 1, 0]
         assert (first.title.get_color(), third.title.get_color()) == (plots.SUCCESS, plots.FAILURE)
         assert (first.title.get_weight(), third.title.get_weight()) == ("normal", "bold")
 
@@ -100,8 +82,8 @@ class TestPlots:
         path = finished_run(tmp_path / "run", originals[:1], attacks=("cw",))
         run = run_of(path)
         assert run.p_suc == {"cw": 0.0}
-        plots.characteristic({"$c4_": run}, tmp_path / f"c.{kind}")
-        plots.plane({"$c4_": run}, tmp_path / f"p.{kind}")
+        plots.save(plots.characteristic({"$c4_": run}), tmp_path / f"c.{kind}")
+        plots.save(plots.plane({"$c4_": run}), tmp_path / f"p.{kind}")
         assert all((tmp_path / f"{name}.{kind}").stat().st_size > 1000 for name in "cp")
 
 

@@ -44,13 +44,14 @@ EVAL = [
     "data",
     "batching",
     "settings",
-    "inputs",
     "results",
+    "inputs",
     "terminal",
     "pictures",
     "plots",
     "sheets",
     "published",
+    "finish",
     "tensorboard",
     "white_box",
     "transfer",
@@ -58,6 +59,7 @@ EVAL = [
     "report",
     "figures",
     "magnify",
+    "merge",
 ]
 ORDER = (
     [f"tf_smoothadv.{name}" for name in LIBRARY]

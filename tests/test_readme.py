@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import importlib
 import pathlib
 import re
 
-README = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
+import pytest
+import tensorflow as tf
+
+ROOT = pathlib.Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 
 
 def test_the_first_example_runs_and_is_six_lines(capsys):
@@ -15,4 +20,30 @@ def test_the_first_example_runs_and_is_six_lines(capsys):
 
 def test_every_link_to_a_file_leads_somewhere():
     for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
-        assert (pathlib.Path(__file__).parents[1] / target).exists(), target
+        assert (ROOT / target).exists(), target
+
+
+def test_the_attack_of_contributing_reaches_a_linear_models_optimum(tmp_path, monkeypatch):
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    imports = """
+from __future__ import annotations
+import dataclasses
+from typing import ClassVar
+import tensorflow as tf
+from tf_smoothadv import criteria
+from tf_smoothadv.attacks import core
+from tf_smoothadv.smoothing import Smoothing
+"""
+    (tmp_path / "steepest.py").write_text(imports + code)
+    monkeypatch.syspath_prepend(tmp_path)
+    attack = importlib.import_module("steepest").SteepestDescent(step_size=0.001, steps=100)
+    weights = tf.constant([[1.0, -1.0]] * 16)
+
+    def model(x: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(x, [-1, 16]) @ weights
+
+    images = tf.fill([1, 4, 4, 1], 0.5) + 0.005  # the margin, 2 sum(x) - 2 * 8, is 0.16
+    result = attack(lambda x: model(x) - [8.0, -8.0], images, [0])
+    assert result.success.numpy().all()
+    assert result.distortion.numpy() == pytest.approx([0.16 / (2 * 4)], abs=0.001)

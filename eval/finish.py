@@ -1,0 +1,82 @@
+"""What a run of eval.white_box leaves in its folder when it has come to its end."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import rich.box
+import rich.console
+import rich.table
+
+from eval import plots, published, results
+from tf_smoothadv import protocol
+
+EXAMPLES = "examples"  # a folder of arrays: the first images, and what each attack made of them
+NUM_EXAMPLES = 6
+
+
+def keep_examples(folder: pathlib.Path, batch: protocol.Batch) -> None:
+    """The first images of a batch, the originals and the adversarial ones, for the figure."""
+    (folder / EXAMPLES).mkdir(exist_ok=True)
+    np.save(folder / EXAMPLES / "original.npy", batch.images[:NUM_EXAMPLES])
+    np.save(folder / EXAMPLES / f"{batch.attack}.npy", batch.adversarial[:NUM_EXAMPLES])
+
+
+def finish(folder: pathlib.Path, run: protocol.Run, terminal: rich.console.Console) -> None:
+    """Writes summary.json and the figures of the records in a folder, beside their settings; prints the table."""
+    made_with = results.settings_of(folder)
+    results.write(folder / results.SUMMARY, summary(run, made_with))
+    plots.save(plots.characteristic({made_with["model"]: run}), folder / "characteristic.png")
+    shown = {name: np.load(folder / EXAMPLES / f"{name}.npy") for name in (results.ORIGINAL, *run.attacks)}
+    success = {name: run.outcome(name).success for name in run.attacks}
+    plots.save(plots.examples(shown.pop(results.ORIGINAL), shown, success), folder / "examples.png")
+    terminal.print(table(run, made_with))
+    terminal.print(f"summary.json, records.jsonl, characteristic.png and examples.png are in {folder}")
+
+
+def summary(run: protocol.Run, made_with: Mapping[str, Any]) -> dict[str, Any]:
+    """The run in numbers, and what it was made with."""
+    return {
+        "model": made_with["model"],
+        "dataset": made_with["dataset"],
+        "accuracy": run.accuracy,
+        "num_images": run.num_images,
+        "num_correct": run.num_correct,
+        "settings": made_with["settings"],
+        "levels": made_with["levels"],
+        "attacks": {
+            name: {**results.attack_summary(run, name), "settings": made_with["attacks"][name]} for name in run.attacks
+        },
+    }
+
+
+def table(run: protocol.Run, made_with: Mapping[str, Any]) -> rich.table.Table:
+    """The paper's table of P_suc and D, with what it cost and, where the paper has the network, its own numbers."""
+    paper = published.on(made_with["dataset"], made_with["model"])
+    result = rich.table.Table(
+        title=f"{made_with['model']}: accuracy {run.accuracy:.3f} on {run.num_images} images of {made_with['dataset']}",
+        caption="P: share of the correctly classified images whose class the attack changes. D: mean L2 distortion of "
+        "those. P8, D8: of the images rounded to 8 bits. E: smoothness energy, 0 is smooth like the image. "
+        "grads, ms: an image.",
+        box=rich.box.SIMPLE,
+    )
+    headings = ["attack", "P", "D", "P8", "D8", "E", "grads", "ms"]
+    for heading in headings + ["paper P", "D"] * bool(paper):
+        result.add_column(heading, justify="left" if heading == "attack" else "right", no_wrap=True)
+    for name in run.attacks:
+        row = results.attack_summary(run, name)
+        result.add_row(
+            name,
+            f"{row['p_suc']:.3f}",
+            f"{row['mean_distortion']:.2f}",
+            f"{row['p_suc_8bit']:.3f}",
+            f"{row['mean_distortion_8bit']:.2f}",
+            f"{row['smoothness_energy']:.2f}",
+            f"{row['gradients_per_image']:.0f}",
+            f"{1000 * row['seconds_per_image']:.0f}",
+            *(f"{value:.2f}" for value in paper.get(name, ())),
+        )
+    return result

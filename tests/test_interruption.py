@@ -1,0 +1,179 @@
+"""Runs that are killed, run at once, or taken apart come to what one undisturbed run comes to."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from eval import results
+from tf_smoothadv import protocol
+
+ROOT = pathlib.Path(__file__).parents[1]
+RUN = ("--num_images=24", "--batch_size=4", "--attacks=fgsm,pgd2", "--save_images")
+
+
+def command(binary: str, *arguments: object) -> list[str]:
+    return [sys.executable, "-m", f"eval.{binary}", *map(str, arguments)]
+
+
+def done(binary: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(binary, *arguments), capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def numbers(folder: pathlib.Path) -> dict:
+    """The summary, but for what a clock says."""
+    summary = json.loads((folder / results.SUMMARY).read_text())
+    for values in summary["attacks"].values():
+        del values["seconds_per_image"]
+    return summary
+
+
+def record(image: int, distortion: float = 1.0) -> protocol.Record:
+    return protocol.Record(image, "cw", 1, *(True, distortion, 0.1, 2) * 2, gradients=3, seconds=0.5)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("whole")
+    finished = done("white_box", *RUN, f"--output={folder}")
+    assert finished.returncode == 0, finished.stderr
+    return folder
+
+
+class TestFolder:
+    def test_two_writers_are_refused(self, tmp_path):
+        first = results.Results(tmp_path, {"model": "a"}, protocol.Record)
+        with pytest.raises(ValueError, match="another process is writing results to"):
+            results.Results(tmp_path, {"model": "a"}, protocol.Record)
+        first.close()
+        results.Results(tmp_path, {"model": "a"}, protocol.Record).close()
+
+    def test_a_record_that_was_made_again_counts_once(self, tmp_path):
+        for distortion in (1.0, 2.0):
+            writer = results.Results(tmp_path, {"images": ["a"], "data": "", "attacks": {}}, protocol.Record)
+            writer.append([record(0, distortion)])
+            writer.close()
+        summary = {"model": "", "dataset": "", "settings": "", "levels": None, "num_images": 1, "num_correct": 1}
+        results.write(tmp_path / results.SUMMARY, summary)
+        assert [one.distortion for one in results.read(tmp_path).run.records] == [2.0]
+
+    @pytest.mark.parametrize("length", range(0, 300, 23))
+    def test_cut_anywhere_only_whole_records_stay(self, tmp_path, length):
+        writer = results.Results(tmp_path, {"model": "a"}, protocol.Record)
+        writer.append([record(0), record(1)])
+        writer.close()
+        path = tmp_path / results.RECORDS
+        whole = path.read_bytes()
+        path.write_bytes(whole[:length])
+        again = results.Results(tmp_path, {"model": "a"}, protocol.Record)
+        assert len(again.records) == whole[:length].count(b"\n")
+        again.append([record(1), record(2)])
+        again.close()
+        assert {json.loads(line)["image"] for line in path.read_text().splitlines()} >= {1, 2}
+
+    def test_a_file_is_written_whole_or_not_at_all(self, tmp_path, monkeypatch):
+        path = tmp_path / "x.json"
+        results.write(path, {"a": 1})
+        monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+        with pytest.raises(OSError, match="killed"):
+            results.write(path, {"a": 2})
+        assert json.loads(path.read_text()) == {"a": 1}
+
+    def test_damaged_settings_are_named(self, tmp_path):
+        (tmp_path / results.SETTINGS).write_text("{")
+        with pytest.raises(ValueError, match=r"settings\.json is damaged"):
+            results.Results(tmp_path, {"model": "a"}, protocol.Record)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory) -> list[pathlib.Path]:
+    folders = [tmp_path_factory.mktemp(f"shard{part}") for part in (1, 2, 3)]
+    for part, folder in enumerate(folders, start=1):
+        finished = done("white_box", *RUN, f"--shard={part}/3", f"--output={folder}")
+        assert finished.returncode == 0, finished.stderr
+    return folders
+
+
+@pytest.mark.slow
+class TestShards:
+    def test_merged_they_are_the_whole_run(self, shards, whole, tmp_path):
+        second, third, first = shards[1], shards[2], shards[0]
+        finished = done("merge", second, third, first, f"--output={tmp_path}")
+        assert finished.returncode == 0, finished.stderr
+        assert "c4: accuracy 1.000 on 24 images of mnist" in finished.stdout
+        expected, found = results.read(whole), results.read(tmp_path)
+        assert found.images == expected.images
+        records = {(one.image, one.attack): one for one in found.run.records}
+        assert len(records) == len(expected.run.records) == 48
+        for one in expected.run.records:
+            other = records[one.image, one.attack]
+            assert (other.success, other.label, other.gradients) == (one.success, one.label, one.gradients)
+            assert other.distortion == pytest.approx(one.distortion, rel=1e-3)  # other batches, other last bits
+            assert found.picture(one.image, one.attack).exists()
+
+    def test_merging_again_changes_nothing(self, shards, tmp_path):
+        for _ in range(2):
+            assert done("merge", *shards, f"--output={tmp_path}").returncode == 0
+        assert len((tmp_path / results.RECORDS).read_text().splitlines()) == 48
+
+    def test_wrong_parts_are_refused(self, shards, whole, tmp_path):
+        other = tmp_path / "other"
+        shutil.copytree(shards[0], other)
+        settings = results.settings_of(other)
+        results.write(other / results.SETTINGS, {**settings, "shard": "2/3", "model": "own.keras"})
+        for folders, message in (
+            ([], "name the folders of all the shards; received none"),
+            (shards[:2], "all the shards of one run must be named; received 1/3, 2/3, without 3/3"),
+            ([shards[0], other, shards[2]], "shards of one run must have the same settings: "),
+            ([shards[0], tmp_path], f"{tmp_path} holds no results of eval.white_box --shard=i/n"),
+        ):
+            finished = done("merge", *folders, f"--output={tmp_path / 'merged'}")
+            assert finished.returncode == 2
+            assert finished.stderr.splitlines()[-1].startswith(f"error: {message}")
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_moments_change_no_digit(whole, tmp_path):
+    """Each run is killed until it comes to its end; kills fall on its start as on its work."""
+    moments = random.Random(0)
+    kills = runs = 0
+    while kills < 20:
+        runs += 1
+        folder = tmp_path / str(runs)
+        ended = False
+        while not ended:
+            size = records_in(folder)
+            process = subprocess.Popen(
+                command("white_box", *RUN, f"--output={folder}"),
+                cwd=ROOT,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            if moments.random() < 0.3:
+                time.sleep(moments.uniform(0, 8))
+            else:
+                while process.poll() is None and records_in(folder) == size:
+                    time.sleep(0.01)
+                time.sleep(moments.uniform(0, 0.5))
+            ended = process.poll() is not None
+            if not ended:
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+            assert process.wait() == (0 if ended else -signal.SIGKILL)
+        assert numbers(folder) == numbers(whole)
+        for path in (whole / results.IMAGES).rglob("*.png"):
+            assert (folder / path.relative_to(whole)).read_bytes() == path.read_bytes()
+
+
+def records_in(folder: pathlib.Path) -> int:
+    path = folder / results.RECORDS
+    return path.stat().st_size if path.exists() else 0
