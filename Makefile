@@ -31,7 +31,7 @@ figure: $(INSTALLED)  ## the figure of the README
 
 screenshot: $(INSTALLED)  ## the report of the demo as the README shows it; needs chromium
 	test -f results/demo/report.html || $(MAKE) demo
-	chromium --headless=new --no-sandbox --hide-scrollbars --window-size=1100,1500 --screenshot=docs/report.png \
+	chromium --headless=new --no-sandbox --hide-scrollbars --window-size=1100,2050 --screenshot=docs/report.png \
 		"file://$(CURDIR)/results/demo/report.html"
 
 $(INSTALLED): pyproject.toml

@@ -233,7 +233,7 @@ def read(folder: pathlib.Path) -> Finished:
             **{key: made_with[key] for key in ("images", "data", "attacks")},
             run=protocol.Run(tuple(records.values()), summary["num_images"], summary["num_correct"]),
         )
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{folder} does not hold results as eval.white_box writes them: {error!r}") from error
 
 
