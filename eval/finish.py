@@ -14,15 +14,16 @@ import rich.table
 from eval import plots, published, results
 from tf_smoothadv import protocol
 
-EXAMPLES = "examples"  # a folder of arrays: the first images, and what each attack made of them
+EXAMPLES = "examples"  # a folder of arrays: the first images, what each attack made of them, and where it succeeded
 NUM_EXAMPLES = 6
 
 
 def keep_examples(folder: pathlib.Path, batch: protocol.Batch) -> None:
     """The first images of a batch, the originals and the adversarial ones, for the figure."""
     (folder / EXAMPLES).mkdir(exist_ok=True)
-    np.save(folder / EXAMPLES / "original.npy", batch.images[:NUM_EXAMPLES])
-    np.save(folder / EXAMPLES / f"{batch.attack}.npy", batch.adversarial[:NUM_EXAMPLES])
+    success = np.array([record.success for record in batch.records[:NUM_EXAMPLES]])
+    np.save(folder / EXAMPLES / f"{results.ORIGINAL}.npy", batch.images[:NUM_EXAMPLES])
+    np.savez(folder / EXAMPLES / f"{batch.attack}.npz", images=batch.adversarial[:NUM_EXAMPLES], success=success)
 
 
 def finish(folder: pathlib.Path, run: protocol.Run, terminal: rich.console.Console) -> None:
@@ -30,9 +31,12 @@ def finish(folder: pathlib.Path, run: protocol.Run, terminal: rich.console.Conso
     made_with = results.settings_of(folder)
     results.write(folder / results.SUMMARY, summary(run, made_with))
     plots.save(plots.characteristic({made_with["model"]: run}), folder / "characteristic.png")
-    shown = {name: np.load(folder / EXAMPLES / f"{name}.npy") for name in (results.ORIGINAL, *run.attacks)}
-    success = {name: run.outcome(name).success for name in run.attacks}
-    plots.save(plots.examples(shown.pop(results.ORIGINAL), shown, success), folder / "examples.png")
+    originals = np.load(folder / EXAMPLES / f"{results.ORIGINAL}.npy")
+    attacked, success = {}, {}
+    for name in run.attacks:
+        with np.load(folder / EXAMPLES / f"{name}.npz") as kept:
+            attacked[name], success[name] = kept["images"], kept["success"]
+    plots.save(plots.examples(originals, attacked, success), folder / "examples.png")
     terminal.print(table(run, made_with))
     terminal.print(f"summary.json, records.jsonl, characteristic.png and examples.png are in {folder}")
 

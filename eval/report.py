@@ -140,13 +140,12 @@ def white_box_table(dataset: str, runs: Mapping[str, Finished]) -> Table:
             "as computed": [P_SUC, "D", "E"],
             "in 8 bits": [P_SUC, "D", "E"],
             "an image": ["gradients", "ms"],
-            **({"paper": [P_SUC, "D"]} if paper else {}),
+            **published_part(paper),
         }
         note = f"accuracy {run.accuracy:.3f}: {run.num_correct} of {run.num_images} images"
         groups.append(Group(name, note, parts))
         for attack, groups_of_cells in rows.items():
-            published_cells = [f"{value:.2f}" for value in paper.get(attack, ())] or [NONE, NONE]
-            groups_of_cells.append(white_box_cells(finished, attack) + (published_cells if paper else []))
+            groups_of_cells.append(white_box_cells(finished, attack) + published_cells(paper, attack))
     return Table(f"White-box attacks on {dataset}", groups, rows)
 
 
@@ -175,18 +174,26 @@ def transfer_tables(summary: Mapping[str, Any]) -> list[Table]:
         rows: dict[str, list[list[str]]] = {attack: [] for attack in by_attack}
         for target, accuracy in summary["accuracy"].items():
             paper = published.transferred(dataset, source, target)
-            parts = {"in 8 bits": [P_SUC, "D", P_SUC + "*"], **({"paper": [P_SUC, "D"]} if paper else {})}
+            parts = {"in 8 bits": [P_SUC, "D", P_SUC + "*"], **published_part(paper)}
             groups.append(Group(target, f"accuracy {accuracy:.3f}", parts))
             for attack, on_targets in by_attack.items():
                 scores = on_targets[target]
-                cells = [("p_suc", 3), ("mean_distortion", 2), ("p_suc_correct", 3)]
-                published_cells = [f"{value:.2f}" for value in paper.get(attack, ())] or [NONE, NONE]
-                rows[attack].append(
-                    [number(scores[key], digits) for key, digits in cells] + (published_cells if paper else [])
-                )
+                own = [("p_suc", 3), ("mean_distortion", 2), ("p_suc_correct", 3)]
+                cells = [number(scores[key], digits) for key, digits in own]
+                rows[attack].append(cells + published_cells(paper, attack))
         count = f"{summary['num_correct'][source]} of {summary['num_images']} images of {dataset}"
         tables.append(Table(f"Attacks on {source}, judged by each network: {count}", groups, rows))
     return tables
+
+
+def published_part(paper: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The columns of the paper's numbers, where it has any."""
+    return {"paper": [P_SUC, "D"]} if paper else {}
+
+
+def published_cells(paper: Mapping[str, tuple[float, float]], attack: str) -> list[str]:
+    """The cells of those columns; dashes for an attack that the paper does not have."""
+    return [number(value, 2) for value in paper.get(attack, (math.nan, math.nan))] if paper else []
 
 
 def number(value: float, digits: int) -> str:

@@ -13,8 +13,9 @@ import sys
 import time
 
 import pytest
+import rich.console
 
-from eval import results
+from eval import finish, plots, results
 from tf_smoothadv import protocol
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -119,6 +120,21 @@ class TestShards:
             assert (other.success, other.label, other.gradients) == (one.success, one.label, one.gradients)
             assert other.distortion == pytest.approx(one.distortion, rel=1e-3)  # other batches, other last bits
             assert found.picture(one.image, one.attack).exists()
+
+    def test_examples_keep_their_own_outcomes(self, shards, tmp_path, monkeypatch):
+        """The figure shows the first shard's images, whatever stands first among all the records."""
+        shutil.copytree(shards[0] / finish.EXAMPLES, tmp_path / finish.EXAMPLES)
+        results.write(tmp_path / results.SETTINGS, results.settings_of(shards[0]))
+        records = results.read(shards[0]).run.records
+        drawn = {}
+        monkeypatch.setattr(
+            plots, "examples", lambda *shown: drawn.update(shown[2]) or plots.sheet([[plots.Panel(None)]])
+        )
+        run = protocol.Run(records[::-1], 8, 8)
+        finish.finish(tmp_path, run, rich.console.Console(quiet=True))
+        for attack, success in drawn.items():
+            expected = [one.success for one in records if one.attack == attack][: len(success)]
+            assert success.tolist() == expected
 
     def test_merging_again_changes_nothing(self, shards, tmp_path):
         for _ in range(2):
