@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import tf_smoothadv as sa
 from tf_smoothadv import protocol
-from tf_smoothadv.attacks import FGSM, IFGSM, PGD2, Attack, CarliniWagner, core
+from tf_smoothadv.attacks import DDN, FGSM, FMN, IFGSM, PGD2, Attack, CarliniWagner, core
 
 SPEC = sa.Smoothing(alpha=0.9, gamma=3.0, solver="chebyshev")
 
@@ -104,6 +104,28 @@ class TestThresholds:
         assert np.all(sizes >= thresholds * (1 - 1e-4))
         assert np.all(sizes <= thresholds + 2 * top / 2**10)
 
+    @pytest.mark.parametrize("smoothing", [None, SPEC])
+    @pytest.mark.parametrize(
+        ("attack", "factor"), [(FMN(100), 1.002), (DDN(250, norm_step=0.01), 1.02), (DDN(100), 1.06)], ids=repr
+    )
+    def test_minimal_norm_finds_the_threshold_of_each_image(self, attack, factor, smoothing, batch, shape):
+        model = Linear(batch, shape)
+        direction = model.smoothed_direction(smoothing or sa.Smoothing(alpha=0.0))
+        thresholds = model.margins * core.l2_norm(direction).numpy() / np.sum(model.a * direction, axis=(1, 2, 3))
+        result = dataclasses.replace(attack, smoothing=smoothing)(model, model.images, model.labels)
+        assert np.all(result.success)
+        ratio = result.distortion / thresholds
+        assert np.all(ratio >= 1 - 1e-4), ratio
+        assert np.all(ratio <= factor), ratio
+
+
+def test_fmn_reaches_a_linear_boundary_in_one_step():
+    """The norm at which the margin's slope meets the boundary is exact there, and one norm_step more crosses it."""
+    model = Linear(3, (8, 8, 1))
+    result = FMN(1, step_size=5.0)(model, model.images, model.labels)
+    assert np.all(result.success)
+    np.testing.assert_allclose(result.distortion, 1.05 * model.optimum(), rtol=1e-4)
+
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("batch", BATCHES)
@@ -196,6 +218,8 @@ IMAGE[:, 0, :3, 0] = [0.7, 0.6, 0.4]  # class 0; class 1 is 0.1 / sqrt(2) away, 
         PGD2(0.5, 0.05, 15, loss="margin"),
         CarliniWagner(100, 5, 0.05, initial_const=1.0),
         CarliniWagner(100, 5, 0.05, initial_const=1.0, smoothing=sa.Smoothing(0.5)),
+        DDN(40, 0.1, 0.1),
+        FMN(40, 0.1, smoothing=sa.Smoothing(0.5)),
     ],
     ids=repr,
 )
@@ -223,6 +247,8 @@ ALL = [
     PGD2(1.0, 0.2, 5, SPEC),
     CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC),
     CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, smoothness_penalty=1.0),
+    DDN(20, loss="cross_entropy"),
+    FMN(20, smoothing=SPEC),
 ]
 DELIVERED = [
     FGSM(0.1, levels=256),
@@ -230,6 +256,8 @@ DELIVERED = [
     PGD2(2.0, 0.5, 5, binary_search_steps=3, levels=256),
     CarliniWagner(20, 3, 0.05, initial_const=1, levels=256),
     CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, levels=256),
+    DDN(20, smoothing=SPEC, levels=256),
+    FMN(20, levels=256),
 ]
 
 
@@ -361,6 +389,7 @@ def test_one_loop_is_compiled_for_all_batch_sizes_and_numbers():
     for make in (
         lambda value: PGD2(value, 0.1 * value, 3 * int(value)),
         lambda value: FGSM(value),
+        lambda value: DDN(3 * int(value), value),
         lambda value: CarliniWagner(3 * int(value), 1 + int(value), value, initial_const=value, confidence=value),
     ):
         make(1.0)(counting, model.images, model.labels)
@@ -402,6 +431,12 @@ def test_keras_models_run_in_inference_mode():
         (lambda: CarliniWagner(border=0.5), r"border must be a number in \(0, 0.5\); received 0.5"),
         (lambda: CarliniWagner(levels=0), "levels must be an integer of at least 2; received 0"),
         (lambda: CarliniWagner(smoothing=0.9), "smoothing must be a Smoothing or None; received 0.9"),
+        (lambda: DDN(0), "steps must be an integer of at least 1; received 0"),
+        (lambda: FMN(step_size=0.0), r"step_size must be a number in \(0, inf\); received 0.0"),
+        (lambda: DDN(norm_step=1.0), r"norm_step must be a number in \(0, 1\); received 1.0"),
+        (lambda: DDN(loss="hinge"), "loss must be one of .* received 'hinge'"),
+        (lambda: FMN(smoothing=0.9), "smoothing must be a Smoothing or None; received 0.9"),
+        (lambda: FMN(levels=1), "levels must be an integer of at least 2; received 1"),
         (lambda: PGD2(1.0, 0.1, smoothing="smooth"), "smoothing must be a Smoothing or None; received 'smooth'"),
     ],
 )

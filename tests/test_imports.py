@@ -19,6 +19,7 @@ LIBRARY = [
     "attacks.core",
     "attacks.gradient",
     "attacks.carlini_wagner",
+    "attacks.minimal_norm",
     "attacks",
     "filters",
     "defenses",

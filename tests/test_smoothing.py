@@ -22,6 +22,65 @@ def images(rng) -> np.ndarray:
     return rng.random((3, 7, 8, 3))
 
 
+class TestRounded:
+    """Integers near x in the norm e'(I - alpha W)e of their error e."""
+
+    def error(self, smoother: sa.Smoother, q: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """e' L_alpha e (1 - alpha) of each image, by the dense operator, per channel."""
+        e = np.moveaxis(q - x, 3, 1).reshape(*x.shape[:1], x.shape[3], -1, 1)
+        matrix = smoother.operator.to_dense().numpy()
+        matrix = matrix[:, None] if matrix.ndim == 3 else matrix
+        return np.sum(e * (matrix @ e), axis=(1, 2, 3)) * (1 - smoother.spec.alpha)
+
+    @pytest.mark.parametrize("color", graph.COLORS)
+    def test_hardly_a_change_of_one_pixel_by_one_is_better(self, color, images, rng):
+        smoother = sa.Smoothing(0.9, 3.0, color=color).guided_by(images)
+        x = rng.normal(size=images.shape)
+        q = smoother.rounded(x).numpy()
+        base = self.error(smoother, q, x)
+        assert np.all(q == np.round(q))
+        assert np.all(base < self.error(smoother, np.round(x), x))
+        worse = 0
+        for pixel in np.ndindex(*images.shape[1:]):
+            for change in (-1, 1):
+                moved = q.copy()
+                moved[(slice(None), *pixel)] += change
+                worse += self.error(smoother, moved, x) >= base - 1e-9
+        assert np.all(worse >= 0.97 * 2 * np.prod(images.shape[1:]))
+
+    def test_without_bandwidth_it_is_the_nearest_integer(self, images, rng):
+        x = 3 * rng.normal(size=images.shape)
+        np.testing.assert_array_equal(sa.Smoothing(0.0).guided_by(images).rounded(x), np.round(x))
+
+    def test_integers_stay(self, images, rng):
+        x = np.round(3 * rng.normal(size=images.shape))
+        np.testing.assert_array_equal(sa.Smoothing(0.99).guided_by(images).rounded(x), x)
+
+    def test_a_shift_by_integers_shifts_the_result(self, images, rng):
+        x, shift = rng.normal(size=images.shape), np.round(5 * rng.normal(size=images.shape))
+        smoother = sa.Smoothing(0.99).guided_by(images)
+        np.testing.assert_array_equal(smoother.rounded(x + shift), smoother.rounded(x) + shift)
+
+    def test_a_smooth_signal_is_smoother_than_rounded_to_the_nearest(self, rng):
+        guide = rng.random((1, 32, 32, 1)) * 0.1
+        smoother = sa.Smoothing(0.99, 10.0).guided_by(guide)
+        x = smoother(rng.normal(size=guide.shape)).numpy()
+        x *= 0.8 / np.abs(x).max()
+        assert smoother.energy(smoother.rounded(x)) < 0.7 * smoother.energy(np.round(x))
+
+    def test_in_a_function_of_any_batch(self, images, rng):
+        x = rng.normal(size=images.shape)
+        spec = sa.Smoothing(0.9)
+        function = tf.function(
+            lambda guide, x: spec.guided_by(guide).rounded(x),
+            input_signature=[tf.TensorSpec([None, *images.shape[1:]], tf.float64)] * 2,
+        )
+        for size in (3, 1):
+            np.testing.assert_array_equal(
+                function(images[:size], x[:size]), spec.guided_by(images[:size]).rounded(x[:size])
+            )
+
+
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("color", graph.COLORS)
 class TestLinearMap:

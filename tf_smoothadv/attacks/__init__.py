@@ -3,5 +3,6 @@
 from tf_smoothadv.attacks.carlini_wagner import CarliniWagner
 from tf_smoothadv.attacks.core import Attack, AttackResult
 from tf_smoothadv.attacks.gradient import FGSM, IFGSM, PGD2
+from tf_smoothadv.attacks.minimal_norm import DDN, FMN
 
-__all__ = ["FGSM", "IFGSM", "PGD2", "Attack", "AttackResult", "CarliniWagner"]
+__all__ = ["DDN", "FGSM", "FMN", "IFGSM", "PGD2", "Attack", "AttackResult", "CarliniWagner"]

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import tensorflow as tf
 
 from tf_smoothadv import checks
+from tf_smoothadv.smoothing import Smoother
 
 Model = Callable[[tf.Tensor], tf.Tensor]
 
@@ -112,16 +113,18 @@ def clip(x: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(x, 0, 1)
 
 
-def quantized(x: tf.Tensor, levels: int | None) -> tf.Tensor:
+def quantized(x: tf.Tensor, levels: int | None, smoother: Smoother | None = None) -> tf.Tensor:
     """The nearest image whose pixels have one of `levels` values, round((levels - 1) x) / (levels - 1); x for None.
 
-    The gradient passes straight through, as if nothing were rounded.
+    With a smoother the rounding is its own, near in a norm that keeps what is smooth (`Smoother.rounded`). The gradient
+    passes straight through, as if nothing were rounded.
     """
     if levels is None:
         return x
+    rounded = tf.round if smoother is None else smoother.rounded
     # In float64, because a graph may divide by multiplying: in float32 that misses a level by its last bit.
-    level = tf.cast(tf.round(x * (levels - 1)), tf.float64) / (levels - 1)
-    return x + tf.stop_gradient(tf.cast(level, x.dtype) - x)
+    level = tf.cast(rounded(tf.stop_gradient(x) * (levels - 1)), tf.float64) / (levels - 1)
+    return x + tf.stop_gradient(clip(tf.cast(level, x.dtype)) - x)
 
 
 def logits_of(model: Model, images: tf.Tensor) -> tf.Tensor:
