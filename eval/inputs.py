@@ -24,7 +24,11 @@ flags.DEFINE_string(
     "class, classes in sorted order or in that of its lines of classes.txt. tfrecord: a file, a glob or a folder of "
     "TF-Slim's form, labels from 1 to 1000 (0 is the background).",
 )
-flags.DEFINE_list("attacks", list(settings.ATTACKS), f"Of {', '.join(settings.ATTACKS)}.")
+flags.DEFINE_list(
+    "attacks",
+    list(settings.ATTACKS),
+    f"Of {', '.join(settings.ATTACKS)}, and with tuned settings of {', '.join(settings.LATER)}.",
+)
 flags.DEFINE_integer(
     "num_images",
     None,

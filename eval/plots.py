@@ -24,11 +24,26 @@ STYLES = {
     "cw": ("#D55E00", "D"),
     "spgd2": ("#56B4E9", "v"),
     "scw": ("#000000", "X"),
+    "ddn": ("#009E73", "<"),
+    "fmn": ("#009E73", "P"),
+    "sddn": ("#CC79A7", ">"),
+    "sfmn": ("#CC79A7", "*"),
 }
-OTHER = ("#009E73", "P")
+OTHER = ("#F0E442", "p")
 LINES = ("-", ":", "--", "-.")  # a network each, as in figure 3
 SUCCESS, FAILURE = "#007a3d", "#c8102e"
-LABELS = {"fgsm": "FGSM", "ifgsm": "I-FGSM", "pgd2": "PGD₂", "cw": "C&W", "spgd2": "sPGD₂", "scw": "sC&W"}
+LABELS = {
+    "fgsm": "FGSM",
+    "ifgsm": "I-FGSM",
+    "pgd2": "PGD₂",
+    "cw": "C&W",
+    "spgd2": "sPGD₂",
+    "scw": "sC&W",
+    "ddn": "DDN",
+    "fmn": "FMN",
+    "sddn": "sDDN",
+    "sfmn": "sFMN",
+}
 
 
 def label(name: str) -> str:

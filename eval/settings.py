@@ -10,12 +10,13 @@ import numpy as np
 
 import tf_smoothadv as sa
 from tf_smoothadv import checks
-from tf_smoothadv.attacks import FGSM, IFGSM, PGD2, Attack, CarliniWagner
+from tf_smoothadv.attacks import DDN, FGSM, FMN, IFGSM, PGD2, Attack, CarliniWagner
 
 Preset = dict[str, tuple[Attack, ...]]
 
 NAMES = ("tuned", "paper")
-ATTACKS = ("fgsm", "ifgsm", "pgd2", "cw", "spgd2", "scw")
+ATTACKS = ("fgsm", "ifgsm", "pgd2", "cw", "spgd2", "scw")  # the paper's
+LATER = ("ddn", "fmn", "sddn", "sfmn")  # published since then, and smooth here; "tuned" has them
 
 
 def mnist_smoothing(settings: str) -> sa.Smoothing:
@@ -66,6 +67,17 @@ def mnist_tuned() -> Preset:
         "cw": (cw,),
         "spgd2": (dataclasses.replace(pgd2, smoothing=smoothing),),
         "scw": (dataclasses.replace(cw, learning_rate=0.2, smoothing=latent, smoothness_penalty=2.0),),
+        **minimal_norm(dataclasses.replace(smoothing, alpha=0.93)),
+    }
+
+
+def minimal_norm(smoothing: sa.Smoothing) -> Preset:
+    """Attacks of 100 gradients that search the norm itself."""
+    return {
+        "ddn": (DDN(),),
+        "fmn": (FMN(),),
+        "sddn": (DDN(smoothing=smoothing),),
+        "sfmn": (FMN(smoothing=smoothing),),
     }
 
 
@@ -97,6 +109,7 @@ def imagenet_tuned() -> Preset:
         "cw": (cw,),
         "spgd2": (dataclasses.replace(pgd2, smoothing=smoothing),),
         "scw": (dataclasses.replace(cw, steps=25, learning_rate=0.01, initial_const=3.0, smoothing=smoothing),),
+        **minimal_norm(smoothing),
     }
 
 
@@ -114,7 +127,7 @@ def preset(dataset: str, settings: str, attacks: Sequence[str], levels: int | No
     Args:
         dataset: "mnist", or any other for photographs.
         settings: one of NAMES.
-        attacks: of ATTACKS.
+        attacks: of ATTACKS, and of LATER where the settings are "tuned".
         levels: what every attack sees its images rounded to; None to leave them as computed.
 
     Raises:
@@ -137,17 +150,17 @@ def transfer(dataset: str, settings: str, attacks: Sequence[str], levels: int | 
     They go for a distortion of about 5, as in table 3. On digits the border of [0, 1] takes some of it: epsilon 0.25,
     and 6 for PGD2. On photographs of 299 x 299 x 3 it is 2.5 grey levels in every pixel, of which 8 bits make 2 or 3:
     3, with which I-FGSM comes nearest, and 5 for PGD2. A step is as long as epsilon: the attacks keep the least
-    distorted success of their iterates, which after a shorter step would be the first, well below the target. C&W has
-    no target and stays as it is.
+    distorted success of their iterates, which after a shorter step would be the first, well below the target. C&W
+    and what searches the norm have no target and stay as they are.
 
     Args and Raises: see `preset`.
     """
     pixel, norm = (0.25, 6.0) if dataset == "mnist" else (3 / 255, 5.0)
     ifgsm = {"epsilon": pixel, "step_size": pixel, "binary_search_steps": 0}
     pgd2 = {"epsilon": norm, "step_size": norm, "binary_search_steps": 0}
-    replaced = {"fgsm": {"epsilon": pixel}, "ifgsm": ifgsm, "pgd2": pgd2, "spgd2": pgd2, "cw": {}, "scw": {}}
+    replaced: dict[str, dict[str, float]] = {"fgsm": {"epsilon": pixel}, "ifgsm": ifgsm, "pgd2": pgd2, "spgd2": pgd2}
     return {
-        name: (dataclasses.replace(variants[0], **replaced[name]),)
+        name: (dataclasses.replace(variants[0], **replaced.get(name, {})),)
         for name, variants in preset(dataset, settings, attacks, levels).items()
     }
 

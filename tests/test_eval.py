@@ -178,7 +178,7 @@ def test_help_teaches():
 
 @pytest.mark.parametrize("dataset", ["mnist", "nips2017"])
 @pytest.mark.parametrize("name", settings.NAMES)
-def test_presets_hold_the_six_attacks_and_merge_over_their_targets(name, dataset):
+def test_presets_hold_the_papers_attacks_and_merge_over_their_targets(name, dataset):
     preset = settings.preset(dataset, name, settings.ATTACKS)
     assert tuple(preset) == settings.ATTACKS
     for attack in ("fgsm", "ifgsm", "pgd2", "spgd2"):
@@ -189,6 +189,12 @@ def test_presets_hold_the_six_attacks_and_merge_over_their_targets(name, dataset
         for variant in preset[attack]:
             reference = settings.reference(dataset, name)
             assert dataclasses.replace(variant.smoothing, alpha=reference.alpha) == reference
+
+
+def test_the_paper_has_no_settings_for_later_attacks():
+    assert tuple(settings.preset("mnist", "tuned", settings.LATER)) == settings.LATER
+    with pytest.raises(ValueError, match=r"attack must be one of .*; received 'fmn'"):
+        settings.preset("mnist", "paper", ["fmn"])
 
 
 def test_the_papers_settings():
