@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from benchmarks import attacks, networks, timing
 from tf_smoothadv import criteria
-from tf_smoothadv.attacks import FGSM, PGD2, CarliniWagner, core
+from tf_smoothadv.attacks import DDN, FGSM, FMN, PGD2, CarliniWagner, core
 
 Call = Callable[[], np.ndarray]  # adversarial images
 
@@ -72,6 +72,8 @@ def ours(problem: networks.Problem, steps: int, constants: int) -> dict[str, Cal
         "FGSM": FGSM(FGSM_EPSILON),
         "PGD2": PGD2(PGD_EPSILON, PGD_EPSILON / 10, steps),
         "C&W": CarliniWagner(steps, constants, LEARNING_RATE, initial_const=CONST),
+        "DDN": DDN(steps, loss="cross_entropy"),
+        "FMN": FMN(steps),
     }
 
     def call(attack: core.Attack) -> Call:
@@ -102,6 +104,7 @@ def foolbox(problem: networks.Problem, steps: int, constants: int) -> dict[str, 
             None,
         ),
         "DDN": (foolbox.attacks.DDNAttack(steps=steps), None),
+        "FMN": (foolbox.attacks.L2FMNAttack(steps=steps), None),
     }
 
     def call(attack: Any, epsilon: float | None) -> Call:

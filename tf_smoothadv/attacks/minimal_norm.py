@@ -139,7 +139,7 @@ class FMN(MinimalNormAttack):
 
     After an iterate that deceives, epsilon_k = min(epsilon_{k-1} (1 - c_k), the smallest). After another epsilon_k is
     epsilon_{k-1} (1 + c_k), or, where none has deceived yet, the norm at which the margin's slope meets the boundary,
-    times (1 + c_k), so as to cross it. c_k falls from `norm_step` as the step size does.
+    times (1 + norm_step), so as to cross it. c_k falls from `norm_step` as the step size does.
 
     Args:
         steps: gradients to take.
@@ -158,7 +158,9 @@ class FMN(MinimalNormAttack):
 
     def next_epsilon(self, epsilon: tf.Tensor, tried: Tried, rate: tf.Tensor) -> tf.Tensor:
         change = self.norm_step * rate
-        outside = tf.where(tried.smallest < tried.smallest.dtype.max, epsilon, tried.boundary) * (1 + change)
+        outside = tf.where(
+            tried.smallest < tried.smallest.dtype.max, epsilon * (1 + change), tried.boundary * (1 + self.norm_step)
+        )
         return tf.where(tried.success, tf.minimum(epsilon * (1 - change), tried.smallest), outside)
 
     def project(self, r: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
