@@ -44,6 +44,7 @@ EVAL = [
     "data",
     "batching",
     "settings",
+    "fields",
     "results",
     "inputs",
     "terminal",
