@@ -62,7 +62,7 @@ class Results(Generic[R]):
         try:
             _lock(self._file, folder)
             self._go_on(settings)
-        except ValueError:
+        except (ValueError, OSError):
             self.close()
             raise
 
