@@ -32,8 +32,7 @@ def main(folders: list[str]) -> None:
     if not FLAGS.formats:
         raise ValueError("formats must name at least one file format; received none")
     runs = results.named([results.read(pathlib.Path(folder)) for folder in dict.fromkeys(folders)])
-    output = pathlib.Path(FLAGS.output or next(iter(runs.values())).folder / "figures")
-    output.mkdir(parents=True, exist_ok=True)
+    output = console.output_folder(FLAGS.output or next(iter(runs.values())).folder / "figures")
     records = {name: finished.run for name, finished in runs.items()}
     drawn = {"characteristic": plots.characteristic(records), "plane": plots.plane(records)}
     for name, finished in runs.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,11 @@ NUM_EXAMPLES = 6
 
 def keep_examples(folder: pathlib.Path, batch: protocol.Batch) -> None:
     """The first images of a batch, the originals and the adversarial ones, for the figure."""
-    (folder / EXAMPLES).mkdir(exist_ok=True)
     success = np.array([record.success for record in batch.records[:NUM_EXAMPLES]])
-    np.save(folder / EXAMPLES / f"{results.ORIGINAL}.npy", batch.images[:NUM_EXAMPLES])
-    np.savez(folder / EXAMPLES / f"{batch.attack}.npz", images=batch.adversarial[:NUM_EXAMPLES], success=success)
+    with results.writing(folder / EXAMPLES):
+        (folder / EXAMPLES).mkdir(exist_ok=True)
+        np.save(folder / EXAMPLES / f"{results.ORIGINAL}.npy", batch.images[:NUM_EXAMPLES])
+        np.savez(folder / EXAMPLES / f"{batch.attack}.npz", images=batch.adversarial[:NUM_EXAMPLES], success=success)
 
 
 def finish(folder: pathlib.Path, run: protocol.Run, terminal: rich.console.Console) -> None:
@@ -31,14 +32,31 @@ def finish(folder: pathlib.Path, run: protocol.Run, terminal: rich.console.Conso
     made_with = results.settings_of(folder)
     results.write(folder / results.SUMMARY, summary(run, made_with))
     plots.save(plots.characteristic({made_with["model"]: run}), folder / "characteristic.png")
-    originals = np.load(folder / EXAMPLES / f"{results.ORIGINAL}.npy")
-    attacked, success = {}, {}
-    for name in run.attacks:
-        with np.load(folder / EXAMPLES / f"{name}.npz") as kept:
-            attacked[name], success[name] = kept["images"], kept["success"]
-    plots.save(plots.examples(originals, attacked, success), folder / "examples.png")
+    plots.save(plots.examples(*kept_examples(folder, run.attacks)), folder / "examples.png")
     terminal.print(table(run, made_with))
     terminal.print(f"summary.json, records.jsonl, characteristic.png and examples.png are in {folder}")
+
+
+def kept_examples(
+    folder: pathlib.Path, attacks: Sequence[str]
+) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """What `keep_examples` kept: the originals; by attack, the adversarial images and where it succeeded.
+
+    Raises:
+        ValueError: files that cannot be read.
+    """
+    attacked, success = {}, {}
+    try:
+        originals = np.load(folder / EXAMPLES / f"{results.ORIGINAL}.npy", allow_pickle=False)
+        for name in attacks:
+            with np.load(folder / EXAMPLES / f"{name}.npz", allow_pickle=False) as kept:
+                attacked[name], success[name] = kept["images"], kept["success"]
+    except Exception as error:  # zipfile, zlib, EOF, key, OS and value errors, by what is wrong with a file
+        raise ValueError(
+            f"{folder / EXAMPLES} does not hold the examples of {', '.join(attacks)}: {error}; without them there is "
+            f"no figure of examples, {results.SUMMARY} and {results.RECORDS} are written"
+        ) from error
+    return originals, attacked, success
 
 
 def summary(run: protocol.Run, made_with: Mapping[str, Any]) -> dict[str, Any]:

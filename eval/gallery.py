@@ -134,7 +134,10 @@ def ranked(by_subject: Mapping[Subject, Sequence[Entry]]) -> list[Subject]:
 def drawn_of(group: Sequence[Entry]) -> list[dict[str, Any]]:
     """The cards of one image: all that was done to it, as delivered, in plain values; its views as pairs of URLs."""
     original = pictures.read(group[0].finished.picture(group[0].record.image))
-    adversarials = [pictures.read(entry.finished.picture(entry.record.image, entry.record.attack)) for entry in group]
+    adversarials = [
+        pictures.read(entry.finished.picture(entry.record.image, entry.record.attack), original.shape)
+        for entry in group
+    ]
     views = {name: view(original, adversarials) for name, view in VIEWS.items()}
     return [
         card(entry, original, adversarial, {name: pairs[place] for name, pairs in views.items()})

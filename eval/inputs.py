@@ -10,6 +10,7 @@ from typing import Any
 from absl import flags
 
 from eval import batching, data, results, settings
+from tf_smoothadv import checks
 from tf_smoothadv.attacks import core
 
 AUTO = "auto"
@@ -72,6 +73,7 @@ def batched(dataset: data.Dataset, models: Iterable[core.Model], folder: pathlib
     """
     begun = results.settings_of(folder).get("batch_size")
     if FLAGS.batch_size == AUTO and begun:
+        checks.count(f"batch_size in {folder / results.SETTINGS}", begun)
         size = begun
     elif FLAGS.batch_size == AUTO:
         shape = tuple(next(iter(dataset.images)).shape)

@@ -40,8 +40,7 @@ def main(files: list[str]) -> None:
     images = [pictures.read(path) for path in rich.progress.track(paths, "reading", transient=True)]
     seen = pictures.magnified(images, FLAGS.beta, FLAGS.setting)
 
-    folder = pathlib.Path(FLAGS.output)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = console.output_folder(FLAGS.output)
     names = pictures.distinct_names(paths, SHEET)
     for name, picture in zip(names, seen):
         PIL.Image.fromarray(picture.squeeze()).save(folder / f"{name}.png")

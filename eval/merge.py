@@ -37,7 +37,7 @@ def main(folders: list[str]) -> None:
     images = interleaved([one.images for one in finished])
     made_with = {**results.settings_of(shards[0]), "shard": "1/1", "images": images}
     records = joined(finished, list(made_with["attacks"]))
-    output = results.Results(pathlib.Path(FLAGS.output), made_with, protocol.Record)
+    output = results.Results(console.output_folder(FLAGS.output), made_with, protocol.Record)
     output.append(record for record in records if (record.attack, record.image) not in output.done)
     for source in shards:
         for kept in (results.IMAGES, EXAMPLES):
@@ -60,7 +60,7 @@ def in_order(folders: list[pathlib.Path]) -> list[pathlib.Path]:
     first = settings[folders[0]]
     for folder, made_with in settings.items():
         shard = made_with.get("shard")
-        if shard is None:
+        if not (isinstance(shard, str) and results.SHARD.fullmatch(shard)):
             raise ValueError(f"{folder} holds no results of eval.white_box --shard=i/n")
         if shard in by_shard:
             raise ValueError(f"{by_shard[shard]} and {folder} both hold shard {shard}")
@@ -87,8 +87,19 @@ def common(made_with: dict[str, Any]) -> dict[str, Any]:
 
 
 def interleaved(parts: list[list[str]]) -> list[str]:
-    """The names of all the images, of which the i-th part has every n-th from the i-th on."""
-    return [parts[place % len(parts)][place // len(parts)] for place in range(sum(map(len, parts)))]
+    """The names of all the images, of which the i-th part has every n-th from the i-th on.
+
+    Raises:
+        ValueError: parts that cannot be such.
+    """
+    count = sum(map(len, parts))
+    expected = [len(range(part, count, len(parts))) for part in range(len(parts))]
+    if list(map(len, parts)) != expected:
+        raise ValueError(
+            f"shards of {count} images must have {', '.join(map(str, expected))} of them; these have "
+            f"{', '.join(str(len(part)) for part in parts)}: give each the same --num_images"
+        )
+    return [parts[place % len(parts)][place // len(parts)] for place in range(count)]
 
 
 def joined(shards: list[results.Finished], attacks: list[str]) -> list[protocol.Record]:

@@ -15,11 +15,15 @@ from tf_smoothadv import magnification
 DEPTHS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # PIL's modes of at most 8 bits a channel
 
 
-def read(path: pathlib.Path) -> np.ndarray:
+def read(path: pathlib.Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
     """A PNG or JPEG file as uint8 [H, W, C], C = 1 for a grey one and 3 for others, upright as its camera says.
 
+    Args:
+        path: the file.
+        shape: what [H, W, C] must be; None for any.
+
     Raises:
-        ValueError: a file that cannot be read, more than 8 bits a channel, or pixels that are not opaque.
+        ValueError: a file that cannot be read, more than 8 bits a channel, pixels that are not opaque, another shape.
     """
     try:
         with PIL.Image.open(path, formats=("PNG", "JPEG")) as file:
@@ -31,7 +35,10 @@ def read(path: pathlib.Path) -> np.ndarray:
     if image.has_transparency_data and np.array(image.convert("RGBA"))[..., 3].min() < 255:
         raise ValueError(f"{path} must be opaque; its alpha channel is not")
     pixels = np.array(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
-    return pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
+    pixels = pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
+    if shape not in (None, pixels.shape):
+        raise ValueError(f"{path} must be of the shape {shape}, like its original; received {pixels.shape}")
+    return pixels
 
 
 def amplified(r: np.ndarray) -> np.ndarray:

@@ -83,7 +83,8 @@ def main(folders: list[str]) -> None:
     runs = results.named([results.read(path) for path in paths if path not in transfers])
     path = pathlib.Path(FLAGS.output or paths[0] / "report.html")
     text = page(runs, FLAGS.num_images, [results.read_transfer(folder) for folder in transfers])
-    path.write_text(text, encoding="utf-8")
+    with results.writing(path):
+        path.write_text(text, encoding="utf-8")
     print(path)
 
 

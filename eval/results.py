@@ -6,6 +6,7 @@ A run that was interrupted is started again with the same settings and goes on w
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import fcntl
 import json
@@ -13,13 +14,16 @@ import math
 import operator
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
+import re
+import typing
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from eval import fields
 from tf_smoothadv import protocol
 
 SETTINGS = "settings.json"
@@ -29,6 +33,7 @@ TRANSFER = "transfer.json"
 IMAGES = "images"
 KEY = ("attack", "image")
 ORIGINAL = "original"  # where an attack's name stands for its own
+SHARD = re.compile(r"([1-9]\d*)/([1-9]\d*)")
 
 R = TypeVar("R", bound=protocol.Record)
 
@@ -57,7 +62,7 @@ class Results(Generic[R]):
         try:
             _lock(self._file, folder)
             self._go_on(settings)
-        except ValueError:
+        except (ValueError, OSError):
             self.close()
             raise
 
@@ -73,11 +78,17 @@ class Results(Generic[R]):
 
     def append(self, records: Iterable[R]) -> None:
         """Adds records, and returns once they are on the disk."""
-        for record in records:
-            self._records[self._key(record)] = record
-            self._file.write(json.dumps(finite(dataclasses.asdict(record))) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with writing(self.folder / RECORDS):
+            try:
+                for record in records:
+                    self._records[self._key(record)] = record
+                    self._file.write(json.dumps(finite(dataclasses.asdict(record))) + "\n")
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            except OSError:
+                with contextlib.suppress(OSError):  # of writing what is left, which it tries again
+                    self.close()
+                raise
 
     def close(self) -> None:
         """Ends the writing."""
@@ -98,12 +109,12 @@ class Results(Generic[R]):
 
     def _read(self) -> None:
         path = self.folder / RECORDS
-        text = path.read_text()
-        whole, _, cut = text.rpartition("\n")
-        self._records = _parsed(whole, self._kind, self._key)
+        content = path.read_bytes()
+        whole, _, cut = content.rpartition(b"\n")
+        self._records = _parsed(path, whole, self._kind, self._key)
         if cut:
             logging.warning("the last record of %s was cut off and is made again", path)
-            os.truncate(path, len(text.encode()) - len(cut.encode()))
+            os.truncate(path, len(content) - len(cut))
 
 
 def settings_of(folder: pathlib.Path) -> dict[str, Any]:
@@ -112,28 +123,46 @@ def settings_of(folder: pathlib.Path) -> dict[str, Any]:
     Raises:
         ValueError: a file that is not what `Results` writes.
     """
-    if not (folder / SETTINGS).exists():
-        return {}
-    try:
-        return dict(json.loads((folder / SETTINGS).read_text()))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{folder / SETTINGS} is damaged: {error}") from error
+    return fields.read(folder / SETTINGS) if (folder / SETTINGS).exists() else {}
 
 
 def write(path: pathlib.Path, values: Any) -> None:
     """Writes JSON, whole or not at all."""
     new = path.with_name(f".{path.name}.new")
-    with open(new, "w") as file:
-        file.write(json.dumps(finite(values), indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
+    with writing(path):
+        with open(new, "w") as file:
+            file.write(json.dumps(finite(values), indent=1) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)
 
 
-def _parsed(text: str, kind: type[R], key: Callable[[Any], Any]) -> dict[Any, R]:
+@contextlib.contextmanager
+def writing(path: pathlib.Path) -> Iterator[None]:
+    """Tells of an OSError inside where it was and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"cannot write {path}: {error.strerror or error}; make room there or name another --output, and give the "
+            "same command again"
+        ) from error
+
+
+def _parsed(path: pathlib.Path, content: bytes, kind: type[R], key: Callable[[Any], Any]) -> dict[Any, R]:
     """Records by their key. One that was made again, because its batch was cut off, counts once, as it was last."""
-    records = (kind(**row(line)) for line in text.splitlines())
-    return {key(record): record for record in records}
+    kinds = typing.get_type_hints(kind)
+    records = {}
+    for number, line in enumerate(content.splitlines(), start=1):
+        try:
+            record = kind(**fields.taken(fields.parsed(line), kinds))
+        except ValueError as error:
+            raise ValueError(
+                f"{path}, line {number} is no record: {error}; delete the line, and the command that made the results "
+                "makes its record again"
+            ) from error
+        records[key(record)] = record
+    return records
 
 
 def _lock(file: IO[str], folder: pathlib.Path) -> None:
@@ -149,11 +178,6 @@ def _lock(file: IO[str], folder: pathlib.Path) -> None:
 def different(old: dict[str, Any], new: dict[str, Any]) -> str | None:
     """The first setting in which these differ."""
     return next((key for key in [*old, *new] if old.get(key) != new.get(key)), None)
-
-
-def row(line: str) -> dict[str, Any]:
-    """A line of RECORDS by name; what JSON has no number for is NaN again."""
-    return {key: math.nan if value is None else value for key, value in json.loads(line).items()}
 
 
 class Finished(NamedTuple):
@@ -192,6 +216,17 @@ class Finished(NamedTuple):
         ]
 
 
+SCORES = dict.fromkeys(("p_suc", "mean_distortion", "p_suc_correct"), float)
+TRANSFERRED = {
+    "dataset": str,
+    "num_images": int,
+    "num_correct": dict[str, int],
+    "accuracy": dict[str, float],
+    "attacks": dict[str, Any],
+    "transfer": dict[str, dict[str, dict[str, dict[str, float | None]]]],
+}
+
+
 def read_transfer(folder: pathlib.Path) -> dict[str, Any]:
     """What `eval.transfer` left in a folder.
 
@@ -199,16 +234,15 @@ def read_transfer(folder: pathlib.Path) -> dict[str, Any]:
         ValueError: damaged results.
     """
     try:
-        summary = json.loads((folder / TRANSFER).read_text())
-        for key in ("dataset", "accuracy", "num_correct", "num_images", "attacks"):
-            summary[key]
-        for by_attack in summary["transfer"].values():
+        summary = fields.taken(fields.read(folder / TRANSFER), TRANSFERRED)
+        for source, by_attack in summary["transfer"].items():
+            fields.taken(summary["num_correct"], {source: int})
             for on_targets in by_attack.values():
-                for target, scores in on_targets.items():
-                    on_targets[target] = {key: math.nan if value is None else value for key, value in scores.items()}
+                for target in summary["accuracy"]:
+                    on_targets[target] = fields.taken(on_targets.get(target, {}), SCORES)
         return summary
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{folder} does not hold results as eval.transfer writes them: {error!r}") from error
+    except ValueError as error:
+        raise ValueError(f"{folder} does not hold results as eval.transfer writes them: {error}") from error
 
 
 def read(folder: pathlib.Path) -> Finished:
@@ -224,17 +258,35 @@ def read(folder: pathlib.Path) -> Finished:
             f"{folder} holds an unfinished run: {SUMMARY} is missing; give the command that began it once more, it "
             "goes on where it stopped"
         )
+    kinds = typing.get_type_hints(Finished)
     try:
-        summary, made_with = json.loads((folder / SUMMARY).read_text()), settings_of(folder)
-        records = _parsed((folder / RECORDS).read_text(), protocol.Record, operator.attrgetter(*KEY))
-        return Finished(
+        summary, made_with = fields.read(folder / SUMMARY), settings_of(folder)
+        counts = fields.taken(summary, {"num_images": int, "num_correct": int})
+        if not 0 < counts["num_correct"] <= counts["num_images"]:
+            raise ValueError(f"{SUMMARY} tells of {counts['num_correct']} of {counts['num_images']} images")
+        records = _parsed(folder / RECORDS, (folder / RECORDS).read_bytes(), protocol.Record, operator.attrgetter(*KEY))
+        finished = Finished(
             folder,
-            **{key: summary[key] for key in ("model", "dataset", "settings", "levels")},
-            **{key: made_with[key] for key in ("images", "data", "attacks")},
-            run=protocol.Run(tuple(records.values()), summary["num_images"], summary["num_correct"]),
+            **fields.taken(summary, {key: kinds[key] for key in ("model", "dataset", "settings", "levels")}),
+            **fields.taken(made_with, {key: kinds[key] for key in ("images", "data", "attacks")}),
+            run=protocol.Run(tuple(records.values()), **counts),
         )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{folder} does not hold results as eval.white_box writes them: {error!r}") from error
+        _check_records(finished)
+        return finished
+    except ValueError as error:
+        raise ValueError(f"{folder} does not hold results as eval.white_box writes them: {error}") from error
+
+
+def _check_records(finished: Finished) -> None:
+    """Raises ValueError unless there are records, all of attacks and images that the settings name."""
+    if not finished.run.records:
+        raise ValueError(f"{RECORDS} is empty")
+    for record in finished.run.records:
+        if record.attack not in finished.attacks or not 0 <= record.image < len(finished.images):
+            raise ValueError(
+                f"{RECORDS} tells of {record.attack!r} on image {record.image}, {SETTINGS} of "
+                f"{', '.join(finished.attacks)} on {len(finished.images)} images"
+            )
 
 
 def named(runs: list[Finished]) -> dict[str, Finished]:
@@ -250,7 +302,10 @@ def write_images(folder: pathlib.Path, images: np.ndarray, names: Sequence[str])
     """Images [B, H, W, C] as 8-bit PNG, FOLDER/NAME.png."""
     for name, image in zip(names, images):
         pixels = tf.constant(np.round(image * 255).astype(np.uint8))
-        tf.io.write_file(str(folder / f"{name}.png"), tf.io.encode_png(pixels))
+        path = folder / f"{name}.png"
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(tf.io.encode_png(pixels).numpy())
 
 
 def read_images(folder: pathlib.Path, names: Sequence[str], channels: int) -> np.ndarray:

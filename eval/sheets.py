@@ -35,7 +35,7 @@ def worst(finished: Finished) -> list[list[Panel]]:
         original = pictures.read(finished.picture(image))
         above, below = [Panel(original, finished.images[image])], [Panel(None)]
         for name, record in images[image].items():
-            adversarial = pictures.read(finished.picture(image, name))
+            adversarial = pictures.read(finished.picture(image, name), original.shape)
             bold = name in attacks
             above.append(Panel(adversarial, LABELS.get(name, name) + "*" * bold, record.success_8bit, bold))
             title = f"D = {record.distortion_8bit:.2f}, E = {record.smoothness_energy_8bit:.2f}"
@@ -55,7 +55,7 @@ def magnified(finished: Finished, count: int) -> list[list[Panel]]:
     rows = []
     for image in spread(order, count):
         original = pictures.read(finished.picture(image))
-        attacked = {name: pictures.read(finished.picture(image, name)) for name in images[image]}
+        attacked = {name: pictures.read(finished.picture(image, name), original.shape) for name in images[image]}
         first, *others = pictures.magnified([original, *attacked.values()])
         row = [Panel(original, finished.images[image]), Panel(first, "magnified")]
         for (name, record), picture in zip(images[image].items(), others):

@@ -12,7 +12,6 @@ settings.json. A run that was interrupted goes on where it stopped when it is st
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -29,6 +28,7 @@ from eval.results import TRANSFER, Results, write
 from eval.terminal import print_settings, progress
 from models import console
 from tf_smoothadv import protocol, transfer
+from tf_smoothadv.attacks import core
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(inputs)
@@ -58,7 +58,7 @@ def main() -> None:
     sources = list(dict.fromkeys(FLAGS.sources))
     networks = models.load_all([*sources, *FLAGS.targets])
     check(networks, dataset)
-    folder = pathlib.Path(FLAGS.output)
+    folder = console.output_folder(FLAGS.output)
     dataset = inputs.batched(dataset, networks.values(), folder)
     made_with = {
         "sources": sources,
@@ -108,14 +108,19 @@ def check(networks: Mapping[str, Any], dataset: data.Dataset) -> None:
     """Checks every network on the first images.
 
     Raises:
-        ValueError: which network it is, and what `models.check` says.
+        ValueError: which network it is, and what `models.check` says; networks of different classes.
     """
     images, labels = next(iter(dataset))
+    classes = {}
     for name, network in networks.items():
         try:
             models.check(network, images, labels)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
+        classes[name] = core.check_model(network, images)
+    if len(set(classes.values())) > 1:
+        told = ", ".join(f"{name} has {count}" for name, count in classes.items())
+        raise ValueError(f"sources and targets must have the same classes: {told}")
 
 
 def predictions(

@@ -13,16 +13,13 @@ examples.png. A run that was interrupted goes on where it stopped when it is sta
 
 from __future__ import annotations
 
-import pathlib
-import re
-
 import rich.console
 from absl import flags
 
 import models
 from eval import data, inputs, settings, tensorboard
 from eval.finish import finish, keep_examples
-from eval.results import IMAGES, ORIGINAL, Results, write_images
+from eval.results import IMAGES, ORIGINAL, SHARD, Results, write_images
 from eval.terminal import print_settings, progress
 from models import console
 from tf_smoothadv import protocol
@@ -55,7 +52,6 @@ flags.DEFINE_string(
     "shard", "1/1", "i/n, from 1/n to n/n: attack only every n-th image; eval.merge joins the n folders of results."
 )
 
-SHARD = re.compile(r"([1-9]\d*)/([1-9]\d*)")
 flags.register_validator(
     "shard",
     lambda value: (found := SHARD.fullmatch(value)) is not None and int(found[1]) <= int(found[2]),
@@ -72,7 +68,7 @@ def main() -> None:
     if FLAGS.labels == "predicted":
         dataset = data.labelled_by(model, dataset)
     models.check(model, *next(iter(dataset)))
-    folder = pathlib.Path(FLAGS.output)
+    folder = console.output_folder(FLAGS.output)
     dataset = inputs.batched(dataset, [model], folder)
     made_with = {
         "model": FLAGS.model,
@@ -86,7 +82,7 @@ def main() -> None:
     terminal = rich.console.Console(highlight=False)
     print_settings(terminal, attacks)
     correct = protocol.CorrectImages(model, dataset)
-    board = tensorboard.Board(FLAGS.tensorboard) if FLAGS.tensorboard else None
+    board = tensorboard.Board(str(console.output_folder(FLAGS.tensorboard))) if FLAGS.tensorboard else None
     with progress(terminal) as bar:
         task = bar.add_task("", total=len(dataset.names) * len(attacks), completed=len(results.records))
         for batch in protocol.attack_batches(model, correct, attacks, reference=reference, done=results.done):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pathlib
 import sys
+import tempfile
 from collections.abc import Callable
+from typing import NoReturn
 
 from absl import app, flags
 
@@ -25,7 +29,36 @@ def run(main: Callable[..., None], takes_arguments: bool = False) -> None:
         except (ValueError, OSError) as error:
             if FLAGS.debug:
                 raise
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(2)
+            fail(error)
 
-    app.run(guarded)
+    app.run(guarded, flags_parser=parsed)
+
+
+def parsed(argv: list[str]) -> list[str]:
+    """What is no flag; the others are parsed then."""
+    try:
+        return FLAGS(argv)
+    except flags.Error as error:
+        fail(f"{error}; --help tells the flags")
+
+
+def fail(what: object) -> NoReturn:
+    """Ends the process with one line."""
+    print("error:", " ".join(str(what).splitlines()), file=sys.stderr)
+    sys.exit(2)
+
+
+def output_folder(path: str | os.PathLike[str]) -> pathlib.Path:
+    """The folder that a binary writes to, made if it is not there.
+
+    Raises:
+        ValueError: it cannot be made, or nothing can be written there.
+    """
+    folder = pathlib.Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"cannot write to {folder}: {error.strerror}; name another folder") from error
+    return folder

@@ -35,13 +35,13 @@ def main() -> None:
     output = pathlib.Path(FLAGS.output)
     if output.suffix != ".keras":
         raise ValueError(f"output must end in .keras; received {FLAGS.output}")
+    console.output_folder(output.parent)
     checkpoint = slim_archives.download(FLAGS.network) if FLAGS.checkpoint == DOWNLOAD else FLAGS.checkpoint
     values = slim.read(checkpoint)
     model = slim.build(FLAGS.network)
     ignored = slim.assign(model, values, FLAGS.scope, FLAGS.moving_averages)
     if not FLAGS.background:
         model = slim.without_background(model)
-    output.parent.mkdir(parents=True, exist_ok=True)
     model.save(output)
     for name in ignored:
         print(f"ignored: {name}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import pathlib
 import re
 from collections.abc import Callable
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import tensorflow as tf
@@ -19,12 +21,31 @@ def read_model(path: pathlib.Path) -> Any:
     """The model of a Keras file (.keras, .h5) or a SavedModel folder.
 
     Raises:
-        ValueError: a file that cannot be read.
+        ValueError: a file that cannot be read, or one that would run Python code of its own.
     """
     try:
-        return saved_model(path) if path.is_dir() else keras.models.load_model(path, compile=False)
+        if path.is_dir():
+            return saved_model(path)
+        if h5py.is_hdf5(path):
+            _refuse_code(path)
+        return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras, h5py, zipfile and TensorFlow each raise their own
         raise ValueError(f"cannot read a model from {path}: {first_line(error)}") from error
+
+
+def _refuse_code(path: pathlib.Path) -> None:
+    """What safe mode does for .keras files; for HDF5 files Keras before 3.11.3 leaves it out (CVE-2025-9905)."""
+    with h5py.File(path) as file:
+        configuration = json.loads(file.attrs.get("model_config", "null"))
+    if _holds(configuration, "class_name", "Lambda"):
+        raise ValueError("its Lambda layer is Python code, which safe mode does not run; make it of other layers")
+
+
+def _holds(values: Any, name: str, value: str) -> bool:
+    """Whether JSON has a value of this name at any depth."""
+    if isinstance(values, dict):
+        return values.get(name) == value or any(_holds(inner, name, value) for inner in values.values())
+    return isinstance(values, list) and any(_holds(inner, name, value) for inner in values)
 
 
 def saved_model(folder: pathlib.Path) -> Callable[[tf.Tensor], tf.Tensor]:

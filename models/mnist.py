@@ -42,4 +42,6 @@ def read(path: str, part: str) -> Digits:
 def _scaled(images: np.ndarray, labels: np.ndarray) -> Digits:
     if images.dtype != np.uint8 or images.ndim != 3 or labels.shape != images.shape[:1]:
         raise ValueError(f"images {images.dtype} {images.shape} and labels {labels.shape} are not MNIST's")
+    if labels.dtype.kind not in "iu" or np.any((labels < 0) | (labels > 9)):
+        raise ValueError(f"labels must be integers from 0 to 9; received {labels.dtype} {np.unique(labels)[[0, -1]]}")
     return (images[..., np.newaxis] / 255).astype(np.float32), labels.astype(np.int32)

@@ -10,8 +10,6 @@ distribution of deviation epsilon / 2, cut at epsilon.
 
 from __future__ import annotations
 
-import pathlib
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -29,11 +27,17 @@ flags.DEFINE_enum(
     ["step_ll", "fgsm"],
     "One-step method of adversarial training: a step towards the least likely class, or away from the label.",
 )
-flags.DEFINE_float("epsilon", 0.3, "Largest change of a pixel in adversarial training, for pixels in [0, 1].")
+flags.DEFINE_float(
+    "epsilon",
+    0.3,
+    "Largest change of a pixel in adversarial training, for pixels in [0, 1].",
+    lower_bound=0.0,
+    upper_bound=1.0,
+)
 flags.DEFINE_string("data", mnist.DOWNLOAD, "A file mnist.npz in Keras's form, or 'download' for Keras's own copy.")
 flags.DEFINE_integer("epochs", 12, "Passes over the 60,000 training images.", lower_bound=1)
 flags.DEFINE_integer("batch_size", 128, "Images a step.", lower_bound=2)
-flags.DEFINE_float("learning_rate", 1e-3, "Adam's, falling to zero along half a cosine.")
+flags.DEFINE_float("learning_rate", 1e-3, "Adam's, falling to zero along half a cosine.", lower_bound=0.0)
 flags.DEFINE_integer("seed", 0, "Of the initial weights, the order of the images and the epsilons.")
 flags.DEFINE_string("output", str(WEIGHTS), "Folder for the weights (.weights.h5) and the model card (.md).")
 
@@ -87,6 +91,7 @@ def main() -> None:
     """Trains what the flags say."""
     keras.utils.set_random_seed(FLAGS.seed)
     train, test = mnist.load(FLAGS.data)
+    folder = console.output_folder(FLAGS.output)
     network = c4(weights=None)
     trained = network
     if FLAGS.training == "adversarial":
@@ -101,8 +106,6 @@ def main() -> None:
     predictions = np.argmax(network.predict(test[0], batch_size=500, verbose=0), axis=1)
     accuracy = float(np.mean(predictions == test[1]))
 
-    folder = pathlib.Path(FLAGS.output)
-    folder.mkdir(parents=True, exist_ok=True)
     saved = c4(weights=None)  # without the optimiser's variables
     saved.set_weights(network.get_weights())
     saved.save_weights(folder / f"c4_{FLAGS.training}.weights.h5")

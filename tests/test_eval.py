@@ -142,34 +142,6 @@ def test_an_interrupted_run_goes_on_where_it_stopped(result, tmp_path):
     assert "holds results with attacks=" in refused.stderr
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--attacks=fgsm,deepfool"], "attack must be one of 'fgsm', 'ifgsm', .* received 'deepfool'"),
-        (["--attacks="], "attacks must name at least one attack; received none"),
-        (["--model=missing.keras"], "model must be one of c4, .* or the path of a model; received"),
-        (["--data=missing.npz"], "no such file: missing.npz"),
-        (["--num_images=1000"], "the sample that ships with the project holds 200 test images, 1000 were asked for"),
-        (["extra"], "unexpected arguments: extra"),
-        (["--output=/dev/null/results"], "Not a directory: '/dev/null/results'"),
-    ],
-)
-def test_bad_input_is_one_line_and_status_2(arguments, message, tmp_path):
-    import re
-
-    finished = white_box(f"--output={tmp_path}", *arguments)
-    assert finished.returncode == 2
-    line = finished.stderr.strip().splitlines()[-1]
-    assert re.search(f"^error: .*{message}", line), finished.stderr
-    assert "Traceback" not in finished.stderr
-
-
-def test_debug_shows_the_traceback(tmp_path):
-    finished = white_box("--debug", "--data=missing.npz", f"--output={tmp_path}")
-    assert finished.returncode != 0
-    assert "Traceback" in finished.stderr
-
-
 def test_help_teaches():
     finished = white_box("--helpshort")
     assert "python -m eval.white_box --data=mnist.npz --num_images=1000" in finished.stdout

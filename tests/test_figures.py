@@ -176,20 +176,3 @@ def test_magnify_writes_every_image_and_the_sheet(folder, tmp_path, originals):
     expected = pictures.magnified([pictures.read(file) for file in files])
     for name, picture in zip(("original", "cw"), expected):
         np.testing.assert_array_equal(pictures.read(tmp_path / f"{name}_00003.png"), picture)
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments", "message"),
-    [
-        ("figures", [], "folders must name at least one folder of results; received none"),
-        ("figures", ["missing"], "missing holds no results of eval.white_box: records.jsonl is missing"),
-        ("figures", ["missing", "--formats="], "formats must name at least one file format; received none"),
-        ("magnify", [], "name at least one PNG or JPEG file; received none"),
-        ("magnify", ["missing.png"], "cannot read missing.png: [Errno 2] No such file or directory"),
-    ],
-)
-def test_bad_input_is_one_line_and_status_2(name, arguments, message):
-    done = binary(name, *arguments)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith(f"error: {message}")
-    assert "Traceback" not in done.stderr

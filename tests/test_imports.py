@@ -45,6 +45,7 @@ EVAL = [
     "data",
     "batching",
     "settings",
+    "fields",
     "results",
     "inputs",
     "terminal",

@@ -557,15 +557,6 @@ def test_the_binary_writes_the_file_and_names_it(folder, other, tmp_path):
     assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
 
 
-def test_bad_input_is_one_line_and_status_2():
-    finished = binary("missing")
-    assert finished.returncode == 2
-    assert finished.stderr.endswith("error: missing holds no results of eval.white_box: records.jsonl is missing\n")
-    assert "Traceback" not in finished.stderr
-    with pytest.raises(ValueError, match="folders must name at least one folder of results; received none"):
-        report.main([])
-
-
 def test_help_teaches():
     finished = binary("--helpshort")
     assert "python -m eval.report results/c4 results/c4_adversarial" in finished.stdout

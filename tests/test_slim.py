@@ -373,11 +373,3 @@ class TestBinary:
         model = keras.models.load_model(output, compile=False)
         assert model.name == "ens3_adv_inception_v3"
         assert_close(model(image, training=False).numpy(), expected[:, 1:])
-
-    def test_fails_in_one_line(self, tmp_path):
-        finished = self.convert(
-            "--network=resnet_v2_50", "--checkpoint=nowhere.ckpt", f"--output={tmp_path / 'model.keras'}"
-        )
-        assert finished.returncode == 2
-        assert finished.stderr.splitlines()[-1].startswith("error: cannot read a checkpoint from nowhere.ckpt")
-        assert not list(tmp_path.iterdir())

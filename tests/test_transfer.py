@@ -8,7 +8,6 @@ import json
 import math
 import os
 import pathlib
-import re
 import shutil
 import subprocess
 import sys
@@ -240,57 +239,6 @@ class TestBinary:
         assert "was cut off and is made again" in finished.stderr
         assert (folder / "records.jsonl").read_text().startswith("".join(lines[:kept]))
         assert (folder / "transfer.json").read_text() == (whole / "transfer.json").read_text()
-
-
-BAD = [
-    ("--targets=", "^targets must name at least one model; received none"),
-    ("--sources=", "^sources must name at least one model; received none"),
-    ("--targets=median+c4", r"^model must be one of c4, .*bilateral\+MODEL or .*; received 'median\+c4'"),
-    ("--targets=bilateral+c5", "^model must be one of c4, .*; received 'c5'"),
-    ("--targets=slim:resnet_v2_50:missing.ckpt", r"^cannot read a checkpoint from missing\.ckpt"),
-    ("--attacks=fgsm,deepfool", "^attack must be one of 'fgsm', .*; received 'deepfool'"),
-    ("--attacks=", "^attacks must name at least one attack; received none"),
-    ("--sources=FOLDER/wide.keras", r"wide\.keras: the model takes images \(8, 8, 3\), these are \(28, 28, 1\)"),
-    ("--sources=FOLDER/eight.keras --targets=c4", r"eight\.keras classifies none of the 2 images correctly"),
-]
-RUN_EACH = """
-import sys
-from absl import flags
-from absl.testing import flagsaver
-from eval import transfer
-folder, *runs = sys.argv[1:]
-for number, arguments in enumerate(runs):
-    with flagsaver.flagsaver():
-        output = f"--output={folder}/{number}"
-        flags.FLAGS(["transfer", "--num_images=2", "--attacks=fgsm", output, *arguments.split()])
-        try:
-            transfer.main()
-        except ValueError as error:
-            print(f"\\nERROR {error}")
-"""
-
-
-@pytest.fixture(scope="module")
-def errors(tmp_path_factory) -> dict[str, str]:
-    """What each of the bad arguments leads to, all in one process."""
-    folder = tmp_path_factory.mktemp("bad")
-    wide = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(10)])
-    wide.save(folder / "wide.keras")
-    eight = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
-    noise = 1e-3 * np.random.default_rng(0).normal(size=(784, 10))
-    eight.set_weights([noise, 10.0 * (np.arange(10) == 8)])  # always says 8, which is not among the first digits
-    eight.save(folder / "eight.keras")
-    runs = [arguments.replace("FOLDER", str(folder)) for arguments, _ in BAD]
-    command = [sys.executable, "-c", RUN_EACH, str(folder), *runs]
-    finished = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    told = [line.removeprefix("ERROR ") for line in finished.stdout.splitlines() if line.startswith("ERROR ")]
-    assert len(told) == len(BAD), finished.stdout
-    return dict(zip((arguments for arguments, _ in BAD), told))
-
-
-@pytest.mark.parametrize(("arguments", "message"), BAD)
-def test_bad_input_is_an_error_of_one_line(arguments, message, errors):
-    assert re.search(message, errors[arguments])
 
 
 @pytest.mark.slow

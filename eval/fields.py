@@ -1,0 +1,72 @@
+"""What JSON files hold: values by name, of the types that annotations say."""
+
+from __future__ import annotations
+
+import json
+import math
+import pathlib
+import reprlib
+import sys
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+
+def read(path: pathlib.Path) -> dict[str, Any]:
+    """The values in a file.
+
+    Raises:
+        ValueError: it does not hold values by name.
+    """
+    try:
+        return parsed(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}; restore it, or make the results anew") from error
+
+
+def parsed(text: bytes) -> dict[str, Any]:
+    """The values of a JSON object; ValueError for anything else."""
+    try:
+        values = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"it must hold a JSON object; received {reprlib.repr(values)}")
+    return values
+
+
+def taken(values: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of these names, if they are of these types; for a float what JSON has no number for is NaN again.
+
+    Raises:
+        ValueError: one that is missing or of another type.
+    """
+    result = {}
+    for name, kind in kinds.items():
+        if name not in values:
+            raise ValueError(f"it lacks {name}")
+        value = math.nan if kind is float and values[name] is None else values[name]
+        if not (fits(value, kind) or (kind is float and value is math.nan)):
+            raise ValueError(f"{name} must be of the type {_name(kind)}; received {reprlib.repr(value)}")
+        result[name] = value
+    return result
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a value from JSON is of a type, as annotations say it; numbers are finite and of at most 64 bits."""
+    inner = typing.get_args(kind)
+    if isinstance(kind, types.UnionType):
+        return any(fits(value, one) for one in inner)
+    if inner:  # list[V] or dict[str, V]
+        parts = value.values() if isinstance(value, dict) else value
+        return type(value) is typing.get_origin(kind) and all(fits(part, inner[-1]) for part in parts)
+    if kind is float:
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max
+    if kind is int:
+        return type(value) is int and abs(value) < 2**63
+    return kind is Any or type(value) is kind
+
+
+def _name(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)

@@ -1,0 +1,565 @@
+"""Bad input is one line on stderr and exit status 2, and what lay there before stays.
+
+The table: each row is a binary, its arguments and what the one line must say after "error: ". IN stands for the folder
+of `inputs`, OUT for a new one; the arguments of DEFAULTS come first. All rows run once, in `finished`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import pathlib
+import re
+import shutil
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import PIL.Image
+import pytest
+import tensorflow as tf
+
+import models
+from eval import pictures, results
+from models import mnist
+from tests.many_runs import outcomes
+from tests.test_interruption import record
+from tests.test_report import finished_run
+from tf_smoothadv import protocol
+
+FULL = pathlib.Path("/dev/full")
+DEFAULTS = {
+    "eval.white_box": "--output=OUT --num_images=2 --attacks=fgsm --model=IN/seven.keras",
+    "eval.transfer": "--output=OUT --num_images=2 --attacks=fgsm --sources=IN/seven.keras --targets=IN/seven.keras",
+    "eval.report": "",
+    "eval.figures": "",
+    "eval.magnify": "--output=OUT",
+    "eval.merge": "--output=OUT",
+    "models.convert_slim": "--network=resnet_v2_50 --checkpoint=nowhere.ckpt --output=OUT/model.keras",
+    "models.train": "--output=OUT",
+}
+NIPS = "--num_images=1 --dataset=nips2017 --data=IN"
+NET = "--model=IN/net.keras"
+
+TABLE = [
+    # flags
+    ("eval.white_box", "--nosuch=1", "Unknown command line flag 'nosuch'.*--help tells the flags"),
+    ("eval.white_box", "--model", "Missing value for flag --model"),
+    ("eval.white_box", "extra", "unexpected arguments: extra"),
+    ("eval.white_box", "--save_images=maybe", "--save_images=maybe"),
+    ("eval.white_box", "--levels=1", "--levels=1"),
+    ("eval.white_box", "--levels=many", "--levels=many"),
+    ("eval.white_box", "--num_images=0", "--num_images=0"),
+    ("eval.white_box", "--num_images=-1", "--num_images=-1"),
+    ("eval.white_box", "--batch_size=0", "batch_size must be 'auto' or an integer of at least 1"),
+    ("eval.white_box", "--batch_size=1.5", "batch_size must be 'auto' or an integer of at least 1"),
+    ("eval.white_box", "--image_size=0", "--image_size=0"),
+    ("eval.white_box", "--shard=3/2", "shard must be i/n with i from 1 to n"),
+    ("eval.white_box", "--shard=0/2", "shard must be i/n with i from 1 to n"),
+    ("eval.white_box", "--shard=half", "shard must be i/n with i from 1 to n"),
+    ("eval.white_box", "--shard=3/3", "part 3 of 3 holds none of the 2 images"),
+    ("eval.white_box", "--dataset=cifar", "--dataset=cifar: value should be one of <"),
+    ("eval.white_box", "--settings=best", "--settings=best: value should be one of <"),
+    ("eval.white_box", "--labels=none", "--labels=none: value should be one of <"),
+    ("eval.white_box", "--attacks=fgsm,deepfool", "attack must be one of 'fgsm', .* received 'deepfool'"),
+    ("eval.white_box", "--attacks=", "attacks must name at least one attack; received none"),
+    ("eval.white_box", "--num_images=1000", "the sample that ships with the project holds 200 test images, 1000 were"),
+    ("eval.white_box", "--dataset=nips2017", "dataset 'nips2017' must be given its place, --data=PATH; received none"),
+    ("eval.white_box", "--image_size=14", r"the model takes images \(28, 28, 1\), these are \(14, 14, 1\): resize the"),
+    ("eval.transfer", "--shard=1/2", "Unknown command line flag 'shard'"),
+    ("eval.transfer", "--sources=", "sources must name at least one model; received none"),
+    ("eval.transfer", "--targets=", "targets must name at least one model; received none"),
+    ("eval.transfer", "--attacks=", "attacks must name at least one attack; received none"),
+    ("eval.transfer", "--attacks=fgsm,deepfool", "attack must be one of 'fgsm', .*; received 'deepfool'"),
+    ("eval.report", "", "folders must name at least one folder of results; received none"),
+    ("eval.report", "--num_images=0 IN/run", "--num_images=0"),
+    ("eval.figures", "", "folders must name at least one folder of results; received none"),
+    ("eval.figures", "--formats= IN/run", "formats must name at least one file format; received none"),
+    ("eval.figures", "--formats=word --output=OUT IN/run", "Format 'word' is not supported"),
+    ("eval.figures", "--magnified=0 IN/run", "--magnified=0"),
+    ("eval.magnify", "", "name at least one PNG or JPEG file; received none"),
+    ("eval.magnify", "--beta=2 IN/grey.png", "--beta=2"),
+    ("eval.magnify", "--setting=best IN/grey.png", "--setting=best: value should be one of <"),
+    ("eval.merge", "", "name the folders of all the shards; received none"),
+    ("models.convert_slim", "--network=vgg_16", "--network=vgg_16: value should be one of <"),
+    ("models.convert_slim", "--output=OUT/model.h5", r"output must end in \.keras; received .*model\.h5"),
+    ("models.train", "--training=robust", "--training=robust: value should be one of <"),
+    ("models.train", "--epochs=0", "--epochs=0"),
+    ("models.train", "--epsilon=-1", "--epsilon=-1"),
+    ("models.train", "--learning_rate=-1", "--learning_rate=-1"),
+    # images and their tables
+    ("eval.white_box", "--data=missing.npz", r"no such file: missing\.npz"),
+    ("eval.white_box", "--data=IN/pickled.npz", r"pickled\.npz is not a whole mnist\.npz .*allow_pickle=False"),
+    ("eval.white_box", "--data=IN/eleven.npz", r"eleven\.npz .*: labels must be integers from 0 to 9; received int64"),
+    ("models.train", "--data=missing.npz", r"no such file: missing\.npz"),
+    ("models.train", "--data=IN/pickled.npz", r"pickled\.npz is not a whole mnist\.npz .*allow_pickle=False"),
+    ("eval.white_box", f"{NIPS}/nowhere", r"no such file: .*nowhere/images\.csv"),
+    ("eval.white_box", f"{NIPS}/no_column", r"images\.csv must have a column TrueLabel; its first line has"),
+    ("eval.white_box", f"{NIPS}/twice", "line 3: every ImageId must be another; received 'a' again"),
+    ("eval.white_box", f"{NIPS}/unknown", r"none of the 1 images of .*images\.csv is in .*images"),
+    ("eval.white_box", f"{NIPS}/above", r"line 2: ImageId must be a plain file name; received '\.\./a'"),
+    ("eval.white_box", f"{NIPS}/absolute", "line 2: ImageId must be a plain file name; received '/etc/a'"),
+    ("eval.white_box", f"{NIPS}/class_1001", "line 2: TrueLabel must be an integer from 1 to 1000; received '1001'"),
+    ("eval.white_box", f"{NIPS}/empty {NET}", "cannot read a of .*: Input is empty"),
+    ("eval.white_box", f"{NIPS}/truncated {NET}", "cannot read a of .*: Invalid PNG data"),
+    ("eval.white_box", f"{NIPS}/corrupt {NET}", "cannot read a of .*: Unknown image file format"),
+    ("eval.white_box", f"{NIPS}/transparent {NET}", "cannot read a of .*: it has transparent pixels"),
+    ("eval.white_box", f"{NIPS}/small {NET}", r"the model takes images \(8, 8, 3\), these are \(5, 5, 3\): resize"),
+    (
+        "eval.white_box",
+        f"{NIPS}/sizes {NET} --num_images=2",
+        "b of .* is 5 x 5, those before it are 8 x 8; --image_size",
+    ),
+    ("eval.magnify", "missing.png", r"cannot read missing\.png: .*No such file or directory"),
+    ("eval.magnify", "IN/empty/images/a.png", r"cannot read .*a\.png: cannot identify image file"),
+    ("eval.magnify", "IN/truncated/images/a.png", r"cannot read .*a\.png: .*truncated"),
+    ("eval.magnify", "IN/transparent/images/a.png", r"a\.png must be opaque; its alpha channel is not"),
+    ("eval.magnify", "IN/deep.png", r"deep\.png must have at most 8 bits a channel"),
+    ("eval.magnify", "IN/grey.png IN/grey.jpg", r"two pictures would be written to grey\.png"),
+    # models
+    (
+        "eval.white_box",
+        "--model=missing.keras",
+        "model must be one of c4, .* or the path of a model; received 'missing",
+    ),
+    ("eval.white_box", "--model=keras:AlexNet", "application must be one of .*; received 'AlexNet'"),
+    ("eval.white_box", "--model=slim:resnet_v2_50", "cannot read a checkpoint from"),
+    ("eval.white_box", "--model=IN/text.keras", r"cannot read a model from .*text\.keras: "),
+    ("eval.white_box", "--model=IN/truncated.keras", r"cannot read a model from .*truncated\.keras: "),
+    ("eval.white_box", "--model=IN/text.h5", r"cannot read a model from .*text\.h5: "),
+    ("eval.white_box", "--model=IN/run", r"cannot read a model from .*run: "),
+    ("eval.white_box", "--model=IN/lambda.keras", r"cannot read a model from .*lambda\.keras: .*`?Lambda`? layer"),
+    ("eval.white_box", "--model=IN/lambda.h5", r"cannot read a model from .*lambda\.h5: .*`?Lambda`? layer"),
+    ("eval.white_box", "--model=IN/rank.keras", r"to logits \[batch, classes\]; it returned \(2, 28, 28, 1\)"),
+    ("eval.white_box", "--model=IN/softmax.keras", "must return logits; .* take the softmax off its last layer"),
+    ("eval.white_box", "--model=IN/three.keras", "labels must be below the model's 3 classes; received 7"),
+    ("eval.white_box", "--model=IN/wide.keras", r"the model takes images \(8, 8, 3\), these are \(28, 28, 1\)"),
+    ("eval.white_box", "--model=IN/nan.keras", "the model must return finite logits; it returned NaN"),
+    ("eval.white_box", "--model=IN/root", "the gradient of the model's margin is NaN or infinite at 2 of 2 images"),
+    (
+        "eval.white_box",
+        "--model=IN/batch",
+        "an image's logits change with the rest of its batch: let batch normalisation",
+    ),
+    ("eval.white_box", "--model=IN/eight.keras", "the model classifies none of the 2 images correctly: nothing to"),
+    (
+        "eval.transfer",
+        "--targets=median+c4",
+        r"model must be one of c4, .*bilateral\+MODEL or .*; received 'median\+c4'",
+    ),
+    ("eval.transfer", "--targets=bilateral+c5", "model must be one of c4, .*; received 'c5'"),
+    ("eval.transfer", "--targets=slim:resnet_v2_50:missing.ckpt", r"cannot read a checkpoint from missing\.ckpt"),
+    (
+        "eval.transfer",
+        "--targets=IN/twelve.keras",
+        r"must have the same classes: .*seven\.keras has 10, .*twelve\.keras has 12",
+    ),
+    (
+        "eval.transfer",
+        "--sources=IN/wide.keras",
+        r"wide\.keras: the model takes images \(8, 8, 3\), these are \(28, 28",
+    ),
+    (
+        "eval.transfer",
+        "--sources=IN/eight.keras",
+        r"eight\.keras classifies none of the 2 images correctly",
+    ),
+    ("models.convert_slim", "", r"cannot read a checkpoint from nowhere\.ckpt"),
+    ("models.convert_slim", "--checkpoint=IN/text.keras", r"cannot read a checkpoint from .*text\.keras"),
+    # where results go
+    (
+        "eval.white_box",
+        "--output=/dev/null/results",
+        "cannot write to /dev/null/results: Not a directory; name another",
+    ),
+    ("eval.white_box", "--output=IN/grey.png", r"cannot write to .*grey\.png: File exists; name another folder"),
+    ("eval.white_box", "--tensorboard=IN/grey.png", r"cannot write to .*grey\.png: File exists; name another folder"),
+    ("eval.white_box", "--output=IN/no_images --save_images", r"cannot write .*no_images/images/.*00000\.png: "),
+    (
+        "eval.white_box",
+        "--output=IN/full",
+        r"cannot write .*records\.jsonl: No space left on device; make room .* same",
+    ),
+    ("eval.white_box", "--output=IN/run", "IN/run holds results with images=.*, these would have images="),
+    ("eval.white_box", "--output=IN/damaged", r"settings\.json is damaged: .*; restore it, or make the results anew"),
+    ("eval.white_box", "--output=IN/many", r"batch_size in .*settings\.json must be an integer .*; received 'many'"),
+    ("eval.transfer", "--output=/dev/null/results", "cannot write to /dev/null/results: Not a directory; name another"),
+    ("eval.report", "--output=IN IN/run", "cannot write IN: Is a directory; .* name another --output"),
+    ("eval.report", "--output=/dev/full IN/run", "cannot write /dev/full: No space left on device; make room"),
+    ("eval.figures", "--output=IN/grey.png IN/run", r"cannot write to .*grey\.png: File exists; name another folder"),
+    ("eval.magnify", "--output=IN/grey.png IN/grey.png", r"cannot write to .*grey\.png: File exists; name another"),
+    (
+        "eval.merge",
+        "--output=IN/grey.png IN/shard1 IN/shard2",
+        r"cannot write to .*grey\.png: File exists; name another",
+    ),
+    (
+        "models.convert_slim",
+        "--output=IN/grey.png/model.keras",
+        r"cannot write to .*grey\.png: File exists; name another",
+    ),
+    (
+        "models.train",
+        "--output=IN/grey.png --data=IN/digits.npz",
+        r"cannot write to .*grey\.png: File exists; name another",
+    ),
+    # folders of results
+    ("eval.report", "missing", r"missing holds no results of eval\.white_box: records\.jsonl is missing"),
+    ("eval.report", "IN/grey.png", r"grey\.png holds no results of eval\.white_box: records\.jsonl is missing"),
+    ("eval.report", "IN/unfinished", r"unfinished holds an unfinished run: summary\.json is missing; give the command"),
+    ("eval.report", "IN/line", r"records\.jsonl, line 3 is no record: .*; delete the line, and the command"),
+    ("eval.report", "IN/lacks", r"records\.jsonl, line 2 is no record: it lacks distortion; delete the line"),
+    ("eval.report", "IN/transfer", r"does not hold results as eval\.transfer writes them: it lacks dataset"),
+    (
+        "eval.report",
+        "IN/shrunk",
+        r"00000\.png must be of the shape \(8, 8, 1\), like its original; received \(4, 4, 1\)",
+    ),
+    ("eval.figures", "missing", r"missing holds no results of eval\.white_box: records\.jsonl is missing"),
+    (
+        "eval.figures",
+        "IN/shrunk",
+        r"00000\.png must be of the shape \(8, 8, 1\), like its original; received \(4, 4, 1\)",
+    ),
+    ("eval.merge", "IN/run", r"run holds no results of eval\.white_box --shard=i/n"),
+    ("eval.merge", "IN/shard1", "all the shards of one run must be named; received 1/2, without 2/2"),
+    ("eval.merge", "IN/shard1 IN/shard1_again", "shard1 and .*shard1_again both hold shard 1/2"),
+    (
+        "eval.merge",
+        "IN/shard1 IN/other_shard2",
+        "shards of one run must have the same settings: .*model='c4', .*model='own",
+    ),
+    ("eval.merge", "IN/shard1 IN/long_shard2", "shards of 7 images must have 4, 3 of them; these have 3, 4: give each"),
+    ("eval.merge", "IN/shard1 IN/damaged", r"settings\.json is damaged: .*; restore it, or make the results anew"),
+    ("eval.merge", "IN/shard1 IN/shard2", r"does not hold the examples of cw, scw: Object arrays .*allow_pickle=False"),
+]
+
+
+def command(binary: str, arguments: str, folder: pathlib.Path, output: pathlib.Path) -> list[str]:
+    words = f"{DEFAULTS[binary]} {arguments}".replace("OUT", str(output)).replace("IN", str(folder))
+    return [binary, *words.split()]
+
+
+class Touch:
+    """What whoever unpickles it does."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return pathlib.Path.touch, (self.path,)
+
+
+def encoded(image: PIL.Image.Image, kind: str) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind)
+    return file.getvalue()
+
+
+def png(pixels: np.ndarray) -> bytes:
+    return encoded(PIL.Image.fromarray(pixels), "PNG")
+
+
+def nips(root: pathlib.Path, table: str, **images: bytes) -> None:
+    (root / "images").mkdir(parents=True)
+    (root / "images.csv").write_bytes(table.encode())
+    for name, content in images.items():
+        (root / "images" / f"{name}.png").write_bytes(content)
+
+
+def dense(classes: int, shape: tuple[int, ...] = (28, 28, 1), always: int = 0) -> keras.Model:
+    """A network that has little doubt about the class that it always names."""
+    model = keras.Sequential([keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(classes)])
+    noise = 1e-3 * np.random.default_rng(0).normal(size=(np.prod(shape), classes))
+    model.set_weights([noise, 10.0 * (np.arange(classes) == always)])
+    return model
+
+
+def save_function(path: pathlib.Path, function) -> None:
+    module = tf.Module()
+    module.serve = tf.function(function, input_signature=[tf.TensorSpec([None, 28, 28, 1])])
+    tf.saved_model.save(module, str(path))
+
+
+def make_images(folder: pathlib.Path) -> None:
+    rng = np.random.default_rng(0)
+    color = rng.integers(0, 256, (8, 8, 3), np.uint8)
+    small = color[:5, :5]
+    whole = png(color)
+    row = "ImageId,TrueLabel\n"
+    nips(folder / "no_column", "ImageId,Label\na,1\n", a=whole)
+    nips(folder / "twice", row + "a,1\na,2\n", a=whole)
+    nips(folder / "unknown", row + "b,1\n", a=whole)
+    nips(folder / "above", row + "../a,1\n", a=whole)
+    nips(folder / "absolute", row + "/etc/a,1\n", a=whole)
+    nips(folder / "class_1001", row + "a,1001\n", a=whole)
+    nips(folder / "empty", row + "a,1\n", a=b"")
+    nips(folder / "truncated", row + "a,1\n", a=whole[:100])
+    nips(folder / "corrupt", row + "a,1\n", a=whole[::-1])
+    nips(folder / "transparent", row + "a,1\n", a=png(np.dstack([color, color[..., 0]])))
+    nips(folder / "small", row + "a,1\n", a=png(small))
+    nips(folder / "sizes", row + "a,1\nb,1\n", a=whole, b=png(small))
+    images = {f"i{number:02d}": png(np.roll(color, number)) for number in range(33)}
+    nips(folder / "late", row + "".join(f"{name},1\n" for name in images), **{**images, "i32": whole[:100]})
+    nips(
+        folder / "fine",
+        "\ufeff" + row.replace("\n", "\r\n") + "".join(f"{name},1\r\n" for name in ("grey", "deep", "cmyk", "opaque")),
+        grey=png(color[..., 0]),
+        deep=png(color[..., 0].astype(np.uint16) * 257),
+        cmyk=encoded(PIL.Image.fromarray(color).convert("CMYK"), "JPEG"),
+        opaque=png(np.dstack([color, 255 + 0 * color[..., 0]])),
+    )
+    (folder / "grey.png").write_bytes(png(color[..., 0]))
+    (folder / "grey.jpg").write_bytes(encoded(PIL.Image.fromarray(color[..., 0]), "JPEG"))
+    (folder / "deep.png").write_bytes(png(color[..., 0].astype(np.uint16) * 257))
+
+    pixels, labels = rng.integers(0, 256, (4, 28, 28), np.uint8), np.arange(4)
+    parts = {"x_train": pixels, "y_train": labels, "x_test": pixels, "y_test": labels}
+    np.savez(folder / "digits.npz", **parts)
+    np.savez(folder / "eleven.npz", **{**parts, "y_test": labels + 8})
+    bait = np.array([Touch(folder / "unpickled")], object)
+    np.savez(folder / "pickled.npz", **{**parts, "x_train": bait, "x_test": bait})
+
+
+def make_models(folder: pathlib.Path) -> None:
+    dense(5, (8, 8, 3)).save(folder / "net.keras")
+    dense(10, (8, 8, 3)).save(folder / "wide.keras")
+    dense(3).save(folder / "three.keras")
+    dense(12).save(folder / "twelve.keras")
+    dense(10, always=7).save(folder / "seven.keras")  # which the first digit is, the second is not
+    dense(10, always=8).save(folder / "eight.keras")  # which neither is
+    nan = dense(10)
+    nan.set_weights([weights * np.nan for weights in nan.get_weights()])
+    nan.save(folder / "nan.keras")
+    images = keras.Input((28, 28, 1))
+    keras.Model(images, keras.layers.Rescaling(2.0)(images)).save(folder / "rank.keras")
+    layers = [keras.layers.Softmax(), keras.layers.Activation("linear")]
+    keras.Sequential([keras.Input((28, 28, 1)), *dense(10).layers, *layers]).save(folder / "softmax.keras")
+    secret = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Lambda(lambda x: x[:, 0, :10, 0])])
+    for suffix in ("keras", "h5"):
+        secret.save(folder / f"lambda.{suffix}")
+        (folder / f"text.{suffix}").write_text("no model at all")
+    whole = (folder / "net.keras").read_bytes()
+    (folder / "truncated.keras").write_bytes(whole[: len(whole) // 2])
+    kernel = tf.constant(np.random.default_rng(0).normal(size=(784, 10)), tf.float32)
+
+    def logits(x: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(x, [-1, 784]) @ kernel
+
+    save_function(folder / "root", lambda x: logits(tf.sqrt(x)))
+    save_function(folder / "batch", lambda x: logits(x - tf.reduce_mean(x, axis=0)) + logits(x))
+
+
+def make_results(folder: pathlib.Path) -> None:
+    originals = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), np.uint8)
+    run = finished_run(folder / "run", originals)
+    lines = (run / results.RECORDS).read_text().splitlines()
+    for name in ("unfinished", "line", "lacks", "shrunk"):
+        shutil.copytree(run, folder / name)
+    (folder / "unfinished" / results.SUMMARY).unlink()
+    (folder / "line" / results.RECORDS).write_text("\n".join([*lines[:2], lines[2][:30], *lines[3:]]) + "\n")
+    lacking = {name: value for name, value in json.loads(lines[1]).items() if name != "distortion"}
+    (folder / "lacks" / results.RECORDS).write_text("\n".join([lines[0], json.dumps(lacking), *lines[2:]]) + "\n")
+    (folder / "shrunk" / results.IMAGES / "cw" / "00000.png").write_bytes(png(originals[0, :4, :4, 0]))
+
+    settings = {**results.settings_of(run), "model": "c4", "dataset": "mnist", "settings": "tuned", "levels": None}
+    for name, model, shard, count in (
+        ("shard1", "c4", "1/2", 3),
+        ("shard1_again", "c4", "1/2", 3),
+        ("shard2", "c4", "2/2", 3),
+        ("other_shard2", "own.keras", "2/2", 3),
+        ("long_shard2", "c4", "2/2", 4),
+    ):
+        part = finished_run(folder / name, originals[:count])
+        names = [f"{number:05d}" for number in range(count)]
+        results.write(part / results.SETTINGS, {**settings, "model": model, "shard": shard, "images": names})
+    examples = folder / "shard1" / "examples"
+    examples.mkdir()
+    np.save(examples / "original.npy", np.array([Touch(folder / "unpickled")], object))
+
+    for name in ("damaged", "many", "no_images", "full", "transfer"):
+        (folder / name).mkdir()
+    (folder / "damaged" / results.SETTINGS).write_text("{")
+    results.write(folder / "many" / results.SETTINGS, {"batch_size": "many"})
+    (folder / "no_images" / results.IMAGES).write_text("a file where a folder shall be")
+    (folder / "full" / results.RECORDS).symlink_to(FULL)
+    (folder / "transfer" / results.TRANSFER).write_text("{}")
+
+
+def contents(folder: pathlib.Path) -> dict[pathlib.Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("inputs")
+    make_images(folder)
+    make_models(folder)
+    make_results(folder)
+    return folder
+
+
+OTHERS = {
+    "fine": ("eval.white_box", f"--dataset=nips2017 --data=IN/fine --num_images=4 {NET}"),
+    "late": ("eval.white_box", f"--dataset=nips2017 --data=IN/late --num_images=33 --batch_size=32 {NET}"),
+    "debug": ("eval.white_box", "--debug --data=missing.npz"),
+    "help": ("eval.white_box", "--helpshort"),
+}
+
+
+@pytest.fixture(scope="module")
+def finished(inputs, tmp_path_factory):
+    """By binary and arguments, or by the names of OTHERS: what came of it, and the folder OUT."""
+    before = contents(inputs)
+    runs = {row[:2]: row[:2] for row in TABLE} | OTHERS
+    outputs = {key: tmp_path_factory.mktemp("output") for key in runs}
+    commands = [command(*run, inputs, outputs[key]) for key, run in runs.items()]
+    found = dict(zip(runs, zip(outcomes(commands), outputs.values())))
+    after = contents(inputs)
+    assert {path: after.get(path) for path in before} == before  # whatever was refused, nothing is lost
+    assert not (inputs / "unpickled").exists()
+    return found
+
+
+@pytest.mark.parametrize(("binary", "arguments", "message"), TABLE)
+def test_one_line_and_status_2(binary, arguments, message, finished, inputs):
+    if not FULL.exists() and "full" in arguments:
+        pytest.skip("needs /dev/full")
+    outcome, _ = finished[binary, arguments]
+    assert outcome.status == 2, outcome.stderr
+    (line,) = outcome.stderr.splitlines()
+    assert re.match(f"error: .*{message.replace('IN', re.escape(str(inputs)))}", line), line
+
+
+def test_the_table_has_no_row_twice():
+    assert len({row[:2] for row in TABLE}) == len(TABLE) >= 60
+
+
+def test_grey_16_bits_cmyk_opaque_alpha_and_other_line_ends_work(finished):
+    outcome, folder = finished["fine"]
+    assert outcome.status == 0, outcome.stderr
+    assert json.loads((folder / results.SUMMARY).read_text())["num_correct"] == 4
+
+
+def test_what_was_computed_before_an_error_stays(finished):
+    """The 33rd image cannot be read; the records of the 32 before it are whole."""
+    outcome, folder = finished["late"]
+    assert outcome.status == 2, outcome.stderr
+    assert re.search("^error: cannot read i32 of .*: Invalid PNG data", outcome.stderr)
+    made = results.Results(folder, results.settings_of(folder), protocol.Record)
+    made.close()
+    assert made.done == {("fgsm", image) for image in range(32)}
+
+
+def test_debug_shows_the_traceback(finished):
+    outcome, _ = finished["debug"]
+    assert outcome.status == 1
+    assert "Traceback" in outcome.stderr
+    assert outcome.stderr.splitlines()[-1] == "ValueError: no such file: missing.npz"
+
+
+def test_help_is_no_error(finished):
+    outcome, _ = finished["help"]
+    assert "--num_images: How many test images" in outcome.stdout
+    assert "error" not in outcome.stderr
+
+
+def spoilt(line: int, **changes: object) -> Callable[[pathlib.Path], None]:
+    """A function that changes a record of a folder, or leaves its field out for None."""
+
+    def spoil(folder: pathlib.Path) -> None:
+        rows = [json.loads(text) for text in (folder / results.RECORDS).read_text().splitlines()]
+        row = rows[line - 1] | changes
+        rows[line - 1] = {name: value for name, value in row.items() if changes.get(name, ...) is not None}
+        (folder / results.RECORDS).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    return spoil
+
+
+def summarised(**changes: object) -> Callable[[pathlib.Path], None]:
+    def spoil(folder: pathlib.Path) -> None:
+        summary = json.loads((folder / results.SUMMARY).read_text())
+        (folder / results.SUMMARY).write_text(json.dumps(summary | changes))
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (spoilt(2, success=1), r"line 2 is no record: success must be of the type bool; received 1"),
+        (spoilt(2, image=True), r"line 2 is no record: image must be of the type int; received True"),
+        (spoilt(1, attack=None), r"line 1 is no record: it lacks attack"),
+        (spoilt(1, distortion=10**400), r"line 1 is no record: distortion must be of the type float"),
+        (spoilt(1, image=4), r"records\.jsonl tells of 'cw' on image 4, settings\.json of cw, scw on 4 images"),
+        (spoilt(1, image=-1), r"records\.jsonl tells of 'cw' on image -1"),
+        (spoilt(1, attack="own"), r"records\.jsonl tells of 'own' on image 0"),
+        (lambda folder: (folder / results.RECORDS).write_text(""), r"records\.jsonl is empty"),
+        (lambda folder: (folder / results.RECORDS).write_text("[" * 100_000), "line 1 is no record: it is nested too"),
+        (lambda folder: (folder / results.RECORDS).write_bytes(b"\xff\n"), r"line 1 is no record: .*utf-8"),
+        (summarised(num_images=0), r"summary\.json tells of 4 of 0 images"),
+        (summarised(num_correct=7), r"summary\.json tells of 7 of 5 images"),
+        (summarised(levels="many"), r"levels must be of the type int \| None; received 'many'"),
+        (summarised(model=["c4"]), r"model must be of the type str; received \['c4'\]"),
+    ],
+)
+def test_damaged_results(spoil, message, inputs, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(inputs / "run", folder)
+    spoil(folder)
+    with pytest.raises(ValueError, match=message) as raised:
+        results.read(folder)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("line", [b"not JSON", b"{}", b"[]", b'{"image": 1', b"\xff\xfe", b""])
+def test_a_run_does_not_go_on_after_a_damaged_record(line, tmp_path):
+    writer = results.Results(tmp_path, {"model": "a"}, protocol.Record)
+    writer.append([record(0), record(1)])
+    writer.close()
+    path = tmp_path / results.RECORDS
+    first, second = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + line + b"\n" + second)
+    with pytest.raises(ValueError, match=r"records\.jsonl, line 2 is no record: .*; delete the line, and the command"):
+        results.Results(tmp_path, {"model": "a"}, protocol.Record)
+    assert path.read_bytes() == first + line + b"\n" + second
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+def test_a_full_disk_leaves_no_open_file(tmp_path):
+    (tmp_path / results.RECORDS).symlink_to(FULL)
+    writer = results.Results(tmp_path, {"model": "a"}, protocol.Record)
+    with pytest.raises(OSError, match=r"cannot write .*records\.jsonl: No space left on device; make room there"):
+        writer.append([record(0)])
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda folder: models.check(models.c4(), np.full((1, 28, 28, 1), np.nan), [1]), "values from nan to nan"),
+        (lambda folder: models.check(models.c4(), np.zeros((1, 28, 28, 1), np.uint8), [1]), "received uint8"),
+        (lambda folder: models.check(models.c4(), np.zeros((1, 28, 28, 1)), [-1]), "must be classes from 0 on"),
+        (lambda folder: models.check(models.c4(), np.zeros((1, 28, 28, 1)), [1.0]), "labels must be integers"),
+        (lambda folder: models.load(str(folder / "lambda.keras")), "cannot read a model from .*Lambda"),
+        (
+            lambda folder: models.load(str(folder / "lambda.h5")),
+            "its Lambda layer is Python code, which safe mode does not",
+        ),
+        (lambda folder: mnist.read(str(folder / "pickled.npz"), "test"), "allow_pickle=False"),
+        (lambda folder: pictures.read(folder / "grey.png", (4, 4, 1)), r"must be of the shape \(4, 4, 1\), like its"),
+    ],
+)
+def test_the_library_refuses(call, message, inputs):
+    with pytest.raises(ValueError, match=message) as raised:
+        call(inputs)
+    assert "\n" not in str(raised.value)
+    assert not (inputs / "unpickled").exists()
+
+
+def test_nothing_is_loaded_unsafely():
+    root = pathlib.Path(__file__).parents[1]
+    for folder in ("tf_smoothadv", "models", "eval"):
+        for path in (root / folder).rglob("*.py"):
+            text = path.read_text()
+            assert not re.search(r"safe_mode|enable_unsafe|allow_pickle=True|import pickle", text), path
