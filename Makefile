@@ -1,10 +1,15 @@
-# `make demo` and `make test` need nothing but Python 3.11 to 3.13: they make the environment themselves.
+# `make demo` and `make test` need nothing but Python 3.11 to 3.13: they make the environment themselves; so does
+# `make test-legacy`, from Python 3.11.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PYTHON_LEGACY ?= python3.11
+VENV_LEGACY ?= .venv-legacy
+INSTALLED_LEGACY := $(VENV_LEGACY)/.installed
+LEGACY := graph solvers criteria magnification filters defenses optimizers addons imports
 
-.PHONY: demo test test-slow lint bench figure screenshot clean
+.PHONY: demo test test-slow test-legacy lint bench figure screenshot clean
 
 demo: $(INSTALLED)  ## the paper's MNIST table, and a report to look at, on the digits and weights that ship here
 	$(BIN)/python -m eval.white_box --save_images --output=results/demo
@@ -15,6 +20,9 @@ test: $(INSTALLED)  ## the tests of less than half a minute each
 
 test-slow: $(INSTALLED)  ## the long ones
 	$(BIN)/python -m pytest -m slow
+
+test-legacy: $(INSTALLED_LEGACY)  ## the LEGACY tests on TensorFlow 2.15 with Keras 2, TensorFlow Addons and TF-Slim
+	$(VENV_LEGACY)/bin/python -m pytest -m "not slow" --numprocesses=auto --dist=loadfile $(LEGACY:%=tests/test_%.py)
 
 lint: $(INSTALLED)  ## format, lint, types
 	$(BIN)/ruff format --check .
@@ -40,5 +48,11 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[eval,test]'
 	touch $@
 
+$(INSTALLED_LEGACY): pyproject.toml tests/legacy.txt
+	$(PYTHON_LEGACY) -m venv $(VENV_LEGACY)
+	$(VENV_LEGACY)/bin/python -m pip install --quiet --upgrade pip
+	$(VENV_LEGACY)/bin/python -m pip install --quiet --requirement tests/legacy.txt --editable '.[addons,eval,test]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) results build *.egg-info
+	rm -rf $(VENV) $(VENV_LEGACY) results build *.egg-info

@@ -10,7 +10,7 @@ import numpy as np
 
 import tf_smoothadv as sa
 from tf_smoothadv import checks
-from tf_smoothadv.attacks import DDN, FGSM, FMN, IFGSM, PGD2, Attack, CarliniWagner
+from tf_smoothadv.attacks import DDN, FGSM, FMN, IFGSM, PGD2, Attack, CarliniWagner, optimizers
 
 Preset = dict[str, tuple[Attack, ...]]
 
@@ -171,8 +171,17 @@ def reference(dataset: str, settings: str) -> sa.Smoothing:
 
 
 def described(variants: Sequence[Attack]) -> dict[str, Any]:
-    """The parameters of attacks that run under one name; a parameter in which they differ is a list."""
-    configs = [dataclasses.asdict(attack) for attack in variants]
+    """The parameters of attacks that run under one name; a parameter in which they differ is a list.
+
+    What JSON can hold: an optimiser is given by its name.
+    """
+    configs = [
+        {
+            key: optimizers.name_of(value) if callable(value) else value
+            for key, value in dataclasses.asdict(attack).items()
+        }
+        for attack in variants
+    ]
     values = {key: [config[key] for config in configs] for key in configs[0]}
     merged = {
         key: column[0] if all(value == column[0] for value in column) else column for key, column in values.items()

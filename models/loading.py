@@ -22,7 +22,11 @@ IMAGENET = {"inception_v3": inception_v3, "resnet_v2_50": resnet_v2_50}
 KERAS = "keras:"
 RANDOM = ":random"
 SLIM = "slim:"
-DEFENSES: dict[str, Callable[[], Any]] = {"bilateral": sa.defenses.BilateralFilter}
+DEFENSES: dict[str, Callable[[], Any]] = {
+    "bilateral": sa.defenses.BilateralFilter,
+    "median": sa.addons.MedianFilter,
+    "gaussian": sa.addons.GaussianFilter,
+}
 FORMS = (
     *C4,
     *(f"{name}[{RANDOM}]" for name in IMAGENET),
@@ -42,7 +46,8 @@ def load(name: str) -> Any:
             out, and so is the background, class 0 of 1001.
 
     Raises:
-        ValueError: an unknown name, weights that cannot be had, or a file that cannot be read.
+        ValueError: an unknown name, weights that cannot be had, a file that cannot be read, or a defence that needs
+            TensorFlow Addons (median, gaussian) where it is not installed.
     """
     return load_all([name])[name]
 

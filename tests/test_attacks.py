@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -249,6 +250,8 @@ ALL = [
     CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, smoothness_penalty=1.0),
     DDN(20, loss="cross_entropy"),
     FMN(20, smoothing=SPEC),
+    CarliniWagner(20, 3, 0.05, initial_const=1.0, optimizer=keras.optimizers.Adam),
+    CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, optimizer=keras.optimizers.AdamW),
 ]
 DELIVERED = [
     FGSM(0.1, levels=256),
@@ -400,8 +403,6 @@ def test_one_loop_is_compiled_for_all_batch_sizes_and_numbers():
 
 
 def test_keras_models_run_in_inference_mode():
-    import keras
-
     model = keras.Sequential(
         [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dropout(0.9), keras.layers.Dense(3)]
     )

@@ -1,6 +1,6 @@
 """Smooth adversarial examples for TensorFlow and Keras."""
 
-from tf_smoothadv import attacks, criteria, defenses, magnification, protocol, transfer
+from tf_smoothadv import addons, attacks, criteria, defenses, magnification, protocol, transfer
 from tf_smoothadv.attacks import AttackResult
 from tf_smoothadv.magnification import magnify
 from tf_smoothadv.smoothing import GuidedSmoothing, Smoother, Smoothing
@@ -12,6 +12,7 @@ __all__ = [
     "Smoother",
     "Smoothing",
     "__version__",
+    "addons",
     "attacks",
     "criteria",
     "defenses",

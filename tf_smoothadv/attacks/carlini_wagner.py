@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
 from tf_smoothadv import checks, criteria
-from tf_smoothadv.attacks import core
+from tf_smoothadv.attacks import core, optimizers
 from tf_smoothadv.smoothing import Smoothing
 
 
@@ -33,7 +33,7 @@ class CarliniWagner(core.Attack):
     Args:
         steps: gradients for each constant.
         binary_search_steps: constants to try.
-        learning_rate: Adam's, at the first step of each constant.
+        learning_rate: the optimiser's, at the first step of each constant.
         learning_rate_decay: let it fall linearly over the steps, to learning_rate / steps at the last; False keeps it.
         initial_const: c = 1 / lambda, above 0.
         confidence: margin m of (3), in logits, at least 0.
@@ -44,6 +44,12 @@ class CarliniWagner(core.Attack):
             every saturated pixel, which counts where an image has many.
         levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any. The model is shown
             the rounded x, whose success and distortion count; the objective's r is the unrounded one.
+        optimizer: what makes a Keras optimiser of `learning_rate=`, to descend with instead of Adam, such as
+            `keras.optimizers.AdamW` or `functools.partial(keras.optimizers.AdamW, weight_decay=1e-3)`. It moves the
+            variable from its start, to which weight decay therefore pulls, and begins anew with every constant. Its
+            variables have a fixed shape: the loop is compiled once for each batch size, not once for all, and serves
+            one thread at a time. An optimiser that takes norms over a whole variable (LAMB, `clipnorm=`) lets the
+            images of a batch influence each other.
 
     Raises:
         ValueError: a value outside these.
@@ -69,6 +75,7 @@ class CarliniWagner(core.Attack):
     smoothness_penalty: float = 0.0
     border: float = 0.01
     levels: int | None = None
+    optimizer: optimizers.Factory | None = None
 
     def __post_init__(self) -> None:
         checks.count("steps", self.steps)
@@ -80,8 +87,17 @@ class CarliniWagner(core.Attack):
         checks.in_range("smoothness_penalty", self.smoothness_penalty, 0)
         checks.in_range("border", self.border, 0, 0.5, open_low=True)
         core.check_levels(self.levels)
+        if self.optimizer is not None:
+            optimizers.made(self.optimizer)
         if self.smoothness_penalty and self.smoothing is None:
             raise ValueError("smoothness_penalty needs smoothing=, whose graph it is measured on; received None")
+
+    @property
+    def any_batch_size(self) -> bool:
+        return self.optimizer is None
+
+    def prepared(self, shape: tuple[int | None, ...]) -> dict[str, Any]:
+        return {"optimizer": optimizers.of(self.optimizer, shape) if self.optimizer else optimizers.ADAM}
 
     def run(  # type: ignore[override]
         self,
@@ -94,6 +110,7 @@ class CarliniWagner(core.Attack):
         learning_rate: tf.Tensor,
         initial_const: tf.Tensor,
         confidence: tf.Tensor,
+        optimizer: optimizers.Optimizer,
     ) -> core.AttackResult:
         if self.smoothing:
             smoother = self.smoothing.guided_by(images)
@@ -110,8 +127,8 @@ class CarliniWagner(core.Attack):
             return x, x - images
 
         def descend(const: tf.Tensor, best: core.Best) -> tuple[tf.Tensor, core.Best]:
-            """Adam from the start with this constant; which images yielded, and the best iterates."""
-            value, first, second = start, tf.zeros_like(images), tf.zeros_like(images)
+            """From the start with this constant; which images yielded, and the best iterates."""
+            value, state = start, optimizer.begin(start)
             reached = tf.zeros_like(labels, tf.bool)
             for step in tf.range(steps):
                 with tf.GradientTape() as tape:
@@ -127,9 +144,8 @@ class CarliniWagner(core.Attack):
                 success = criteria.is_adversarial(logits, labels, targets)
                 best = core.keep_best(best, images, x, success)
                 reached |= success
-                update, first, second = adam(gradient, first, second, step)
                 rate = tf.cast(1 - step / steps, value.dtype) if self.learning_rate_decay else 1.0
-                value -= learning_rate * rate * update
+                value, state = optimizer.step(value, state, gradient, learning_rate * rate)
             return reached, best
 
         best = core.start(images)
@@ -146,14 +162,3 @@ class CarliniWagner(core.Attack):
 def sigmoid_inverse(x: tf.Tensor) -> tf.Tensor:
     """The w of sigmoid(w) = x, for x in (0, 1)."""
     return tf.math.log(x / (1 - x))
-
-
-def adam(
-    gradient: tf.Tensor, first: tf.Tensor, second: tf.Tensor, step: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The update of Adam (https://arxiv.org/abs/1412.6980, algorithm 1) for a learning rate of 1, and both moments."""
-    first = 0.9 * first + 0.1 * gradient
-    second = 0.999 * second + 0.001 * tf.square(gradient)
-    t = tf.cast(step + 1, gradient.dtype)
-    update = (first / (1 - 0.9**t)) / (tf.sqrt(second / (1 - 0.999**t)) + 1e-8)
-    return update, first, second

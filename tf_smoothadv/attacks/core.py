@@ -144,6 +144,15 @@ class Attack:
 
     tensors: ClassVar[dict[str, tf.DType]] = {}
 
+    @property
+    def any_batch_size(self) -> bool:
+        """Whether one compiled loop serves batches of every size; else there is one for each."""
+        return True
+
+    def prepared(self, shape: tuple[int | None, ...]) -> dict[str, Any]:
+        """What `run` takes besides, made before it is compiled for images [B, H, W, C] of this shape."""
+        return {}
+
     def __call__(self, model: Model, images: Any, labels: Any, targets: Any = None) -> AttackResult:
         """Attacks a batch.
 
@@ -168,11 +177,12 @@ class Attack:
                 raise ValueError(f"{name} must be below the model's {classes} classes; received {tf.reduce_max(given)}")
         settings = {name: tf.constant(getattr(self, name), dtype) for name, dtype in self.tensors.items()}
         same_loop = dataclasses.replace(self, **dict.fromkeys(self.tensors, 1))
-        loop = _compiled(same_loop, model, tuple(images.shape[1:]), targets is not None)
+        batch = None if self.any_batch_size else images.shape[0]
+        loop = _compiled(same_loop, model, (batch, *images.shape[1:]), targets is not None)
         return loop(images, labels, *([] if targets is None else [targets]), **settings)
 
     def run(
-        self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None, **settings: tf.Tensor
+        self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None, **settings: Any
     ) -> AttackResult:
         """The attack itself, in TensorFlow operations."""
         raise NotImplementedError
@@ -186,19 +196,18 @@ def check_levels(levels: Any) -> None:
 
 @functools.lru_cache(maxsize=64)
 def _compiled(
-    attack: Attack, model: Model, image_shape: tuple[int, ...], targeted: bool
+    attack: Attack, model: Model, shape: tuple[int | None, ...], targeted: bool
 ) -> Callable[..., AttackResult]:
-    """`attack.run` traced once, for batches of any size."""
+    """`attack.run` traced once, for images [B, H, W, C] of this shape, B None for batches of any size."""
+    prepared = attack.prepared(shape)
 
     def run(images: tf.Tensor, labels: tf.Tensor, *targets: tf.Tensor, **settings: tf.Tensor) -> AttackResult:
-        return attack.run(model, images, labels, targets[0] if targets else None, **settings)
+        return attack.run(model, images, labels, targets[0] if targets else None, **settings, **prepared)
 
-    classes = tf.TensorSpec([None], tf.int32)
+    classes = tf.TensorSpec(shape[:1], tf.int32)
     settings = {name: tf.TensorSpec([], dtype) for name, dtype in attack.tensors.items()}
     function = tf.function(run)
-    function.get_concrete_function(
-        tf.TensorSpec([None, *image_shape]), classes, *([classes] if targeted else []), **settings
-    )
+    function.get_concrete_function(tf.TensorSpec(shape), classes, *([classes] if targeted else []), **settings)
     return function
 
 
