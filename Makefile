@@ -4,14 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-slow lint bench figure screenshot clean
+.PHONY: demo test test-slow lint bench reference figure screenshot clean
 
 demo: $(INSTALLED)  ## the paper's MNIST table, and a report to look at, on the digits and weights that ship here
 	$(BIN)/python -m eval.white_box --save_images --output=results/demo
 	$(BIN)/python -m eval.report results/demo
 
-test: $(INSTALLED)  ## the tests of less than half a minute each
-	$(BIN)/python -m pytest -m "not slow" --numprocesses=auto --dist=loadfile
+test: $(INSTALLED)  ## the tests of less than half a minute each, and the lines of the library that they run
+	$(BIN)/python -m pytest -m "not slow" --numprocesses=auto --dist=loadfile --cov
 
 test-slow: $(INSTALLED)  ## the long ones
 	$(BIN)/python -m pytest -m slow
@@ -24,6 +24,9 @@ lint: $(INSTALLED)  ## format, lint, types
 bench: $(INSTALLED)  ## the tables of benchmarks/results, an hour or more
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m benchmarks
+
+reference: $(INSTALLED)  ## docs/reference.md, from the docstrings
+	$(BIN)/python -m docs.reference
 
 figure: $(INSTALLED)  ## the figure of the README
 	$(BIN)/python -m eval.white_box --attacks=cw,scw --num_images=3 --output=results/figure
@@ -41,4 +44,4 @@ $(INSTALLED): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) results build *.egg-info
+	rm -rf $(VENV) results build *.egg-info .coverage

@@ -43,12 +43,20 @@ def load(name: str) -> Any:
 
     Raises:
         ValueError: an unknown name, weights that cannot be had, or a file that cannot be read.
+
+    >>> load("bilateral+c4").output_shape
+    (None, 10)
     """
     return load_all([name])[name]
 
 
 def load_all(names: Iterable[str]) -> dict[str, Any]:
-    """What `load` gives, by name; a network that several names share is loaded once."""
+    """What `load` gives, by name; a network that several names share is loaded once. Errors are those of `load`.
+
+    >>> models = load_all(["c4", "bilateral+c4"])
+    >>> models["c4"] in models["bilateral+c4"].layers
+    True
+    """
     loaded = functools.cache(_undefended)
     return {name: _defended(name, loaded) for name in names}
 
