@@ -9,14 +9,14 @@ VENV_LEGACY ?= .venv-legacy
 INSTALLED_LEGACY := $(VENV_LEGACY)/.installed
 LEGACY := graph solvers criteria magnification filters defenses optimizers addons imports
 
-.PHONY: demo test test-slow test-legacy lint bench figure screenshot clean
+.PHONY: demo test test-slow test-legacy lint bench reference figure screenshot clean
 
 demo: $(INSTALLED)  ## the paper's MNIST table, and a report to look at, on the digits and weights that ship here
 	$(BIN)/python -m eval.white_box --save_images --output=results/demo
 	$(BIN)/python -m eval.report results/demo
 
-test: $(INSTALLED)  ## the tests of less than half a minute each
-	$(BIN)/python -m pytest -m "not slow" --numprocesses=auto --dist=loadfile
+test: $(INSTALLED)  ## the tests of less than half a minute each, and the lines of the library that they run
+	$(BIN)/python -m pytest -m "not slow" --numprocesses=auto --dist=loadfile --cov
 
 test-slow: $(INSTALLED)  ## the long ones
 	$(BIN)/python -m pytest -m slow
@@ -32,6 +32,9 @@ lint: $(INSTALLED)  ## format, lint, types
 bench: $(INSTALLED)  ## the tables of benchmarks/results, an hour or more
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m benchmarks
+
+reference: $(INSTALLED)  ## docs/reference.md, from the docstrings
+	$(BIN)/python -m docs.reference
 
 figure: $(INSTALLED)  ## the figure of the README
 	$(BIN)/python -m eval.white_box --attacks=cw,scw --num_images=3 --output=results/figure
@@ -55,4 +58,4 @@ $(INSTALLED_LEGACY): pyproject.toml tests/legacy.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV_LEGACY) results build *.egg-info
+	rm -rf $(VENV) $(VENV_LEGACY) results build *.egg-info .coverage

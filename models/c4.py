@@ -22,6 +22,13 @@ def c4(weights: str | None = "clean") -> keras.Model:
 
     Returns:
         A Keras model from images [B, 28, 28, 1] in [0, 1] to logits [B, 10].
+
+    Raises:
+        ValueError: other weights.
+
+    >>> model = c4()
+    >>> model.count_params(), model.output_shape
+    (710218, (None, 10))
     """
     checks.one_of("weights", weights, (*NAMES, None))
     inputs = keras.Input((28, 28, 1), name="images")

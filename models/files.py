@@ -60,7 +60,14 @@ def saved_model(folder: pathlib.Path) -> Callable[[tf.Tensor], tf.Tensor]:
 
 
 def fingerprint(model: Any) -> str | None:
-    """A digest of a Keras model's weights; None for any other model, whose weights are not known."""
+    """A digest of a Keras model's weights in 16 hexadecimal digits; None for other models, whose weights are not known.
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> same = keras.models.clone_model(model)
+    >>> same.set_weights(model.get_weights())
+    >>> fingerprint(model) == fingerprint(same), fingerprint(lambda images: images)
+    (True, None)
+    """
     weights = getattr(model, "weights", None)
     if weights is None:
         return None

@@ -60,6 +60,9 @@ def application(name: str, weights: str | None = "imagenet", image_size: int | N
 
     Raises:
         ValueError: an unknown name, weights that cannot be had, or a size that the network cannot have.
+
+    >>> application("MobileNet", weights=None, image_size=64).output_shape
+    (None, 1000)
     """
     checks.one_of("application", name, APPLICATIONS)
     checks.one_of("weights", weights, ("imagenet", None))

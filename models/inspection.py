@@ -40,8 +40,19 @@ def check(model: core.Model, images: Any, labels: Any) -> float:
         images: [B, H, W, C] in [0, 1], floats.
         labels: [B], the true classes.
 
+    Returns:
+        The share of the images that it classifies correctly.
+
     Raises:
         ValueError: a check has failed; the message says what to do.
+
+    >>> from models import c4
+    >>> model, images = c4(), tf.random.stateless_uniform([4, 28, 28, 1], seed=[0, 0])
+    >>> check(model, images, tf.argmax(model(images), axis=1))
+    1.0
+    >>> check(lambda images: tf.nn.softmax(model(images)), images, [0, 0, 0, 0])  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: the model must return logits; each row it returned is non-negative and sums to 1, which is what ...
     """
     images = tf.cast(checks.as_images(images), tf.float32)
     labels = checks.as_labels(labels, images.shape[0])
@@ -61,6 +72,11 @@ def without_softmax(model: Any) -> Any:
 
     The softmax may be the last layer of a functional or sequential model, its activation, or the end of a model that is
     the last layer.
+
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="softmax")])
+    >>> logits, x = without_softmax(model), tf.ones([1, 4])
+    >>> bool(tf.reduce_all(tf.abs(tf.nn.softmax(logits(x)) - model(x)) < 1e-6))
+    True
     """
     if not getattr(model, "inputs", None) or len(model.outputs) != 1:
         return model

@@ -53,6 +53,12 @@ def without_background(model: keras.Model) -> keras.Model:
 
     Raises:
         ValueError: another number of classes.
+
+    >>> inputs = keras.Input((4,))
+    >>> model = keras.Model(inputs, layers.Dense(CLASSES)(inputs))
+    >>> x = tf.ones([1, 4])
+    >>> bool(tf.reduce_all(without_background(model)(x) == model(x)[:, 1:]))
+    True
     """
     if not has_background(model):
         shapes = ", ".join(str(tuple(output.shape)) for output in model.outputs)
@@ -63,7 +69,11 @@ def without_background(model: keras.Model) -> keras.Model:
 
 
 def has_background(model: Any) -> bool:
-    """Whether it is a Keras model that gives logits [B, 1001]."""
+    """Whether it is a Keras model that gives logits [B, 1001].
+
+    >>> has_background(keras.Sequential([keras.Input((4,)), layers.Dense(CLASSES)]))
+    True
+    """
     return [tuple(output.shape) for output in getattr(model, "outputs", None) or ()] == [(None, CLASSES)]
 
 
@@ -75,6 +85,15 @@ def read(checkpoint: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
     Raises:
         ValueError: a file that is missing or no checkpoint.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     prefix = os.path.join(folder, "model.ckpt")
+    ...     _ = tf.raw_ops.SaveV2(
+    ...         prefix=prefix, tensor_names=["biases"], shape_and_slices=[""], tensors=[tf.constant([1.0, 2.0])]
+    ...     )
+    ...     read(prefix)
+    {'biases': array([1., 2.], dtype=float32)}
     """
     try:
         reader = tf.train.load_checkpoint(os.fspath(checkpoint))
@@ -92,6 +111,7 @@ def assign(
     """Sets every variable of a network, or fails before it sets any.
 
     Args:
+        model: a network of `build`, whose layers have TF-Slim's names.
         values: the variables of a checkpoint by their names.
         scope: what stands in the checkpoint before the network's own scope, as in SCOPE/InceptionV3/...; the variables
             outside are of other networks and are ignored.
@@ -105,6 +125,13 @@ def assign(
     Raises:
         ValueError: a variable of the model that is missing or has another shape, or one of the checkpoint that is
             neither used nor ignored.
+
+    >>> model = keras.Sequential([keras.Input((3,)), layers.Dense(2, name="Net.Logits")])
+    >>> values = {"Net/Logits/weights": np.ones([3, 2]), "Net/Logits/biases": np.zeros(2), "global_step": np.array(7)}
+    >>> assign(model, values)
+    ['global_step']
+    >>> model(tf.ones([1, 3])).numpy()
+    array([[3., 3.]], dtype=float32)
     """
     prefix = f"{scope.strip('/')}/" if scope else ""
     variables = {}

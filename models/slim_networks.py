@@ -33,6 +33,9 @@ def build(network: str) -> keras.Model:
 
     Raises:
         ValueError: an unknown network.
+
+    >>> build("resnet_v2_50").output_shape
+    (None, 1001)
     """
     checks.one_of("network", network, NETWORKS)
     images = keras.Input((None, None, 3), name="images")

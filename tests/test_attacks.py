@@ -279,6 +279,15 @@ class TestResult:
         assert result.gradients.shape == (4,)
         assert np.all(result.gradients.numpy() > 0)
 
+    def test_is_what_the_python_says_line_by_line(self, attack):
+        """Compiled or not: what AutoGraph makes of the loops and conditions does what they do."""
+        model = Linear(4, (8, 8, 1))
+        compiled = attack(model, model.images, model.labels)
+        settings = {name: tf.constant(getattr(attack, name), dtype) for name, dtype in attack.tensors.items()}
+        eager = attack.run(model, tf.constant(model.images), tf.constant(model.labels), None, **settings)
+        for one, other in zip(eager, compiled):
+            np.testing.assert_allclose(one, other, atol=1e-4)
+
     def test_of_an_image_does_not_depend_on_the_others(self, attack):
         model = Linear(4, (8, 8, 1))
         together = attack(model, model.images, model.labels).adversarial.numpy()

@@ -30,6 +30,11 @@ def test_a_tie_and_nan_are_no_success():
     assert not np.any(criteria.is_adversarial(logits, tf.constant([0, 0])))
 
 
+def test_an_unknown_loss_is_refused():
+    with pytest.raises(ValueError, match="kind must be one of 'cross_entropy', 'margin'; received 'hinge'"):
+        criteria.classification_loss("hinge", LOGITS, tf.constant([0, 0, 0]))
+
+
 @pytest.mark.parametrize("kind", criteria.LOSSES)
 @pytest.mark.parametrize("targets", [None, [2, 0, 1]])
 def test_descending_a_loss_lowers_the_margin(kind, targets, rng):

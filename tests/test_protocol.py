@@ -153,6 +153,7 @@ class TestEvaluate:
         [
             ([1] * 7, {"fgsm": FGSM(0.1)}, "classifies none of the 7 images correctly: nothing to attack"),
             ([0] * 7, {}, "attacks must name at least one attack; received none"),
+            ([0] * 7, {"fgsm": []}, "an attack by name must be at least one attack; received an empty sequence"),
         ],
     )
     def test_nothing_to_do_is_an_error(self, model, labels, attacks, message):

@@ -35,9 +35,15 @@ class BilateralFilter(keras.layers.Layer):
 
     Runs eagerly, in a `tf.function`, in `tf.data.Dataset.map` and in a functional model; saves and loads with it.
 
-    >>> layer = BilateralFilter()
-    >>> layer(tf.ones([1, 8, 8, 3])).shape
-    TensorShape([1, 8, 8, 3])
+    Source: Tomasi, Manduchi 1998, "Bilateral filtering for gray and color images"; appendix A of the paper.
+
+    What is little beside `sigma_range` is smoothed away, an edge stays:
+
+    >>> images = 0.5 + 0.4 * tf.sign(tf.range(-8.0, 8.0) + 0.5)[None, None, :, None] * tf.ones([1, 16, 1, 1])
+    >>> noise = tf.random.stateless_uniform(images.shape, seed=[0, 0], minval=-0.05, maxval=0.05)
+    >>> filtered = BilateralFilter(sigma_space=1.0)(images + noise)
+    >>> bool(tf.norm(filtered - images) < 0.5 * tf.norm(noise))
+    True
     """
 
     def __init__(

@@ -35,6 +35,10 @@ class Record:
         success_8bit, distortion_8bit, smoothness_energy_8bit, prediction_8bit: the same of the image as delivered.
         gradients: gradients of the model taken for this image.
         seconds: wall time of the attack over the images of its batch, compilation included.
+
+    >>> record = Record(0, "pgd2", 7, True, 1.5, 0.2, 1, True, 1.6, 0.3, 1, 20, 0.01)
+    >>> record.distortion_8bit, record.gradients
+    (1.6, 20)
     """
 
     image: int
@@ -61,6 +65,16 @@ class Batch(NamedTuple):
         images: [B, H, W, C], the originals.
         adversarial: [B, H, W, C], as computed.
         delivered: [B, H, W, C], rounded to 8 bits.
+
+    See `attack_batches`, which yields them.
+
+    >>> from tf_smoothadv.attacks import FGSM
+    >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
+    ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
+    >>> images = CorrectImages(model, [(tf.fill([1, 4, 4, 1], 0.5), [0])])
+    >>> (batch,) = attack_batches(model, images, {"fgsm": FGSM(epsilon=0.07)})
+    >>> batch.attack, batch.records[0].success, int(round(255 * batch.delivered[0, 0, 0, 0]))
+    ('fgsm', True, 110)
     """
 
     attack: str
@@ -76,10 +90,18 @@ class Outcome:
 
     Attributes:
         success: [N] bool.
-        distortion: [N].
+        distortion: [N], L2 norms for pixels in [0, 1]; of the failed attempt where success is False.
         smoothness_energy: [N].
-        gradients: [N].
-        seconds: [N].
+        gradients: [N], gradients of the model taken for each image.
+        seconds: [N], each image's share of its batch's time.
+
+    Source: section 5.1 of the paper, (20) and (21).
+
+    >>> outcome = Outcome(np.array([True, True, False]), np.array([1.0, 2.0, 9.0]), np.ones(3), np.ones(3), np.ones(3))
+    >>> round(outcome.p_suc, 2), outcome.mean_distortion, outcome.max_distortion
+    (0.67, 1.5, 2.0)
+    >>> outcome.characteristic([0.5, 1.0, 10.0]).round(2).tolist()
+    [0.0, 0.33, 0.67]
     """
 
     success: np.ndarray
@@ -109,7 +131,7 @@ class Outcome:
         return self.mean_of_successes(self.smoothness_energy)
 
     def mean_of_successes(self, values: np.ndarray) -> float:
-        """The mean over the successes; NaN without any."""
+        """The mean over the successes of values [N]; NaN without any."""
         return float(np.mean(values[self.success])) if self.success.any() else float("nan")
 
     def characteristic(self, distortion: Any) -> np.ndarray:
@@ -133,6 +155,14 @@ class Run:
         records: one an image and attack.
         num_images: N', the images of the dataset.
         num_correct: N, those that the model classifies correctly, and which the records are about.
+
+    Source: section 5.1 of the paper.
+
+    >>> run = Run((Record(0, "pgd2", 7, True, 1.5, 0.2, 1, True, 1.6, 0.3, 1, 20, 0.01),), num_images=2, num_correct=1)
+    >>> run.accuracy, run.p_suc, run.characteristic([1.0, 1.5])["pgd2"].tolist()
+    (0.5, {'pgd2': 1.0}, [0.0, 1.0])
+    >>> run.outcome("pgd2", delivered=True).mean_distortion
+    1.6
     """
 
     records: tuple[Record, ...]
@@ -181,7 +211,7 @@ class Run:
         return {name: self.outcome(name).mean_distortion for name in self.attacks}
 
     def characteristic(self, distortion: Any) -> dict[str, np.ndarray]:
-        """P(D) of (21) of each attack, as computed."""
+        """P(D) of (21) of each attack, as computed; `distortion` D is a number or an array."""
         return {name: self.outcome(name).characteristic(distortion) for name in self.attacks}
 
 
@@ -196,8 +226,25 @@ def evaluate(model: core.Model, dataset: Iterable[Any], attacks: Attacks, *, ref
             any succeeds, the distortion that of the least distorted success.
         reference: the graph on which the smoothness energy of every attack is measured; `Smoothing()` by default.
 
+    Returns:
+        A `Run`.
+
     Raises:
-        ValueError: no attack, an empty dataset, or one of which no image is classified correctly.
+        ValueError: no attack, an empty dataset, one of which no image is classified correctly, or images or labels that
+            the attacks refuse.
+
+    Source: section 5.1 of the paper.
+
+    The second image is misclassified, and does not count:
+
+    >>> from tf_smoothadv.attacks import FGSM, PGD2
+    >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
+    ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
+    >>> dataset = [(tf.fill([2, 4, 4, 1], 0.5), tf.constant([0, 1]))]
+    >>> pgd2 = PGD2(epsilon=1.0, step_size=0.1)
+    >>> run = evaluate(model, dataset, {"fgsm": FGSM(epsilon=0.07), "pgd2": pgd2})
+    >>> run.num_correct, run.p_suc, round(run.mean_distortion["pgd2"], 2)
+    (1, {'fgsm': 1.0, 'pgd2': 1.0}, 0.3)
     """
     images = CorrectImages(model, dataset)
     batches = attack_batches(model, images, attacks, reference=reference)
@@ -213,6 +260,17 @@ class CorrectImages:
     Attributes:
         num_images: N', all.
         num_correct: N, correctly classified.
+
+    Raises:
+        ValueError: when iterated: images outside [0, 1], labels that are none, or no image at all.
+
+    >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
+    ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
+    >>> images = CorrectImages(model, [(tf.fill([3, 4, 4, 1], 0.5), [0, 1, 0])])
+    >>> [positions.tolist() for positions, _, _, _ in images]
+    [[0, 2]]
+    >>> images.num_images, images.num_correct
+    (3, 2)
     """
 
     def __init__(self, model: core.Model, dataset: Iterable[Any]) -> None:
@@ -265,10 +323,23 @@ def attack_batches(
     """What `evaluate` does, one batch and attack at a time: for progress bars, records and images as they come.
 
     Args:
+        model, attacks, reference: see `evaluate`.
+        images: those of the dataset that the model classifies correctly.
         done: attacks and images that there are records of; what is done for a whole batch is left out.
+
+    Yields:
+        A `Batch` for each batch of images and each attack.
 
     Raises:
         ValueError: no attack, or an empty dataset.
+
+    >>> from tf_smoothadv.attacks import FGSM
+    >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
+    ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
+    >>> images = CorrectImages(model, [(tf.fill([3, 4, 4, 1], 0.5), [0, 1, 0])])
+    >>> batches = attack_batches(model, images, {"fgsm": FGSM(epsilon=0.07)})
+    >>> [(batch.attack, [record.image for record in batch.records]) for batch in batches]
+    [('fgsm', [0, 2])]
     """
     if not attacks:
         raise ValueError("attacks must name at least one attack; received none")
@@ -302,7 +373,16 @@ def attack_batches(
 
 
 def predict(model: core.Model, images: Any) -> np.ndarray:
-    """The classes [B] that a model gives images [B, H, W, C] in [0, 1]: for transfer, `Batch.delivered` on another."""
+    """The classes [B] that a model gives images [B, H, W, C] in [0, 1]: for transfer, `Batch.delivered` on another.
+
+    Raises:
+        ValueError: images of another rank or dtype, or values outside [0, 1].
+
+    >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
+    ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
+    >>> predict(model, tf.fill([1, 4, 4, 1], 0.5)), predict(model, tf.fill([1, 4, 4, 1], 0.4))
+    (array([0], dtype=int32), array([1], dtype=int32))
+    """
     images = tf.cast(checks.as_images(images), tf.float32)
     logits = core.compiled_logits(model, tuple(images.shape[1:]))(images)
     return tf.argmax(logits, axis=1, output_type=tf.int32).numpy()
@@ -311,8 +391,21 @@ def predict(model: core.Model, images: Any) -> np.ndarray:
 def finished(records: Iterable[Record], images: CorrectImages) -> Run:
     """The run, once `attack_batches` has gone through all the images.
 
+    Args:
+        records: those of all its batches.
+        images: what `attack_batches` was given.
+
     Raises:
         ValueError: no image was classified correctly.
+
+    >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
+    ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
+    >>> images = CorrectImages(model, [(tf.fill([3, 4, 4, 1], 0.5), [0, 1, 0])])
+    >>> [len(positions) for positions, _, _, _ in images]  # here they would be attacked
+    [2]
+    >>> record = Record(0, "pgd2", 0, True, 0.3, 0.2, 1, True, 0.3, 0.2, 1, 20, 0.01)
+    >>> round(finished([record], images).accuracy, 2)
+    0.67
     """
     if images.num_correct == 0:
         raise ValueError(f"the model classifies none of the {images.num_images} images correctly: nothing to attack")
@@ -320,12 +413,29 @@ def finished(records: Iterable[Record], images: CorrectImages) -> Run:
 
 
 def deliver(images: Any) -> np.ndarray:
-    """Images in [0, 1] as an 8-bit file gives them back: round(255 x) / 255."""
+    """Images in [0, 1] as an 8-bit file gives them back: round(255 x) / 255, float32, of the same shape.
+
+    >>> (255 * deliver([0.0, 0.499, 1.0])).round(3).tolist()
+    [0.0, 127.0, 255.0]
+    """
     return core.quantized(tf.constant(images, tf.float32), levels=256).numpy()
 
 
 def merge(results: Sequence[core.AttackResult]) -> core.AttackResult:
-    """Several results on the same images as one: per image the least distorted success (5.1); gradients are summed."""
+    """Several results on the same images as one: per image the least distorted success (5.1); gradients are summed.
+
+    Raises:
+        ValueError: no result.
+
+    >>> images = tf.zeros([2, 1, 1, 1])
+    >>> low = core.AttackResult(images, tf.constant([True, False]), tf.constant([1.0, 1.0]), tf.constant([5, 5]))
+    >>> high = core.AttackResult(images, tf.constant([True, True]), tf.constant([2.0, 2.0]), tf.constant([5, 5]))
+    >>> merged = merge([low, high])
+    >>> merged.distortion.numpy(), merged.gradients.numpy()
+    (array([1., 2.], dtype=float32), array([10, 10], dtype=int32))
+    """
+    if not results:
+        raise ValueError("an attack by name must be at least one attack; received an empty sequence")
     best = core.Best(*results[0][:3])
     for result in results[1:]:
         best = core.better_of(best, core.Best(*result[:3]))

@@ -21,6 +21,10 @@ class Record(protocol.Record):
         source: the network attacked, which the attributes of `protocol.Record` are about.
         clean: the class that each network predicts for the original image.
         delivered: the class that each network predicts for the adversarial image as delivered.
+
+    >>> record = Record(0, "fgsm", 7, True, 1.5, 0.2, 1, True, 1.6, 0.3, 1, 1, 0.01, "a", {"b": 7}, {"b": 2})
+    >>> record.source, record.delivered["b"] != record.label
+    ('a', True)
     """
 
     source: str
@@ -46,8 +50,25 @@ def records(
         dataset, attacks, reference, done: see `protocol.attack_batches`.
         clean: the class that each network predicts for each image of the dataset (`protocol.predict`).
 
+    Yields:
+        The records of one attack on one batch, one an image.
+
     Raises:
         ValueError: no attack, or an empty dataset.
+
+    Source: section 5.4 of the paper.
+
+    Of 16 pixels, class 0 where they sum to more than 7, or than 6; images just beyond the one are not beyond the other:
+
+    >>> import tensorflow as tf
+    >>> from tf_smoothadv.attacks import FGSM
+    >>> def threshold(least):
+    ...     return lambda x: tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [least, -least]
+    >>> networks, images = {"a": threshold(7.0), "b": threshold(6.0)}, tf.fill([1, 4, 4, 1], 0.5)
+    >>> clean = {name: protocol.predict(network, images) for name, network in networks.items()}
+    >>> ((record,),) = records(networks, "a", [(images, [0])], {"fgsm": FGSM(epsilon=0.07)}, clean)
+    >>> record.success, record.delivered
+    (True, {'a': 1, 'b': 0})
     """
     images = protocol.CorrectImages(networks[source], dataset)
     for batch in protocol.attack_batches(networks[source], images, attacks, reference=reference, done=done):
@@ -77,6 +98,12 @@ def scores(records: Sequence[Record], target: str) -> dict[str, float]:
         num_images_correct, p_suc_correct: N and P_suc over those of them that the target gets right as they were.
 
         A mean over nothing is NaN.
+
+    Source: section 5.4 of the paper, table 3.
+
+    >>> record = Record(0, "fgsm", 7, True, 1.5, 0.2, 1, True, 1.6, 0.3, 1, 1, 0.01, "a", {"b": 7}, {"b": 2})
+    >>> scores([record], "b")["p_suc"], scores([record], "b")["mean_distortion"]
+    (1.0, 1.6)
     """
     labels = np.array([record.label for record in records])
     distortion = np.array([record.distortion_8bit for record in records])

@@ -23,6 +23,13 @@ class AttackResult(NamedTuple):
         success: [B] bool, whether the model errs on it (`criteria.is_adversarial`).
         distortion: [B], the L2 norm of adversarial - images.
         gradients: [B] int32, how many gradients of the model it took.
+
+    >>> from tf_smoothadv.attacks import FGSM
+    >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
+    ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
+    >>> result = FGSM(epsilon=0.1)(model, tf.fill([1, 4, 4, 1], 0.5), [0])
+    >>> result.adversarial.shape, result.success.numpy(), result.gradients.numpy()
+    (TensorShape([1, 4, 4, 1]), array([ True]), array([1], dtype=int32))
     """
 
     adversarial: tf.Tensor
@@ -162,6 +169,9 @@ class Attack:
             labels: [B], the true classes.
             targets: [B], the classes to reach; None for any class but the label.
 
+        Returns:
+            An `AttackResult`, one entry an image.
+
         Raises:
             ValueError: images, labels or targets that are not that, or a model that does not return finite logits.
         """
@@ -184,7 +194,7 @@ class Attack:
     def run(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None, **settings: Any
     ) -> AttackResult:
-        """The attack itself, in TensorFlow operations."""
+        """The attack itself, in TensorFlow operations: images [B, H, W, C], labels and targets [B] int32."""
         raise NotImplementedError
 
 

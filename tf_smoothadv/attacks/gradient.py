@@ -142,7 +142,18 @@ class IFGSM(GradientAttack):
         binary_search_steps: bisections of each image's epsilon, below the given one; 0 for that one alone.
         levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
 
-    Source: Kurakin, Goodfellow, Bengio 2017, https://arxiv.org/abs/1607.02533
+    Raises:
+        ValueError: a value outside these.
+
+    Source: Kurakin, Goodfellow, Bengio 2017, https://arxiv.org/abs/1607.02533; (10), (11) and (12) of the paper.
+
+    The class changes at 1/16 a pixel, which the third step passes:
+
+    >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
+    ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
+    >>> result = IFGSM(epsilon=0.1, step_size=0.03, steps=10)(model, tf.fill([1, 4, 4, 1], 0.5), [0])
+    >>> [round(float(pixel), 2) for pixel in (tf.reduce_min(result.adversarial), tf.reduce_max(result.adversarial))]
+    [0.41, 0.41]
     """
 
     def size(self, r: tf.Tensor) -> tf.Tensor:
@@ -168,7 +179,20 @@ class PGD2(GradientAttack):
         binary_search_steps: bisections of each image's epsilon, below the given one; 0 for that one alone.
         levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
 
-    Source: Madry et al. 2018, https://arxiv.org/abs/1706.06083
+    Raises:
+        ValueError: a value outside these.
+
+    Source: Madry et al. 2018, https://arxiv.org/abs/1706.06083; (10), (11) and (12) of the paper.
+
+    The boundary is 1/4 away; the third step passes it, and the search for the smallest epsilon stops at it:
+
+    >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
+    ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
+    >>> for attack in (PGD2(1.0, 0.1, 10), PGD2(1.0, 0.1, 20, binary_search_steps=10)):
+    ...     result = attack(model, tf.fill([1, 4, 4, 1], 0.5), [0])
+    ...     print(result.success.numpy(), result.distortion.numpy().round(2))
+    [ True] [0.3]
+    [ True] [0.25]
     """
 
     def size(self, r: tf.Tensor) -> tf.Tensor:
@@ -191,7 +215,18 @@ class FGSM(core.Attack):
         loss: "cross_entropy" or "margin" (3).
         levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
 
-    Source: Goodfellow, Shlens, Szegedy 2015, https://arxiv.org/abs/1412.6572
+    Raises:
+        ValueError: a value outside these.
+
+    Source: Goodfellow, Shlens, Szegedy 2015, https://arxiv.org/abs/1412.6572; (10), (11) and (12) of the paper.
+
+    The class changes at 1/16 a pixel:
+
+    >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
+    ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
+    >>> attacks = FGSM(epsilon=0.06), FGSM(epsilon=0.07)
+    >>> [bool(attack(model, tf.fill([1, 4, 4, 1], 0.5), [0]).success[0]) for attack in attacks]
+    [False, True]
     """
 
     tensors: ClassVar[dict[str, tf.DType]] = {"epsilon": tf.float32}
