@@ -284,7 +284,8 @@ class TestResult:
         model = Linear(4, (8, 8, 1))
         compiled = attack(model, model.images, model.labels)
         settings = {name: tf.constant(getattr(attack, name), dtype) for name, dtype in attack.tensors.items()}
-        eager = attack.run(model, tf.constant(model.images), tf.constant(model.labels), None, **settings)
+        prepared = attack.prepared(model.images.shape)
+        eager = attack.run(model, tf.constant(model.images), tf.constant(model.labels), None, **settings, **prepared)
         for one, other in zip(eager, compiled):
             np.testing.assert_allclose(one, other, atol=1e-4)
 

@@ -124,6 +124,14 @@ class DDN(MinimalNormAttack):
         ValueError: a value outside these.
 
     Source: Rony et al. 2019, https://arxiv.org/abs/1811.09600, algorithm 1.
+
+    The boundary is 1/4 away:
+
+    >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
+    ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
+    >>> result = DDN(steps=200, norm_step=0.01)(model, tf.fill([1, 4, 4, 1], 0.5), [0])
+    >>> result.success.numpy(), result.distortion.numpy().round(2), result.gradients.numpy()
+    (array([ True]), array([0.25], dtype=float32), array([200], dtype=int32))
     """
 
     def next_epsilon(self, epsilon: tf.Tensor, tried: Tried, rate: tf.Tensor) -> tf.Tensor:
@@ -152,6 +160,14 @@ class FMN(MinimalNormAttack):
         ValueError: a value outside these.
 
     Source: Pintor et al. 2021, https://arxiv.org/abs/2102.12827, algorithm 1.
+
+    The boundary is 1/4 away:
+
+    >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
+    ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
+    >>> result = FMN(steps=40)(model, tf.fill([1, 4, 4, 1], 0.5), [0])
+    >>> result.success.numpy(), result.distortion.numpy().round(2), result.gradients.numpy()
+    (array([ True]), array([0.25], dtype=float32), array([40], dtype=int32))
     """
 
     loss: str = dataclasses.field(default="margin", init=False)  # whose slope tells how far the boundary is
