@@ -308,12 +308,6 @@ def write_images(folder: pathlib.Path, images: np.ndarray, names: Sequence[str])
             path.write_bytes(tf.io.encode_png(pixels).numpy())
 
 
-def read_images(folder: pathlib.Path, names: Sequence[str], channels: int) -> np.ndarray:
-    """What `write_images` wrote, [B, H, W, C] in [0, 1]."""
-    files = (tf.io.read_file(str(folder / f"{name}.png")) for name in names)
-    return np.stack([tf.io.decode_png(file, channels).numpy() for file in files]) / np.float32(255)
-
-
 def attack_summary(run: protocol.Run, name: str) -> dict[str, float]:
     """One attack in numbers; distortions and energies are means over its successes."""
     computed, delivered = run.outcome(name), run.outcome(name, delivered=True)

@@ -46,12 +46,10 @@ class Linear:
         return (smoother(gradient) if normalized else smoother.solve(gradient)).numpy()
 
 
-SHAPES = [(8, 8, 1), (7, 9, 3)]
-BATCHES = [1, 3]
+SIZES = pytest.mark.parametrize(("batch", "shape"), [(1, (7, 9, 3)), (3, (8, 8, 1))])
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("batch", BATCHES)
+@SIZES
 class TestThresholds:
     """An attack of budget epsilon succeeds just above the distance of the boundary along its path, not just below."""
 
@@ -128,8 +126,7 @@ def test_fmn_reaches_a_linear_boundary_in_one_step():
     np.testing.assert_allclose(result.distortion, 1.05 * model.optimum(), rtol=1e-4)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("batch", BATCHES)
+@SIZES
 @pytest.mark.parametrize(
     ("attack", "factor"),
     [
@@ -166,6 +163,7 @@ def test_smooth_carlini_wagner_is_smoother_than_the_plain_one():
     assert mean_energy(dataclasses.replace(plain, smoothing=SPEC), model) < 0.5 * mean_energy(plain, model)
 
 
+@pytest.mark.slow
 def test_penalty_makes_the_perturbation_smoother():
     plain = CarliniWagner(60, 4, 0.1, initial_const=1.0, smoothing=sa.Smoothing(alpha=0.0, gamma=3.0))
     penalised = dataclasses.replace(plain, smoothness_penalty=3.0)

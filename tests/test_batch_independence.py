@@ -54,6 +54,7 @@ def regrouped(attack, model, images, labels):
         yield sa.AttackResult(*(tf.gather(tf.concat(values, 0), order) for values in zip(*results)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ATTACKS)
 def test_to_the_bit_where_the_model_is(name, digits, rng):
     images = digits[0][:4]

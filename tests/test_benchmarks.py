@@ -46,6 +46,7 @@ def benchmarks(*args: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-m", "benchmarks", *args], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_solvers_from_the_command_line(tmp_path):
     flags = ["--only=solvers", "--sides=28", "--batches=1,2", "--rounds=1", "--images=", f"--output={tmp_path}"]
     finished = benchmarks(*flags)

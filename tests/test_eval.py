@@ -119,6 +119,7 @@ def test_own_model_and_paper_settings(tmp_path):
     assert json.loads((tmp_path / "summary.json").read_text())["model"] == str(path)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_where_it_stopped(result, tmp_path):
     """What a run leaves that was stopped in the middle of a record, by hand; the end is that of the whole run."""
     _, whole = result

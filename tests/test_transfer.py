@@ -226,6 +226,7 @@ class TestBinary:
         assert "fgsm, from source to target" in finished.stdout
         assert "pgd2 attack=PGD2, epsilon=6, step_size=6" in finished.stdout
 
+    @pytest.mark.slow
     def test_an_interrupted_run_goes_on_where_it_stopped(self, result, tmp_path):
         _, whole = result
         folder = tmp_path / "run"
