@@ -16,7 +16,7 @@ demo: $(INSTALLED)  ## the paper's MNIST table, and a report to look at, on the 
 	$(BIN)/python -m eval.white_box --save_images --output=results/demo
 	$(BIN)/python -m eval.report results/demo
 
-test: $(INSTALLED)  ## the tests of less than half a minute each, and the lines of the library that they run
+test: $(INSTALLED)  ## the short tests, and the lines of the library that they run
 	$(BIN)/python -m pytest -m "not slow" --numprocesses=auto --dist=loadfile --cov
 
 test-slow: $(INSTALLED)  ## the long ones

@@ -348,6 +348,7 @@ def test_images_of_different_sizes_without_image_size(tmp_path):
     assert contents(data.load("nips2017", str(root), image_size=5))[0].shape == (2, 5, 5, 3)
 
 
+@pytest.mark.slow
 def test_white_box_on_a_folder_names_its_images(tmp_path):
     for name, level in (("dark/a.png", 60), ("dark/b.png", 90), ("light/c.jpg", 200)):
         write(tmp_path / "images" / name, np.full((10, 12, 3), level, np.uint8))

@@ -108,6 +108,7 @@ class TestWhiteBox:
             assert tf.io.decode_png((folder / name).read_bytes()).shape[0] > 200
 
 
+@pytest.mark.slow
 def test_own_model_and_paper_settings(tmp_path):
     path = tmp_path / "net.keras"
     models.c4().save(path)

@@ -155,6 +155,7 @@ def binary(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
+@pytest.mark.slow
 def test_figures_of_two_runs(folder, other, tmp_path):
     done = binary("figures", folder, other, f"--output={tmp_path}", "--formats=png,pdf")
     assert done.returncode == 0, done.stderr

@@ -83,6 +83,7 @@ def through_file(model, folder):
     return keras.models.load_model(folder / "model.keras", compile=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "name", "parameters", "suffix"),
     [

@@ -357,6 +357,7 @@ class TestBinary:
         command = [sys.executable, "-m", "models.convert_slim", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
+    @pytest.mark.slow
     def test_converts(self, checkpoints, tmp_path):
         values, image, expected = reference("inception_v3")
         output = tmp_path / "new" / "model.keras"
