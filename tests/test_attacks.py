@@ -388,14 +388,21 @@ def test_an_image_that_has_succeeded_costs_no_more_gradients(smoothing):
     assert forward - 5 * 8 < gradients + 2 * attack.steps * 5  # filled up by at most a quarter less one, twice 1
 
 
-def test_one_loop_is_compiled_for_all_batch_sizes_and_numbers():
-    model = Linear(5, (8, 8, 1))
+def traces_of(model):
+    """The model, and a list that grows by its input's shape whenever it is traced."""
     traced = []
 
     def counting(images):
         if tf.is_symbolic_tensor(images):
             traced.append(images.shape)
         return model(images)
+
+    return counting, traced
+
+
+def test_one_loop_is_compiled_for_all_batch_sizes_and_numbers():
+    model = Linear(5, (8, 8, 1))
+    counting, traced = traces_of(model)
 
     for make in (
         lambda value: PGD2(value, 0.1 * value, 3 * int(value)),

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 import tf_smoothadv as sa
 from eval import settings
-from tests.test_attacks import SPEC, Linear
+from tests.test_attacks import SPEC, Linear, traces_of
 from tf_smoothadv.attacks import CarliniWagner, core, optimizers
 
 ADAM = functools.partial(keras.optimizers.Adam, epsilon=1e-8)
@@ -91,12 +91,7 @@ def test_weight_decay_pulls_to_the_image():
 
 def test_one_loop_for_each_batch_size_which_outlives_its_maker():
     model = Linear(5, (8, 8, 1))
-    traced = []
-
-    def counting(images):
-        if tf.is_symbolic_tensor(images):
-            traced.append(images.shape)
-        return model(images)
+    counting, traced = traces_of(model)
 
     def run(batch: int, value: float) -> core.AttackResult:
         attack = CarliniWagner(10, 3, value, initial_const=value, optimizer=ADAMW)

@@ -94,14 +94,15 @@ class MinimalNormAttack(core.Attack):
             direction = core.unit_l2(gradient if smoother is None else smoother(gradient))
 
             r = x - images
-            margin = criteria.margin(logits, labels, targets)
-            best = core.keep_best(best, images, shown, margin < 0)
-            smallest = tf.where(margin < 0, tf.minimum(smallest, core.l2_norm(r)), smallest)
+            success = criteria.is_adversarial(logits, labels, targets)
+            best = core.keep_best(best, images, shown, success)
+            norm = core.l2_norm(r)
+            smallest = tf.where(success, tf.minimum(smallest, norm), smallest)
             slope = tf.reduce_sum(gradient * direction, axis=[1, 2, 3])
-            boundary = core.l2_norm(r) + tf.math.divide_no_nan(margin, slope)
+            boundary = norm + tf.math.divide_no_nan(criteria.margin(logits, labels, targets), slope)
 
             rate = 0.505 + 0.495 * tf.cos(math.pi * tf.cast(step / steps, x.dtype))
-            epsilon = self.next_epsilon(epsilon, Tried(margin < 0, smallest, boundary), rate)
+            epsilon = self.next_epsilon(epsilon, Tried(success, smallest, boundary), rate)
             x = core.clip(images + self.project(r - rate * step_size * direction, epsilon))
         shown, logits = tried_at(x)
         best = core.keep_best(best, images, shown, criteria.is_adversarial(logits, labels, targets))
