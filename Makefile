@@ -30,7 +30,7 @@ lint: $(INSTALLED)  ## format, lint, types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(INSTALLED)  ## the tables of benchmarks/results, an hour or more
+bench: $(INSTALLED)  ## the tables of benchmarks/results, some hours
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m benchmarks
 

@@ -1,6 +1,6 @@
 """Speed of the smoothing and of the attacks, each number with what it is compared to, taken in turns in one run.
 
-    python -m benchmarks                           all of it: an hour or more on two cores
+    python -m benchmarks                           all of it: some hours on two cores
     python -m benchmarks --only=solvers --rounds=9
     python -m benchmarks --network=net.keras --images=FOLDER      your own network and photographs
 
@@ -19,11 +19,16 @@ import rich.console
 import rich.table
 from absl import flags
 
-from benchmarks import attacks, growth, networks, peers, solvers, timing
+from benchmarks import adversarial_library, attacks, growth, minimal, networks, peers, solvers, timing
 from eval import plots
 from models import console
 
-PARTS = ("solvers", "attacks", "memory", "peers", "growth")
+PARTS = ("solvers", "attacks", "memory", "peers", "minimal", "grid", "growth")
+MEDIANS = "Medians; ratios with their quartiles over the rounds."
+NOTES = {
+    "minimal": "C4, clean; `_8bit` is as delivered. Rounding inside the attack, after it, or after scaling r.",
+    "grid": "C4, clean, on the first digits: what was tried, the best of each attack first.",
+}
 NETWORKS = ("c4", "file", "inception_v3")
 SHARED = pathlib.Path(__file__).parents[2] / "shared"
 NETWORK = SHARED / "models" / "efficientnet_lite0.keras"
@@ -48,6 +53,8 @@ flags.DEFINE_float("limit", 3.0, "Seconds a call: a solver that would take longe
 flags.DEFINE_integer("batch_size", 8, "Photographs attacked at once.", lower_bound=1)
 flags.DEFINE_integer("digits", 200, "Digits attacked at once.", lower_bound=1)
 flags.DEFINE_integer("slow_digits", 20, "Digits for the slowest attack of another library.", lower_bound=1)
+flags.DEFINE_string("data", None, "MNIST's npz file for --only=minimal; else the 200 digits that ship.")
+flags.DEFINE_string("records", "results/minimal", "Folder of the records of minimal and grid, which go on from them.")
 flags.DEFINE_integer("peer_steps", 50, "Steps, for each constant, where success and distortion are compared.")
 
 
@@ -70,6 +77,8 @@ def main() -> None:
         "attacks": lambda: attacks.run(problems(), FLAGS.rounds),
         "memory": lambda: ({"network": name, **attacks.memory(make)} for name, make in problems().items()),
         "peers": lambda: peers.run(networks.c4(FLAGS.digits), FLAGS.slow_digits, FLAGS.peer_steps, FLAGS.rounds),
+        "minimal": lambda: minimal.run(FLAGS.data, FLAGS.digits, pathlib.Path(FLAGS.records)),
+        "grid": lambda: minimal.run(FLAGS.data, minimal.GRID, pathlib.Path(FLAGS.records), grid=True),
         "growth": lambda: growth.run(FLAGS.network, FLAGS.images, FLAGS.rounds),
     }
     terminal = rich.console.Console(highlight=False, width=120)
@@ -77,6 +86,8 @@ def main() -> None:
         if part == "growth" and FLAGS.network is None:
             terminal.print("growth: left out, it needs --network")
             continue
+        if part in ("peers", "minimal", "grid") and not adversarial_library.available():
+            terminal.print(f"{part}: the rows of adversarial-library are left out, they need torch and adv-lib")
         rows = []
         for row in parts[part]():
             rows.append(row)
@@ -136,7 +147,7 @@ def markdown(part: str, report: dict[str, Any]) -> str:
         "",
         f"`python -m benchmarks --only={part}`, "
         + ", ".join(f"{key} {value}" for key, value in report["machine"].items())
-        + ". Medians; ratios with their quartiles over the rounds.",
+        + f". {NOTES.get(part, MEDIANS)}",
         "",
         "| " + " | ".join(heading.replace("_", " ") for heading in rows[0]) + " |",
         "|" + "---|" * len(rows[0]),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from benchmarks import attacks, networks, timing
+from benchmarks import adversarial_library, attacks, networks, timing
 from tf_smoothadv import criteria
 from tf_smoothadv.attacks import DDN, FGSM, FMN, PGD2, CarliniWagner, core
 
@@ -60,6 +60,9 @@ def attacks_of(
     return {
         **{(name, "tf_smoothadv"): call for name, call in ours(problem, steps, constants).items()},
         **{(name, "Foolbox"): call for name, call in foolbox(problem, steps, constants).items()},
+        **{
+            (name, adversarial_library.NAME): call for name, call in adversarial_library.attacks(problem, steps).items()
+        },
         ("PGD2", "ART"): art(problem, steps, constants)["PGD2"],
         ("C&W", "ART"): art(some, steps, constants)["C&W"],
     }

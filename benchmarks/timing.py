@@ -62,7 +62,16 @@ def interleaved(functions: Mapping[Any, Callable[[], Any]], rounds: int, least: 
 def machine() -> dict[str, Any]:
     """What the times were taken on."""
     versions = {}
-    for package in ("tensorflow", "keras", "numpy", "scipy", "foolbox", "adversarial-robustness-toolbox"):
+    for package in (
+        "tensorflow",
+        "keras",
+        "numpy",
+        "scipy",
+        "foolbox",
+        "adversarial-robustness-toolbox",
+        "torch",
+        "adv-lib",
+    ):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import models
+from benchmarks import adversarial_library, minimal
+from tf_smoothadv import criteria, protocol
+from tf_smoothadv.attacks import DDN, FMN
+
+
+def model(x):  # of 16 pixels: class 0 where they sum to more than 7
+    return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
+
+
+def batch_of(adversarial: np.ndarray) -> protocol.Batch:
+    """A batch of one grey image, attacked by what returns `adversarial`."""
+    images = protocol.CorrectImages(model, [(tf.fill([1, 4, 4, 1], 0.5), [0])])
+    (batch,) = protocol.attack_batches(model, images, {"peer": minimal.Peer(lambda *_: adversarial, 7)})
+    return batch
+
+
+def test_a_peer_is_judged_like_an_attack():
+    (record,) = batch_of(np.full([1, 4, 4, 1], 0.4, np.float32)).records
+    assert record.success
+    assert record.distortion == pytest.approx(0.4)
+    assert record.gradients == 7
+
+
+def test_scaling_finds_the_least_factor_that_survives_rounding():
+    batch = batch_of(
+        np.full([1, 4, 4, 1], 0.437499, np.float32)
+    )  # 111.56 levels, rounded to 112; the boundary is 111.5625
+    (rounded,) = batch.records
+    (record,) = minimal.scaled(model, batch)
+    assert (rounded.success, rounded.success_8bit) == (True, False)
+    assert record.success
+    assert record.success_8bit
+    assert record.distortion == pytest.approx(4 * (0.5 - 111 / 255), abs=1e-5)  # one level further, the least there is
+    assert (record.attack, record.gradients) == ("peer" + minimal.SCALED, 7)
+
+
+@pytest.mark.parametrize("contender", minimal.CONTENDERS, ids=lambda contender: contender.name({})[:-2])
+def test_settings_keep_the_budget(contender):
+    for values in contender.tried:
+        steps = values.get("steps") or values["num_steps"]
+        assert steps * values.get("binary_search_steps", 1) == contender.gradients <= 1000
+
+
+def test_records_are_not_made_twice(tmp_path, monkeypatch):
+    contender = minimal.Contender("tf_smoothadv", "DDN", 5, [{"steps": 5}, {"steps": 5, "norm_step": 0.1}])
+    monkeypatch.setattr(minimal, "CONTENDERS", [contender])
+    rows = list(minimal.run(None, 4, tmp_path, grid=True))
+    assert [row["settings"] for row in rows] == ["steps 5", "steps 5, norm_step 0.1"]
+    assert all(row["rounding"] == "inside" and row["images"] == 4 for row in rows)
+    content = (tmp_path / "records.jsonl").read_text()
+    assert list(minimal.run(None, 4, tmp_path)) == rows[:1]
+    assert (tmp_path / "records.jsonl").read_text() == content
+
+
+def test_without_pytorch_its_rows_are_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(adversarial_library, "available", lambda: False)
+    monkeypatch.setattr(
+        minimal, "CONTENDERS", [row for row in minimal.CONTENDERS if row.library == adversarial_library.NAME]
+    )
+    assert list(minimal.run(None, 4, tmp_path)) == []
+    assert adversarial_library.attacks(None, 5) == {}
+
+
+@pytest.fixture
+def library():
+    """adversarial-library, with what it does to `sys.modules` undone."""
+    pytest.importorskip("torch")
+    sys.modules.setdefault("triton", None)
+    pytest.importorskip("adv_lib.attacks")
+    return adversarial_library
+
+
+def test_c4_in_pytorch_is_c4(library, digits, rng):
+    import torch
+
+    network = models.c4("clean")
+    copy = library.copied(network)
+    for images in (digits[0][:50].astype(np.float32), rng.random((20, 28, 28, 1), np.float32)):
+        logits = copy(torch.tensor(np.moveaxis(images, 3, 1))).numpy()
+        np.testing.assert_allclose(logits, network(images).numpy(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:CUDA initialization")
+@pytest.mark.parametrize(
+    ("name", "ours", "values"),
+    [
+        ("DDN", DDN(100, loss="cross_entropy"), {"steps": 100, "levels": None}),
+        ("DDN", DDN(100, loss="cross_entropy", levels=256), {"steps": 100, "levels": 256}),
+        ("FMN", FMN(100), {"steps": 100}),
+    ],
+)
+def test_distortion_is_that_of_adversarial_library(library, digits, name, ours, values):
+    network, images, labels = models.c4("clean"), digits[0][:20].astype(np.float32), digits[1][:20]
+    theirs = library.attack(network, name, **values)(images, labels)
+    result = ours(network, images, labels)
+    assert result.success.numpy().all()
+    # FMN ends on the boundary itself, where two libraries' last bits decide.
+    assert (criteria.margin(network(theirs), labels).numpy() < 1e-4).all()
+    distortion = np.sqrt(np.sum(np.square(theirs - images), axis=(1, 2, 3)))
+    assert np.mean(result.distortion) == pytest.approx(np.mean(distortion), rel=0.02)
