@@ -16,7 +16,16 @@ Preset = dict[str, tuple[Attack, ...]]
 
 NAMES = ("tuned", "paper")
 ATTACKS = ("fgsm", "ifgsm", "pgd2", "cw", "spgd2", "scw")  # the paper's
-LATER = ("ddn", "fmn", "sddn", "sfmn")  # published since then, and smooth here; "tuned" has them
+LATER = (
+    "ddn",
+    "fmn",
+    "bp",
+    "alma",
+    "sddn",
+    "sfmn",
+    "sbp",
+    "salma",
+)  # published since then, and smooth here; "tuned" has them
 
 
 def mnist_smoothing(settings: str) -> sa.Smoothing:

@@ -11,7 +11,20 @@ import tensorflow as tf
 
 import tf_smoothadv as sa
 from tf_smoothadv import protocol
-from tf_smoothadv.attacks import DDN, FGSM, FMN, IFGSM, PGD2, Attack, CarliniWagner, core
+from tf_smoothadv.attacks import (
+    ALMA,
+    BP,
+    DDN,
+    FGSM,
+    FMN,
+    IFGSM,
+    PGD2,
+    Attack,
+    CarliniWagner,
+    augmented_lagrangian,
+    core,
+    minimal_norm,
+)
 
 SPEC = sa.Smoothing(alpha=0.9, gamma=3.0, solver="chebyshev")
 
@@ -105,7 +118,9 @@ class TestThresholds:
 
     @pytest.mark.parametrize("smoothing", [None, SPEC])
     @pytest.mark.parametrize(
-        ("attack", "factor"), [(FMN(100), 1.002), (DDN(250, norm_step=0.01), 1.02), (DDN(100), 1.06)], ids=repr
+        ("attack", "factor"),
+        [(FMN(100), 1.002), (DDN(250, norm_step=0.01), 1.02), (DDN(100), 1.06), (BP(100), 1.01)],
+        ids=repr,
     )
     def test_minimal_norm_finds_the_threshold_of_each_image(self, attack, factor, smoothing, batch, shape):
         model = Linear(batch, shape)
@@ -126,12 +141,43 @@ def test_fmn_reaches_a_linear_boundary_in_one_step():
     np.testing.assert_allclose(result.distortion, 1.05 * model.optimum(), rtol=1e-4)
 
 
+def test_bp_walks_in_the_tangent_plane_and_crosses_along_its_normal():
+    """One step from a given r: (1 - c) ||r|| away in the plane normal to n through r, or ||r|| / (1 - c) along n."""
+    rng = np.random.default_rng(0)
+    r, direction = (tf.constant(rng.normal(size=(4, 6, 5, 3)), tf.float32) for _ in range(2))
+    direction = core.unit_l2(direction)
+    norm, along = core.l2_norm(r), tf.reduce_sum(r * direction, axis=[1, 2, 3])
+    for success, length in ((True, 0.8 * norm), (False, norm / 0.8)):
+        tried = minimal_norm.Tried(r, direction, tf.fill([4], success), norm, norm)
+        after, _ = BP().step(tried, norm, tf.constant(1.0), tf.constant(0.2))
+        np.testing.assert_allclose(core.l2_norm(after), length, rtol=1e-5)
+        moved = after - r
+        if success:
+            np.testing.assert_allclose(tf.reduce_sum(after * direction, axis=[1, 2, 3]), along, rtol=1e-4)
+            rest = [each - core.per_image(along) * direction for each in (after, r)]
+            np.testing.assert_allclose(core.unit_l2(rest[0]), core.unit_l2(rest[1]), atol=1e-5)
+        else:
+            np.testing.assert_allclose(core.unit_l2(moved), -direction, atol=1e-5)
+
+
+def test_penalty_slope_is_that_of_p2():
+    """P(m) = mu m + mu rho m^2 + rho^2 m^3 / 6 where m >= 0, mu m / (1 - rho m) elsewhere."""
+    m = tf.constant(np.linspace(-2, 2, 81))
+    rho, mu = tf.constant(1.7, tf.float64), tf.constant(0.6, tf.float64)
+    with tf.GradientTape() as tape:
+        tape.watch(m)
+        missed = mu * m + mu * rho * m**2 + rho**2 * m**3 / 6
+        penalty = tf.where(m >= 0, missed, mu * m / (1 - rho * tf.minimum(m, 0)))
+    np.testing.assert_allclose(augmented_lagrangian.penalty_slope(m, rho, mu), tape.gradient(penalty, m), rtol=1e-12)
+
+
 @SIZES
 @pytest.mark.parametrize(
     ("attack", "factor"),
     [
         pytest.param(CarliniWagner(100, 6, 0.05, initial_const=1.0), 1.03, id="cw"),
         pytest.param(CarliniWagner(100, 6, 0.05, initial_const=1.0, confidence=0.5), 1.1, id="cw-confidence"),
+        pytest.param(ALMA(200, averaging=0.9), 1.03, id="alma"),
         # The smoothing is invertible, so the optimum over the latent z is that over r.
         pytest.param(CarliniWagner(150, 6, 0.05, initial_const=1.0, smoothing=SPEC), 1.15, id="scw"),
         pytest.param(
@@ -140,7 +186,7 @@ def test_fmn_reaches_a_linear_boundary_in_one_step():
     ],
 )
 @pytest.mark.parametrize("targeted", [False, True])
-def test_carlini_wagner_finds_the_nearest_boundary_point(attack, factor, batch, shape, targeted):
+def test_finds_the_nearest_boundary_point(attack, factor, batch, shape, targeted):
     model = Linear(batch, shape)
     targets = np.ones_like(model.labels) if targeted else None
     result = attack(model, model.images, model.labels, targets)
@@ -219,6 +265,8 @@ IMAGE[:, 0, :3, 0] = [0.7, 0.6, 0.4]  # class 0; class 1 is 0.1 / sqrt(2) away, 
         CarliniWagner(100, 5, 0.05, initial_const=1.0, smoothing=sa.Smoothing(0.5)),
         DDN(40, 0.1, 0.1),
         FMN(40, 0.1, smoothing=sa.Smoothing(0.5)),
+        BP(40, 0.1),
+        ALMA(60, 0.1),
     ],
     ids=repr,
 )
@@ -248,6 +296,9 @@ ALL = [
     CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, smoothness_penalty=1.0),
     DDN(20, loss="cross_entropy"),
     FMN(20, smoothing=SPEC),
+    BP(20, smoothing=SPEC),
+    ALMA(30),
+    ALMA(30, smoothing=SPEC),
     CarliniWagner(20, 3, 0.05, initial_const=1.0, optimizer=keras.optimizers.Adam),
     CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, optimizer=keras.optimizers.AdamW),
 ]
@@ -259,6 +310,8 @@ DELIVERED = [
     CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, levels=256),
     DDN(20, smoothing=SPEC, levels=256),
     FMN(20, levels=256),
+    BP(20, levels=256),
+    ALMA(30, levels=256),
 ]
 
 
@@ -452,6 +505,9 @@ def test_keras_models_run_in_inference_mode():
         (lambda: DDN(norm_step=1.0), r"norm_step must be a number in \(0, 1\); received 1.0"),
         (lambda: DDN(loss="hinge"), "loss must be one of .* received 'hinge'"),
         (lambda: FMN(smoothing=0.9), "smoothing must be a Smoothing or None; received 0.9"),
+        (lambda: BP(norm_step=0.0), r"norm_step must be a number in \(0, 1\); received 0.0"),
+        (lambda: ALMA(averaging=1.0), r"averaging must be a number in \(0, 1\); received 1.0"),
+        (lambda: ALMA(step_size=0.0), r"step_size must be a number in \(0, inf\); received 0.0"),
         (lambda: FMN(levels=1), "levels must be an integer of at least 2; received 1"),
         (lambda: PGD2(1.0, 0.1, smoothing="smooth"), "smoothing must be a Smoothing or None; received 'smooth'"),
     ],
