@@ -26,8 +26,12 @@ STYLES = {
     "scw": ("#000000", "X"),
     "ddn": ("#009E73", "<"),
     "fmn": ("#009E73", "P"),
+    "bp": ("#009E73", "s"),
+    "alma": ("#009E73", "D"),
     "sddn": ("#CC79A7", ">"),
     "sfmn": ("#CC79A7", "*"),
+    "sbp": ("#CC79A7", "s"),
+    "salma": ("#CC79A7", "D"),
 }
 OTHER = ("#F0E442", "p")
 LINES = ("-", ":", "--", "-.")  # a network each, as in figure 3
@@ -41,8 +45,12 @@ LABELS = {
     "scw": "sC&W",
     "ddn": "DDN",
     "fmn": "FMN",
+    "bp": "BP",
+    "alma": "ALMA",
     "sddn": "sDDN",
     "sfmn": "sFMN",
+    "sbp": "sBP",
+    "salma": "sALMA",
 }
 
 

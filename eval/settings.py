@@ -10,22 +10,14 @@ import numpy as np
 
 import tf_smoothadv as sa
 from tf_smoothadv import checks
-from tf_smoothadv.attacks import DDN, FGSM, FMN, IFGSM, PGD2, Attack, CarliniWagner, optimizers
+from tf_smoothadv.attacks import ALMA, BP, DDN, FGSM, FMN, IFGSM, PGD2, Attack, CarliniWagner, optimizers
 
 Preset = dict[str, tuple[Attack, ...]]
 
 NAMES = ("tuned", "paper")
 ATTACKS = ("fgsm", "ifgsm", "pgd2", "cw", "spgd2", "scw")  # the paper's
-LATER = (
-    "ddn",
-    "fmn",
-    "bp",
-    "alma",
-    "sddn",
-    "sfmn",
-    "sbp",
-    "salma",
-)  # published since then, and smooth here; "tuned" has them
+MINIMAL_NORM = ("ddn", "fmn", "bp", "alma")
+LATER = (*MINIMAL_NORM, "sddn", "sfmn", "sbp", "salma")  # published since then, and smooth here; "tuned" has them
 
 
 def mnist_smoothing(settings: str) -> sa.Smoothing:
@@ -76,17 +68,16 @@ def mnist_tuned() -> Preset:
         "cw": (cw,),
         "spgd2": (dataclasses.replace(pgd2, smoothing=smoothing),),
         "scw": (dataclasses.replace(cw, learning_rate=0.2, smoothing=latent, smoothness_penalty=2.0),),
-        **minimal_norm(dataclasses.replace(smoothing, alpha=0.93)),
+        **minimal_norm(dataclasses.replace(smoothing, alpha=0.93), step_size=0.5),
     }
 
 
-def minimal_norm(smoothing: sa.Smoothing) -> Preset:
-    """Attacks of 100 gradients that search the norm itself."""
-    return {
-        "ddn": (DDN(),),
-        "fmn": (FMN(),),
-        "sddn": (DDN(smoothing=smoothing),),
-        "sfmn": (FMN(smoothing=smoothing),),
+def minimal_norm(smoothing: sa.Smoothing, step_size: float) -> Preset:
+    """Attacks of 100 gradients that search the norm itself; ALMA's first step is that long."""
+    attacks = (DDN(), FMN(), BP(), ALMA(step_size=step_size))
+    plain = {name: (attack,) for name, attack in zip(MINIMAL_NORM, attacks)}
+    return plain | {
+        f"s{name}": (dataclasses.replace(attack, smoothing=smoothing),) for name, (attack,) in plain.items()
     }
 
 
@@ -118,7 +109,7 @@ def imagenet_tuned() -> Preset:
         "cw": (cw,),
         "spgd2": (dataclasses.replace(pgd2, smoothing=smoothing),),
         "scw": (dataclasses.replace(cw, steps=25, learning_rate=0.01, initial_const=3.0, smoothing=smoothing),),
-        **minimal_norm(smoothing),
+        **minimal_norm(smoothing, step_size=0.2),
     }
 
 
