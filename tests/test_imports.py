@@ -50,6 +50,8 @@ EVAL = [
     "fields",
     "results",
     "inputs",
+    "attacking",
+    "network",
     "terminal",
     "pictures",
     "plots",
