@@ -33,7 +33,16 @@ STYLES = {
     "sbp": ("#CC79A7", "s"),
     "salma": ("#CC79A7", "D"),
 }
-OTHER = ("#F0E442", "p")
+OTHERS = (  # attacks of other names, in turns
+    ("#F0E442", "p"),
+    ("#0072B2", "h"),
+    ("#D55E00", "d"),
+    ("#56B4E9", "8"),
+    ("#E69F00", "H"),
+    ("#CC79A7", "1"),
+    ("#000000", "2"),
+    ("#999999", "3"),
+)
 LINES = ("-", ":", "--", "-.")  # a network each, as in figure 3
 SUCCESS, FAILURE = "#007a3d", "#c8102e"
 LABELS = {
@@ -57,6 +66,13 @@ LABELS = {
 def label(name: str) -> str:
     """An attack's name as matplotlib shows it: no part of it is a formula."""
     return LABELS.get(name, name).replace("$", r"\$")
+
+
+def styles(runs: Mapping[str, protocol.Run]) -> dict[str, tuple[str, str]]:
+    """A colour and a marker for each attack of the runs."""
+    attacks = dict.fromkeys(attack for run in runs.values() for attack in run.attacks)
+    others = dict(zip((attack for attack in attacks if attack not in STYLES), itertools.cycle(OTHERS)))
+    return STYLES | others
 
 
 class Panel(NamedTuple):
@@ -91,9 +107,9 @@ def characteristic(runs: Mapping[str, protocol.Run]) -> Figure:
     outcomes = {(name, attack): run.outcome(attack) for name, run in runs.items() for attack in run.attacks}
     limit = np.nanmax([outcome.max_distortion for outcome in outcomes.values()] + [1e-3])
     distortion = np.linspace(0, limit, 1000)
-    lines = dict(zip(runs, itertools.cycle(LINES)))
+    lines, looks = dict(zip(runs, itertools.cycle(LINES))), styles(runs)
     for number, ((name, attack), outcome) in enumerate(outcomes.items()):
-        color, marker = STYLES.get(attack, OTHER)
+        color, marker = looks[attack]
         text = label(attack) if len(runs) == 1 else f"{label(attack)}, {label(name)}"
         axes.plot(
             distortion,
@@ -130,10 +146,10 @@ def plane(runs: Mapping[str, protocol.Run]) -> Figure:
     Down is smoother, left is smaller. The two points of an attack are joined: what rounding does to it. An attack
     without successes has no point.
     """
-    figure = Figure(figsize=(7 * len(runs), 4), layout="constrained")
+    figure, looks = Figure(figsize=(7 * len(runs), 4), layout="constrained"), styles(runs)
     for axes, (name, run) in zip(figure.subplots(1, len(runs), squeeze=False)[0], runs.items()):
         for attack in run.attacks:
-            color, marker = STYLES.get(attack, OTHER)
+            color, marker = looks[attack]
             outcomes = [run.outcome(attack), run.outcome(attack, delivered=True)]
             points = [(outcome.mean_distortion, outcome.mean_smoothness_energy) for outcome in outcomes]
             computed, delivered = (f"{outcome.p_suc:.2f}" for outcome in outcomes)

@@ -16,35 +16,17 @@ from __future__ import annotations
 import rich.console
 from absl import flags
 
-import models
-from eval import data, inputs, settings, tensorboard
-from eval.finish import finish, keep_examples
-from eval.results import IMAGES, ORIGINAL, SHARD, Results, write_images
+from eval import attacking, inputs, network, settings, tensorboard
+from eval.finish import finish, keep
+from eval.results import SHARD, Results
 from eval.terminal import print_settings, progress
 from models import console
 from tf_smoothadv import protocol
 
 FLAGS = flags.FLAGS
-flags.adopt_module_key_flags(inputs)
-flags.DEFINE_string(
-    "model",
-    "c4",
-    f"{', '.join(models.FORMS)}, or the path of a .keras or .h5 file or of a SavedModel folder: a model from images in "
-    "[0, 1] to logits.",
-)
-flags.DEFINE_enum(
-    "labels",
-    "given",
-    ["given", "predicted"],
-    "The classes to leave: the dataset's, or what the model predicts, for images without a class or a network that has "
-    "learnt nothing.",
-)
+for module in (inputs, attacking, network):
+    flags.adopt_module_key_flags(module)
 flags.DEFINE_string("output", "results/white_box", "Folder for the results.")
-flags.DEFINE_bool(
-    "save_images",
-    False,
-    "Also write the images as PNG, to OUTPUT/images/original/ and OUTPUT/images/ATTACK/, for eval.report.",
-)
 flags.DEFINE_string(
     "tensorboard", None, "Folder for TensorBoard: loss, distortion, successes and images of each batch as it comes."
 )
@@ -62,37 +44,26 @@ flags.register_validator(
 def main() -> None:
     """Runs what the flags say."""
     attacks = settings.preset(FLAGS.dataset, FLAGS.settings, FLAGS.attacks, FLAGS.levels)
-    reference = settings.reference(FLAGS.dataset, FLAGS.settings)
-    dataset = inputs.dataset(shard_of(FLAGS.shard))
-    model = models.load(FLAGS.model)
-    if FLAGS.labels == "predicted":
-        dataset = data.labelled_by(model, dataset)
-    models.check(model, *next(iter(dataset)))
+    model, dataset = network.loaded(inputs.dataset(shard_of(FLAGS.shard)))
     folder = console.output_folder(FLAGS.output)
     dataset = inputs.batched(dataset, [model], folder)
     made_with = {
-        "model": FLAGS.model,
-        "weights": models.fingerprint(model),
-        "labels": FLAGS.labels,
+        **network.made_with(model),
         "shard": FLAGS.shard,
-        **inputs.made_with(dataset, attacks),
+        **inputs.made_with(dataset),
+        **attacking.made_with(attacks),
     }
     results = Results(folder, made_with, protocol.Record)
 
     terminal = rich.console.Console(highlight=False)
-    print_settings(terminal, attacks)
+    print_settings(terminal, made_with["attacks"])
+    reference = inputs.reference()
     correct = protocol.CorrectImages(model, dataset)
     board = tensorboard.Board(str(console.output_folder(FLAGS.tensorboard))) if FLAGS.tensorboard else None
     with progress(terminal) as bar:
         task = bar.add_task("", total=len(dataset.names) * len(attacks), completed=len(results.records))
         for batch in protocol.attack_batches(model, correct, attacks, reference=reference, done=results.done):
-            if FLAGS.save_images:
-                names = [dataset.names[record.image] for record in batch.records]
-                write_images(folder / IMAGES / ORIGINAL, batch.images, names)
-                write_images(folder / IMAGES / batch.attack, batch.delivered, names)
-            if not any(image < batch.records[0].image for _, image in results.done):
-                keep_examples(folder, batch)
-            results.append(batch.records)
+            keep(results, batch, dataset.names if FLAGS.save_images else None)
             if board:
                 board.write(batch, correct.logits_of(batch.adversarial))
             bar.update(task, description=batch.attack, advance=len(batch.records))

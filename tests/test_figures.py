@@ -56,6 +56,14 @@ class TestPlots:
         assert look["C&W, a"][1:] == look["C&W, b"][1:]
         assert len({tuple(rest) for _, *rest in look.values()}) == 4
 
+    def test_attacks_of_unknown_names_differ_too(self, tmp_path, originals):
+        attacks = ("cw", *(f"own {number}" for number in range(6)))
+        run = run_of(finished_run(tmp_path / "run", originals[:3], attacks=attacks))
+        for figure in (plots.characteristic({"c4": run}), plots.plane({"c4": run})):
+            (axes,) = figure.axes
+            looks = {(line.get_color(), line.get_marker()) for line in axes.lines if line.get_marker() != "None"}
+            assert len(looks) == len(attacks)
+
     def test_plane_has_each_attack_as_computed_and_delivered(self, folder):
         run = run_of(folder)
         (axes,) = plots.plane({"c4": run}).axes

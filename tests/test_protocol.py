@@ -82,6 +82,69 @@ def test_predicts_the_class_of_the_largest_logit():
         protocol.predict(model, 255 * images)
 
 
+class TestJudged:
+    """Of a linear model with two classes: what it says, how far, and what rounding to 8 bits makes of it."""
+
+    @pytest.fixture
+    def model(self) -> Linear:
+        model = Linear(5, (8, 8, 1))
+        model.images = protocol.deliver(model.images)
+        return model
+
+    def originals(self, model, **changes):
+        (originals,) = protocol.CorrectImages(model, [(model.images, model.labels)])
+        return originals._replace(**changes)
+
+    def test_images_by_anyone_are_judged_as_they_are_and_as_delivered(self, model, rng):
+        adversarial = np.clip(model.images + rng.normal(0, 0.1, model.images.shape), 0, 1).astype(np.float32)
+        originals = self.originals(model)
+        reference = sa.Smoothing(gamma=1.0)
+        batch = protocol.judged(model, "own", originals, adversarial, reference.guided_by(model.images))
+        assert (batch.attack, batch.records[0].gradients, batch.records[0].seconds) == ("own", 0, 0.0)
+        shown = {"": adversarial, "_8bit": np.round(255 * adversarial) / 255}
+        for suffix, images in shown.items():
+            wrong = np.sum(model.a * images, axis=(1, 2, 3)) + model.b < 0
+            distortion = np.linalg.norm((images - model.images).reshape(5, -1), axis=1)
+            energy = reference.guided_by(model.images).energy((images - model.images).astype(np.float32))
+            assert [getattr(record, "success" + suffix) for record in batch.records] == wrong.tolist()
+            assert [getattr(record, "prediction" + suffix) for record in batch.records] == wrong.astype(int).tolist()
+            np.testing.assert_allclose(
+                [getattr(record, "distortion" + suffix) for record in batch.records], distortion, 1e-4
+            )
+            found = [getattr(record, "smoothness_energy" + suffix) for record in batch.records]
+            np.testing.assert_allclose(found, energy, rtol=1e-3)
+
+    def test_an_original_that_stands_for_itself_is_a_failure(self, model):
+        originals = self.originals(model)
+        batch = protocol.judged(model, "own", originals, model.images, sa.Smoothing().guided_by(model.images))
+        for record in batch.records:
+            assert (record.success, record.success_8bit) == (False, False)
+            assert (record.prediction, record.prediction_8bit) == (record.label, record.label)
+            assert record.distortion == record.smoothness_energy == record.distortion_8bit == 0
+
+    def test_targets_and_costs_are_those_given(self, model):
+        """What is class 0 has reached a target of 0, and not one of 1."""
+        originals = self.originals(model, targets=np.array([0, 1, 0, 1, 0]))
+        smoother = sa.Smoothing().guided_by(model.images)
+        batch = protocol.judged(model, "own", originals, model.images, smoother, np.arange(5), seconds=0.5)
+        assert [record.success for record in batch.records] == [True, False, True, False, True]
+        assert [(record.gradients, record.seconds) for record in batch.records] == [(count, 0.5) for count in range(5)]
+
+    @pytest.mark.parametrize(
+        ("adversarial", "message"),
+        [
+            (np.zeros((5, 8, 8, 3), np.float32), r"shape of the originals, \(5, 8, 8, 1\); received \(5, 8, 8, 3\)"),
+            (np.zeros((1, 8, 8, 1), np.float32), r"shape of the originals, \(5, 8, 8, 1\); received \(1, 8, 8, 1\)"),
+            (np.zeros((5, 8, 8, 1), np.uint8), "adversarial must be float32 or float64; received uint8"),
+            (np.full((5, 8, 8, 1), 2.0), r"adversarial must lie in \[0, 1\]; received values from 2 to 2"),
+        ],
+    )
+    def test_what_cannot_be_judged(self, model, adversarial, message):
+        smoother = sa.Smoothing().guided_by(model.images)
+        with pytest.raises(ValueError, match=message):
+            protocol.judged(model, "own", self.originals(model), adversarial, smoother)
+
+
 class TestEvaluate:
     @pytest.fixture
     def model(self) -> Linear:

@@ -33,8 +33,8 @@ class Record:
         smoothness_energy: r'(I - W)r / r'r on the graph of the original image (`Smoother.energy`).
         prediction: the class predicted.
         success_8bit, distortion_8bit, smoothness_energy_8bit, prediction_8bit: the same of the image as delivered.
-        gradients: gradients of the model taken for this image.
-        seconds: wall time of the attack over the images of its batch, compilation included.
+        gradients: gradients of the model taken for this image; 0 where nobody counted.
+        seconds: wall time of the attack over the images of its batch, compilation included; 0 where nobody measured.
 
     >>> record = Record(0, "pgd2", 7, True, 1.5, 0.2, 1, True, 1.6, 0.3, 1, 20, 0.01)
     >>> record.distortion_8bit, record.gradients
@@ -56,6 +56,26 @@ class Record:
     seconds: float
 
 
+class Originals(NamedTuple):
+    """A batch of images that a model classifies correctly, as `CorrectImages` gives them.
+
+    Attributes:
+        positions: [B], in the dataset, from 0.
+        images: [B, H, W, C], float32 in [0, 1].
+        labels: [B], the true classes.
+        targets: [B], the classes to reach, or None.
+
+    >>> originals = Originals(np.array([0, 2]), np.zeros([2, 4, 4, 1], np.float32), np.array([7, 1]))
+    >>> originals.images.shape, originals.targets
+    ((2, 4, 4, 1), None)
+    """
+
+    positions: np.ndarray
+    images: np.ndarray
+    labels: np.ndarray
+    targets: np.ndarray | None = None
+
+
 class Batch(NamedTuple):
     """One attack on one batch of correctly classified images.
 
@@ -66,7 +86,7 @@ class Batch(NamedTuple):
         adversarial: [B, H, W, C], as computed.
         delivered: [B, H, W, C], rounded to 8 bits.
 
-    See `attack_batches`, which yields them.
+    See `attack_batches`, which yields them, and `judged`, which makes them.
 
     >>> from tf_smoothadv.attacks import FGSM
     >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
@@ -254,8 +274,7 @@ def evaluate(model: core.Model, dataset: Iterable[Any], attacks: Attacks, *, ref
 class CorrectImages:
     """The images of a dataset that a model classifies correctly, regrouped into batches of the dataset's size.
 
-    Iterating gives (positions [B], images [B, H, W, C], labels [B], targets [B] or None); the counts are those of the
-    images seen so far.
+    Iterating gives `Originals`; the counts are those of the images seen so far.
 
     Attributes:
         num_images: N', all.
@@ -267,7 +286,7 @@ class CorrectImages:
     >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
     ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
     >>> images = CorrectImages(model, [(tf.fill([3, 4, 4, 1], 0.5), [0, 1, 0])])
-    >>> [positions.tolist() for positions, _, _, _ in images]
+    >>> [originals.positions.tolist() for originals in images]
     [[0, 2]]
     >>> images.num_images, images.num_correct
     (3, 2)
@@ -286,7 +305,7 @@ class CorrectImages:
             self._logits_of = core.compiled_logits(self._model, tuple(images.shape[1:]))
         return self._logits_of(images)
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]]:
+    def __iter__(self) -> Iterator[Originals]:
         size, waiting = 0, None
         for batch in self._dataset:
             images = tf.cast(checks.as_images(batch[0]), tf.float32)
@@ -299,17 +318,12 @@ class CorrectImages:
             self.num_images += len(labels)
             self.num_correct += int(correct.sum())
             while len(waiting[0]) >= size > 0:
-                yield _columns(column[:size] for column in waiting)
+                yield Originals(*(column[:size] for column in waiting))
                 waiting = [column[size:] for column in waiting]
         if self.num_images == 0:
             raise ValueError("the dataset must hold at least one image; received none")
         if waiting is not None and len(waiting[0]):
-            yield _columns(waiting)
-
-
-def _columns(columns: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-    positions, images, labels, *targets = columns
-    return positions, images, labels, targets[0] if targets else None
+            yield Originals(*waiting)
 
 
 def attack_batches(
@@ -343,33 +357,71 @@ def attack_batches(
     """
     if not attacks:
         raise ValueError("attacks must name at least one attack; received none")
-    for positions, originals, labels, targets in images:
-        smoother = (reference or Smoothing()).guided_by(originals)
+    for originals in images:
+        smoother = (reference or Smoothing()).guided_by(originals.images)
         for name, variants in attacks.items():
-            if all((name, int(position)) in done for position in positions):
+            if all((name, int(position)) in done for position in originals.positions):
                 continue
             began = time.perf_counter()
-            result = _merged(model, variants, originals, labels, targets)
+            result = _merged(model, variants, originals.images, originals.labels, originals.targets)
             adversarial = result.adversarial.numpy()
-            seconds = (time.perf_counter() - began) / len(labels)
-            delivered = deliver(adversarial)
-            computed = _judged(images, smoother, originals, adversarial, labels, targets)
-            rounded = _judged(images, smoother, originals, delivered, labels, targets)
-            records = [
-                Record(
-                    image=int(position),
-                    attack=name,
-                    label=int(label),
-                    **one,
-                    **{f"{key}_8bit": value for key, value in other.items()},
-                    gradients=int(gradients),
-                    seconds=seconds,
-                )
-                for position, label, one, other, gradients in zip(
-                    positions, labels, computed, rounded, result.gradients.numpy()
-                )
-            ]
-            yield Batch(name, records, originals, adversarial, delivered)
+            seconds = (time.perf_counter() - began) / len(originals.positions)
+            yield judged(model, name, originals, adversarial, smoother, result.gradients.numpy(), seconds)
+
+
+def judged(
+    model: core.Model,
+    attack: str,
+    originals: Originals,
+    adversarial: Any,
+    smoother: Smoother,
+    gradients: Any = 0,
+    seconds: float = 0.0,
+) -> Batch:
+    """The records of adversarial images, whoever made them: as computed, and as delivered in 8 bits.
+
+    Args:
+        model: from images [B, H, W, C] in [0, 1] to logits [B, K].
+        attack: the name of what made them.
+        originals: the images that they were made from, which the model classifies correctly.
+        adversarial: [B, H, W, C] in [0, 1].
+        smoother: guided by the originals; its graph measures the smoothness energy.
+        gradients: what each image took, [B], or a number for all.
+        seconds: what an image took.
+
+    Raises:
+        ValueError: images of another shape or dtype than the originals', or values outside [0, 1].
+
+    >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
+    ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
+    >>> (originals,) = CorrectImages(model, [(tf.fill([1, 4, 4, 1], 0.5), [0])])
+    >>> smoother = Smoothing().guided_by(originals.images)
+    >>> (record,) = judged(model, "darker", originals, originals.images - 0.1, smoother).records
+    >>> record.success, round(record.distortion, 2), record.gradients
+    (True, 0.4, 0)
+    """
+    adversarial = tf.cast(checks.as_images(adversarial, "adversarial"), tf.float32).numpy()
+    if adversarial.shape != originals.images.shape:
+        raise ValueError(
+            f"adversarial must have the shape of the originals, {originals.images.shape}; received {adversarial.shape}"
+        )
+    delivered = deliver(adversarial)
+    counts = np.broadcast_to(gradients, len(adversarial)).tolist()
+    columns = (originals.positions.tolist(), originals.labels.tolist(), counts)
+    computed, rounded = (_measured(model, originals, images, smoother) for images in (adversarial, delivered))
+    records = [
+        Record(
+            image=position,
+            attack=attack,
+            label=label,
+            **one,
+            **{f"{key}_8bit": value for key, value in other.items()},
+            gradients=count,
+            seconds=seconds,
+        )
+        for position, label, count, one, other in zip(*columns, computed, rounded)
+    ]
+    return Batch(attack, records, originals.images, adversarial, delivered)
 
 
 def predict(model: core.Model, images: Any) -> np.ndarray:
@@ -401,7 +453,7 @@ def finished(records: Iterable[Record], images: CorrectImages) -> Run:
     >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
     ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
     >>> images = CorrectImages(model, [(tf.fill([3, 4, 4, 1], 0.5), [0, 1, 0])])
-    >>> [len(positions) for positions, _, _, _ in images]  # here they would be attacked
+    >>> [len(originals.positions) for originals in images]  # here they would be attacked
     [2]
     >>> record = Record(0, "pgd2", 0, True, 0.3, 0.2, 1, True, 0.3, 0.2, 1, 20, 0.01)
     >>> round(finished([record], images).accuracy, 2)
@@ -447,19 +499,14 @@ def _merged(model: core.Model, variants: Any, images: Any, labels: Any, targets:
     return merge([attack(model, images, labels, targets) for attack in attacks])
 
 
-def _judged(
-    images: CorrectImages,
-    smoother: Smoother,
-    originals: np.ndarray,
-    adversarial: np.ndarray,
-    labels: np.ndarray,
-    targets: np.ndarray | None,
+def _measured(
+    model: core.Model, originals: Originals, adversarial: np.ndarray, smoother: Smoother
 ) -> list[dict[str, Any]]:
     """One row an image: success, distortion, smoothness energy and prediction, by the names of `Record`."""
-    logits = images.logits_of(adversarial)
-    r = tf.constant(adversarial - originals)
+    logits = core.compiled_logits(model, adversarial.shape[1:])(adversarial)
+    r = tf.constant(adversarial - originals.images)
     columns = {
-        "success": criteria.is_adversarial(logits, labels, targets),
+        "success": criteria.is_adversarial(logits, originals.labels, originals.targets),
         "distortion": core.l2_norm(r),
         "smoothness_energy": smoother.energy(r),
         "prediction": tf.argmax(logits, axis=1),
