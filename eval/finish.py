@@ -50,10 +50,11 @@ def finish(folder: pathlib.Path, run: protocol.Run, terminal: rich.console.Conso
     """Writes summary.json and the figures of the records in a folder, beside their settings; prints the table."""
     made_with = results.settings_of(folder)
     results.write(folder / results.SUMMARY, summary(run, made_with))
-    plots.save(plots.characteristic({made_with["model"]: run}), folder / "characteristic.png")
+    for draw in (plots.characteristic, plots.budget):
+        plots.save(draw({made_with["model"]: run}), folder / f"{draw.__name__}.png")
     plots.save(plots.examples(*kept_examples(folder, run.attacks)), folder / "examples.png")
     terminal.print(table(run, made_with))
-    terminal.print(f"summary.json, records.jsonl, characteristic.png and examples.png are in {folder}")
+    terminal.print(f"summary.json, records.jsonl, characteristic.png, budget.png and examples.png are in {folder}")
 
 
 def kept_examples(

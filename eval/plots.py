@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import ticker
-from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 from eval import pictures
@@ -132,9 +132,56 @@ def characteristic(runs: Mapping[str, protocol.Run]) -> Figure:
     return figure
 
 
-def number_plainly(axes: Axes) -> None:
+def budget(runs: Mapping[str, protocol.Run], distortions: Sequence[float] = ()) -> Figure:
+    """Success and distortion against the gradients taken, as computed; a row of panels a run, a line an attack.
+
+    Left the share of images with a success until then. Right the median over all images of the least distortion until
+    then; it begins where half of them have a success, since those without count as infinitely distorted.
+
+    Args:
+        runs: by network.
+        distortions: between the two, a panel each: the share with a success at a distortion of at most D.
+    """
+    limits = [np.inf, *distortions]
+    columns = len(limits) + 1
+    figure = Figure(figsize=(1.5 + 3.6 * columns, 3.2 * len(runs)), layout="constrained")
+    lines = {}
+    for row, (name, run) in zip(figure.subplots(len(runs), columns, squeeze=False, sharex=True), runs.items()):
+        for attack in run.attacks:
+            color, marker = looks[attack]
+            progress = run.progress(attack)
+            most = max(1, run.outcome(attack).gradients.max())
+            gradients = np.unique(np.geomspace(1, most, 500).round().astype(int))
+            curves = [progress.p_suc(gradients, limit) for limit in limits] + [progress.median_distortion(gradients)]
+            for axes, values in zip(row, curves):
+                finite = np.isfinite(values)
+                (lines[attack],) = axes.semilogx(
+                    gradients[finite],
+                    values[finite],
+                    color=color,
+                    marker=marker,
+                    markersize=4,
+                    markevery=0.15,
+                    drawstyle="steps-post",
+                    label=label(attack),
+                )
+        for axes, limit in zip(row, limits):
+            at_most = f" at D of at most {limit:g}" if np.isfinite(limit) else ""
+            axes.set(ylabel="share of images", ylim=(0, 1.02))
+            axes.set_title(f"{label(name)}: success{at_most}", fontsize=9)
+        row[-1].set(ylabel="median distortion", ylim=(0, None))
+        row[-1].set_title(f"{label(name)}: the least distortion so far", fontsize=9)
+        for axes in row:
+            number_plainly(axes.xaxis)
+            axes.grid(alpha=0.3)
+    figure.supxlabel("gradients an image", fontsize=10)
+    figure.legend(handles=list(lines.values()), loc="outside right upper", fontsize=8)
+    return figure
+
+
+def number_plainly(*axes: Axis) -> None:
     """Numbers like 0.2 and 50 at logarithmic axes, instead of powers of ten."""
-    for axis in (axes.xaxis, axes.yaxis):
+    for axis in axes:
         axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
         axis.set_minor_locator(ticker.NullLocator())
         axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
@@ -160,7 +207,7 @@ def plane(runs: Mapping[str, protocol.Run]) -> Figure:
         axes.set(xlabel="mean distortion D", ylabel="smoothness energy E")
         if not any(np.isfinite(line.get_xdata()).any() for line in axes.lines):
             axes.set(xlim=(0.1, 10), ylim=(0.01, 2))  # a logarithmic axis must have some limits
-        number_plainly(axes)
+        number_plainly(axes.xaxis, axes.yaxis)
         axes.set_title(f"{label(name)}; open: delivered in 8 bits", fontsize=9)
         axes.margins(0.15)
         axes.grid(alpha=0.3)
@@ -224,7 +271,7 @@ def growth(rows: Sequence[Mapping[str, Any]]) -> Figure:
             values, times = [row["value"] for row in points], [row[name] for row in points]
             axes.loglog(values, times, line, color=color, marker="o", markersize=3, label=name)
         axes.set(xlabel=kind, ylabel="seconds")
-        number_plainly(axes)
+        number_plainly(axes.xaxis, axes.yaxis)
         axes.grid(alpha=0.3, which="both")
     panels[0, 0].legend()
     return figure

@@ -74,11 +74,11 @@ def mnist_tuned() -> Preset:
 
 def minimal_norm(smoothing: sa.Smoothing, step_size: float) -> Preset:
     """Attacks of 100 gradients that search the norm itself; ALMA's first step is that long."""
-    attacks = (DDN(), FMN(), BP(), ALMA(step_size=step_size))
-    plain = {name: (attack,) for name, attack in zip(MINIMAL_NORM, attacks)}
-    return plain | {
-        f"s{name}": (dataclasses.replace(attack, smoothing=smoothing),) for name, (attack,) in plain.items()
-    }
+    attacks = dict(zip(MINIMAL_NORM, (DDN(), FMN(), BP(), ALMA(step_size=step_size))))
+    preset: Preset = {name: (attack,) for name, attack in attacks.items()}
+    for name, attack in attacks.items():
+        preset[f"s{name}"] = (dataclasses.replace(attack, smoothing=smoothing),)  # type: ignore[call-arg]
+    return preset
 
 
 def imagenet_smoothing(settings: str) -> sa.Smoothing:

@@ -8,7 +8,7 @@
     python -m eval.white_box --shard=1/4 --output=a               a quarter of the images; eval.merge joins the parts
 
 Writes to --output: summary.json, records.jsonl (one line an image and attack), settings.json, characteristic.png,
-examples.png. A run that was interrupted goes on where it stopped when it is started again.
+budget.png, examples.png. A run that was interrupted goes on where it stopped when it is started again.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -329,6 +330,11 @@ class TestResult:
         assert np.array_equal(result.success, np.argmax(model(adversarial), 1) != model.labels)
         assert result.gradients.shape == (4,)
         assert np.all(result.gradients.numpy() > 0)
+        trace, gradients = result.trace.numpy(), result.gradients.numpy()
+        np.testing.assert_array_equal(trace.min(axis=1), np.where(result.success, result.distortion, np.inf))
+        assert trace.shape[1] > gradients.max()
+        assert np.all(np.isinf(trace[np.arange(trace.shape[1]) > gradients[:, None]]))
+        assert np.all(trace >= model.optimum()[:, None] * (1 - 1e-4))
 
     def test_is_what_the_python_says_line_by_line(self, attack):
         """Compiled or not: what AutoGraph makes of the loops and conditions does what they do."""
@@ -342,11 +348,13 @@ class TestResult:
 
     def test_of_an_image_does_not_depend_on_the_others(self, attack):
         model = Linear(4, (8, 8, 1))
-        together = attack(model, model.images, model.labels).adversarial.numpy()
-        alone = attack(model, model.images[2:3], model.labels[2:3]).adversarial.numpy()
-        backwards = attack(model, model.images[::-1].copy(), model.labels[::-1].copy()).adversarial.numpy()[::-1]
-        np.testing.assert_allclose(alone[0], together[2], atol=1e-4)
-        np.testing.assert_allclose(backwards, together, atol=1e-4)
+        together = attack(model, model.images, model.labels)
+        alone = attack(model, model.images[2:3], model.labels[2:3])
+        backwards = attack(model, model.images[::-1].copy(), model.labels[::-1].copy())
+        for field in ("adversarial", "gradients", "trace"):
+            expected = getattr(together, field).numpy()
+            np.testing.assert_allclose(getattr(alone, field)[0], expected[2], atol=1e-4)
+            np.testing.assert_allclose(getattr(backwards, field)[::-1], expected, atol=1e-4)
 
     def test_already_misclassified_costs_nothing(self, attack):
         model = Linear(2, (8, 8, 1))
@@ -354,12 +362,90 @@ class TestResult:
         assert bool(result.success[0])
         # The change of variable of plain C&W cannot start on the borders of [0, 1]; these images are inside.
         np.testing.assert_allclose(result.distortion[0], 0, atol=1e-5)
+        np.testing.assert_allclose(result.trace[0, 0], 0, atol=1e-5)
 
     def test_a_gradient_of_zero_is_no_nan(self, attack):
         result = attack(lambda images: 0 * images[:, 0, :3, 0] + [2.0, 1.0, 0.0], np.full((2, 4, 4, 1), 0.5), [0, 0])
         assert not np.any(result.success)
+        assert np.all(np.isinf(result.trace))
         assert np.all(np.isfinite(result.adversarial))
         assert np.all(np.isfinite(result.distortion))
+
+
+class Watched(Linear):
+    """Remembers each image that it is shown, whether that deceives, and how many gradients there were before."""
+
+    def __init__(self) -> None:
+        super().__init__(1, (8, 8, 1))
+        self.gradients = 0
+        self.shown: list[tuple[np.ndarray, bool, int]] = []
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        def remember(images: tf.Tensor, logits: tf.Tensor) -> None:
+            self.shown.append((images.numpy(), bool(logits[0, 0] < logits[0, 1]), self.gradients))
+
+        def count(upstream: tf.Tensor) -> None:
+            self.gradients += len(upstream)
+
+        @tf.custom_gradient
+        def watched(images: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+            def gradient(upstream: tf.Tensor) -> tf.Tensor:
+                tf.py_function(count, [upstream], [])
+                return core.per_image(upstream[:, 0]) * self.a
+
+            logits = super(Watched, self).__call__(images)
+            tf.py_function(remember, [images, logits], [])
+            return logits, gradient
+
+        return watched(images)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        FGSM(0.1, SPEC),
+        IFGSM(0.1, 0.02, 5, levels=256),
+        PGD2(2.0, 0.5, 5, binary_search_steps=3),
+        PGD2(2.0, 0.5, 5, SPEC, binary_search_steps=3, levels=256),
+        CarliniWagner(20, 3, 0.05, initial_const=1),
+        CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, levels=256),
+        DDN(20, smoothing=SPEC, levels=256),
+        FMN(20),
+    ],
+    ids=repr,
+)
+def test_trace_is_what_the_model_was_shown_after_each_gradient(attack):
+    model = Watched()
+    result = attack(model, model.images, model.labels)
+    expected = np.full(result.trace.shape[1], np.inf)
+    for shown, deceives, gradients in model.shown:
+        if deceives:
+            expected[gradients] = min(expected[gradients], np.linalg.norm(shown - model.images))
+    assert np.isfinite(expected).any()
+    np.testing.assert_allclose(result.trace[0], expected, rtol=1e-5)
+    assert result.gradients.numpy().tolist() == [model.gradients]
+
+
+@pytest.mark.parametrize(
+    ("attack", "untried"),
+    [
+        (IFGSM(0.1, 0.02, 12), 0),
+        (PGD2(1.0, 0.1, 12), 0),
+        (PGD2(1.0, 0.1, 12, SPEC, levels=256), 0),
+        (CarliniWagner(40, 1, 0.05, False, initial_const=5.0), 1),  # the last iterate of a constant
+        (CarliniWagner(40, 1, 0.05, False, initial_const=5.0, smoothing=SPEC), 1),
+    ],
+    ids=repr,
+)
+def test_a_shorter_run_ends_where_the_trace_of_the_longer_one_was(attack, untried):
+    """Where what an attack does at a step does not depend on how many are to come."""
+    model = Linear(4, (8, 8, 1))
+    best = np.minimum.accumulate(attack(model, model.images, model.labels).trace, axis=1)
+    assert np.isinf(best[:, 0]).all()
+    assert np.isfinite(best[:, -1]).all()
+    for steps in range(1, attack.steps, 3):
+        shorter = dataclasses.replace(attack, steps=steps)(model, model.images, model.labels)
+        np.testing.assert_array_equal(np.where(shorter.success, shorter.distortion, np.inf), best[:, steps - untried])
 
 
 @pytest.mark.parametrize("attack", DELIVERED, ids=repr)

@@ -45,24 +45,77 @@ class TestOutcome:
         assert nothing.characteristic([0.0, 5.0]).tolist() == [0, 0]
 
 
+class TestProgress:
+    """Against a search through the pairs, one image and budget at a time."""
+
+    @pytest.fixture
+    def traces(self, rng) -> list[protocol.Trace]:
+        """Of 40 images, some without a success, and one that is misclassified from the start."""
+        found = [((0, 0.0),)]
+        for count in rng.integers(0, 6, 39):
+            taken, distortions = rng.choice(50, count, replace=False), rng.uniform(0.5, 4, count)
+            found.append(tuple(zip(np.sort(taken).tolist(), np.sort(distortions)[::-1].tolist())))
+        return found
+
+    gradients = np.arange(60)
+
+    def test_best_is_the_smallest_until_then(self, traces):
+        best = protocol.Progress(traces).best_distortion(self.gradients)
+        for trace, row in zip(traces, best):
+            expected = [min([d for taken, d in trace if taken <= k], default=np.inf) for k in self.gradients]
+            assert row.tolist() == expected
+
+    def test_shares_and_means_are_those_of_the_best(self, traces):
+        progress = protocol.Progress(traces)
+        best = progress.best_distortion(self.gradients)
+        for distortion in (0.0, 1.0, 2.5, np.inf):
+            expected = [np.mean((column <= distortion) & (column < np.inf)) for column in best.T]
+            assert progress.p_suc(self.gradients, distortion).tolist() == expected
+        expected = [np.mean(column[column < np.inf]) for column in best.T]
+        np.testing.assert_allclose(progress.mean_distortion(self.gradients), expected)
+        assert progress.median_distortion(self.gradients).tolist() == [np.median(column) for column in best.T]
+
+    def test_p_suc_rises_with_the_budget_and_with_the_distortion(self, traces):
+        table = protocol.Progress(traces).p_suc(self.gradients[:, None], np.append(np.linspace(0, 5, 30), np.inf))
+        assert table.shape == (60, 31)
+        assert np.all(np.diff(table, axis=0) >= 0)
+        assert np.all(np.diff(table, axis=1) >= 0)
+        assert table[-1, -1] == np.mean([len(trace) > 0 for trace in traces])
+
+    def test_a_number_gives_a_number(self, traces):
+        progress = protocol.Progress(traces)
+        for measure in (progress.p_suc, progress.mean_distortion, progress.median_distortion):
+            assert np.shape(measure(20)) == ()
+            assert measure(20) == pytest.approx(measure(self.gradients)[20])
+
+    def test_half_of_the_images_without_success_have_no_median(self):
+        progress = protocol.Progress([((2, 1.0),), ()])
+        assert progress.median_distortion([1, 2]).tolist() == [np.inf, np.inf]
+        assert np.isnan(progress.mean_distortion(1))
+
+
 def test_merging_takes_per_image_the_least_distorted_success():
     """Five images: only the first run succeeds, only the second, both (either order), none."""
-    shape = [5, 1, 1, 1]
 
-    def result(value, success, distortion):
-        images = tf.fill(shape, value)
-        return AttackResult(images, tf.constant(success), tf.constant(distortion), tf.fill([5], 3))
+    def result(value, success, distortion, gradients):
+        trace = np.full([5, 4], np.inf, np.float32)
+        trace[np.arange(5), gradients] = np.where(success, distortion, np.inf)
+        images = tf.fill([5, 1, 1, 1], value)
+        return AttackResult(images, *map(tf.constant, (success, distortion, gradients, trace)))
 
     merged = protocol.merge(
         [
-            result(0.1, [True, False, True, True, False], [3.0, 1.0, 3.0, 2.0, 5.0]),
-            result(0.2, [False, True, True, True, False], [1.0, 3.0, 2.0, 3.0, 6.0]),
+            result(0.1, [True, False, True, True, False], [3.0, 1.0, 3.0, 2.0, 5.0], [1, 2, 3, 1, 3]),
+            result(0.2, [False, True, True, True, False], [1.0, 3.0, 2.0, 3.0, 6.0], [3, 3, 1, 1, 3]),
         ]
     )
     np.testing.assert_allclose(merged.adversarial[:, 0, 0, 0], [0.1, 0.2, 0.2, 0.1, 0.2])
     assert merged.success.numpy().tolist() == [True, True, True, True, False]
     assert merged.distortion.numpy().tolist() == [3.0, 3.0, 2.0, 2.0, 6.0]
-    assert merged.gradients.numpy().tolist() == [6] * 5
+    assert merged.gradients.numpy().tolist() == [4, 5, 4, 2, 6]
+    found = [{int(k): float(row[k]) for k in np.flatnonzero(np.isfinite(row))} for row in merged.trace.numpy()]
+    assert found == [{1: 3.0}, {5: 3.0}, {3: 3.0, 4: 2.0}, {1: 2.0, 2: 3.0}, {}]
+    assert merged.trace.shape == [5, 7]
 
 
 def test_delivery_rounds_to_the_nearest_of_256_levels():
@@ -173,6 +226,10 @@ class TestEvaluate:
         between = np.median(expected) + 0.02  # half the way to the next target
         assert run.characteristic(between)["pgd2"] == np.mean(expected < between)
         assert np.all(run.outcome("pgd2").gradients == 120)
+        first = 2 * np.searchsorted(targets, model.optimum()) + 1  # two gradients for each target before
+        assert [record.trace[0][0] for record in run.records] == first.tolist()
+        assert run.progress("pgd2").mean_distortion(10**9) == pytest.approx(run.mean_distortion["pgd2"])
+        assert run.progress("pgd2").p_suc(np.median(first)) == np.mean(first <= np.median(first))
 
     def test_judges_the_delivered_image_again(self):
         """An attack by less than half a grey level succeeds as computed, and is gone from the 8-bit image."""
@@ -231,3 +288,5 @@ class TestEvaluate:
         run = sa.protocol.evaluate(model, self.batches(model, model.labels), {"fgsm": FGSM(0.1)})
         with pytest.raises(ValueError, match="attack must be one of 'fgsm'; received 'pgd2'"):
             run.outcome("pgd2")
+        with pytest.raises(ValueError, match="attack must be one of 'fgsm'; received 'pgd2'"):
+            run.progress("pgd2")

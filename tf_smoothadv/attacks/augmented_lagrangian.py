@@ -82,7 +82,7 @@ class ALMA(core.Attack):
             """The r that the variable stands for."""
             return z if smoother is None else smoother(z)
 
-        z, best = tf.zeros_like(images), core.start(images)
+        z, best = tf.zeros_like(images), core.start(images, steps)
         square, momentum = tf.ones_like(z), tf.zeros_like(z)
         mu = rho = tf.ones_like(best.distortion)
         first_rate, before = tf.zeros_like(mu), tf.zeros_like(mu)
@@ -121,8 +121,7 @@ class ALMA(core.Attack):
                 z = core.clip(images + z) - images
         shown = core.quantized(core.clip(images + decode(z)), self.levels, smoother)
         logits = core.logits_of(model, shown)
-        best = core.keep_best(best, images, shown, criteria.is_adversarial(logits, labels, targets))
-        return core.AttackResult(*best, tf.fill(tf.shape(labels), steps))
+        return core.keep_best(best, images, shown, criteria.is_adversarial(logits, labels, targets), gradients=0)
 
 
 def penalty_slope(margin: tf.Tensor, rho: tf.Tensor, mu: tf.Tensor) -> tf.Tensor:

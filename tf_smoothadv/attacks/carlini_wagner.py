@@ -137,7 +137,7 @@ class CarliniWagner(core.Attack):
             x = tf.sigmoid(value)
             return x, x - images
 
-        def descend(const: tf.Tensor, best: core.Best) -> tuple[tf.Tensor, core.Best]:
+        def descend(const: tf.Tensor, best: core.AttackResult) -> tuple[tf.Tensor, core.AttackResult]:
             """From the start with this constant; which images yielded, and the best iterates."""
             value, state = start, optimizer.begin(start)
             reached = tf.zeros_like(labels, tf.bool)
@@ -159,15 +159,14 @@ class CarliniWagner(core.Attack):
                 value, state = optimizer.step(value, state, gradient, learning_rate * rate)
             return reached, best
 
-        best = core.start(images)
+        best = core.start(images, steps * binary_search_steps)
         const = tf.fill(tf.shape(labels), initial_const)
         low, high = tf.zeros_like(const), tf.fill(tf.shape(labels), const.dtype.max)
         for _ in tf.range(binary_search_steps):
             reached, best = descend(const, best)
             low, high = tf.where(reached, low, const), tf.where(reached, const, high)
             const = tf.where(high == const.dtype.max, 10 * const, (low + high) / 2)
-        gradients = tf.fill(tf.shape(labels), steps * binary_search_steps)
-        return core.AttackResult(*best, gradients)
+        return best
 
 
 def sigmoid_inverse(x: tf.Tensor) -> tf.Tensor:

@@ -89,7 +89,7 @@ class MinimalNormAttack(core.Attack):
             shown = core.quantized(x, self.levels, smoother)
             return shown, core.logits_of(model, shown)
 
-        x, best = images, core.start(images)
+        x, best = images, core.start(images, steps)
         epsilon = tf.ones_like(best.distortion)
         smallest = tf.fill(tf.shape(labels), images.dtype.max)
         for step in tf.range(steps):
@@ -113,8 +113,7 @@ class MinimalNormAttack(core.Attack):
             r, epsilon = self.step(tried, epsilon, rate * step_size, rate * self.norm_step)
             x = core.clip(images + r)
         shown, logits = tried_at(x)
-        best = core.keep_best(best, images, shown, criteria.is_adversarial(logits, labels, targets))
-        return core.AttackResult(*best, tf.fill(tf.shape(labels), steps))
+        return core.keep_best(best, images, shown, criteria.is_adversarial(logits, labels, targets), gradients=0)
 
 
 @dataclasses.dataclass(frozen=True)
