@@ -14,7 +14,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 from eval import pictures
-from tf_smoothadv import protocol
+from tf_smoothadv import protocol, tradeoff
 
 # Okabe and Ito's colours, which the colour-blind tell apart; a marker each, for print without colours.
 STYLES = {
@@ -145,7 +145,7 @@ def budget(runs: Mapping[str, protocol.Run], distortions: Sequence[float] = ()) 
     limits = [np.inf, *distortions]
     columns = len(limits) + 1
     figure = Figure(figsize=(1.5 + 3.6 * columns, 3.2 * len(runs)), layout="constrained")
-    lines = {}
+    lines, looks = {}, styles(runs)
     for row, (name, run) in zip(figure.subplots(len(runs), columns, squeeze=False, sharex=True), runs.items()):
         for attack in run.attacks:
             color, marker = looks[attack]
@@ -212,6 +212,42 @@ def plane(runs: Mapping[str, protocol.Run]) -> Figure:
         axes.margins(0.15)
         axes.grid(alpha=0.3)
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, fontsize=8)
+    return figure
+
+
+def front(front: tradeoff.Front) -> Figure:
+    """The front of distortion and smoothness energy, delivered in 8 bits: a line an attack, a point an alpha.
+
+    Black: of every image the smoothest within a premium, over the premiums; what is best of all these attacks.
+    """
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    names = [attack.split("-") for attack in front.attacks]
+    looks = itertools.cycle(OTHERS[1:])
+    for family, alphas in itertools.groupby(enumerate(names), key=lambda item: item[1][0]):
+        places = [(place, name[-1]) for place, name in alphas]
+        points = [
+            (np.mean(values[place][front.success[place]]) if front.success[place].any() else np.nan)
+            for place, _ in places
+            for values in (front.distortion, front.smoothness_energy)
+        ]
+        color, marker = next(looks)
+        xs, ys = points[::2], points[1::2]
+        axes.loglog(xs, ys, color=color, marker=marker, markersize=5, linewidth=1, label=label(family))
+        for x, y, (_, alpha) in zip(xs, ys, places):
+            axes.annotate(alpha, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7, color=color)
+    best = [
+        [np.mean(front.chosen(values, picked)) for values in (front.distortion, front.smoothness_energy)]
+        for picked in (front.smoothest(premium) for premium in np.geomspace(1, 10, 100))
+        if (picked >= 0).any()
+    ]
+    axes.loglog(*zip(*best), color="black", linewidth=1.5, alpha=0.6, label="smoothest of each image\nwithin a premium")
+    axes.set(xlabel="mean distortion D", ylabel="smoothness energy E")
+    number_plainly(axes.xaxis, axes.yaxis)
+    axes.set_title("Delivered in 8 bits; the numbers are alpha", fontsize=9)
+    axes.margins(0.1)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
     return figure
 
 

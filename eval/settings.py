@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import tf_smoothadv as sa
-from tf_smoothadv import checks
+from tf_smoothadv import checks, tradeoff
 from tf_smoothadv.attacks import ALMA, BP, DDN, FGSM, FMN, IFGSM, PGD2, Attack, CarliniWagner, optimizers
 
 Preset = dict[str, tuple[Attack, ...]]
@@ -17,6 +17,7 @@ Preset = dict[str, tuple[Attack, ...]]
 NAMES = ("tuned", "paper")
 ATTACKS = ("fgsm", "ifgsm", "pgd2", "cw", "spgd2", "scw")  # the paper's
 MINIMAL_NORM = ("ddn", "fmn", "bp", "alma")
+LEVELS = 256  # of 8 bits
 LATER = (*MINIMAL_NORM, "sddn", "sfmn", "sbp", "salma")  # published since then, and smooth here; "tuned" has them
 
 
@@ -142,6 +143,30 @@ def preset(dataset: str, settings: str, attacks: Sequence[str], levels: int | No
         name: tuple(dataclasses.replace(variant, levels=levels) for variant in known[name])  # type: ignore[call-arg]
         for name in attacks
     }
+
+
+def over_alpha(dataset: str, settings: str, attacks: Sequence[str], alphas: Sequence[float], steps: int) -> Preset:
+    """The named attacks at each alpha, by names such as "fmn-0.97", with the rounding to 8 bits inside.
+
+    Args:
+        dataset: see `preset`.
+        settings: "tuned".
+        attacks: of MINIMAL_NORM.
+        alphas: bandwidths of (6), in [0, 1); 0 is plain.
+        steps: gradients of each.
+
+    Raises:
+        ValueError: other settings, unknown attacks or alphas, or none.
+    """
+    checks.one_of("settings", settings, NAMES[:1])
+    smoothing = reference(dataset, settings)
+    chosen: Preset = {}
+    for name in attacks:
+        checks.one_of("attack", name, MINIMAL_NORM)
+        (attack,) = preset(dataset, settings, [name], LEVELS)[name]
+        attack = dataclasses.replace(attack, steps=steps)  # type: ignore[call-arg]
+        chosen |= {each: (one,) for each, one in tradeoff.over_alpha(attack, alphas, smoothing).items()}
+    return chosen
 
 
 def transfer(dataset: str, settings: str, attacks: Sequence[str], levels: int | None = None) -> Preset:

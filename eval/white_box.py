@@ -13,13 +13,10 @@ budget.png, examples.png. A run that was interrupted goes on where it stopped wh
 
 from __future__ import annotations
 
-import rich.console
 from absl import flags
 
-from eval import attacking, inputs, network, settings, tensorboard
-from eval.finish import finish, keep
+from eval import attacking, inputs, network, running, settings, tensorboard
 from eval.results import SHARD, Results
-from eval.terminal import print_settings, progress
 from models import console
 from tf_smoothadv import protocol
 
@@ -53,24 +50,9 @@ def main() -> None:
         **inputs.made_with(dataset),
         **attacking.made_with(attacks),
     }
-    results = Results(folder, made_with, protocol.Record)
-
-    terminal = rich.console.Console(highlight=False)
-    print_settings(terminal, made_with["attacks"])
-    reference = inputs.reference()
-    correct = protocol.CorrectImages(model, dataset)
     board = tensorboard.Board(str(console.output_folder(FLAGS.tensorboard))) if FLAGS.tensorboard else None
-    with progress(terminal) as bar:
-        task = bar.add_task("", total=len(dataset.names) * len(attacks), completed=len(results.records))
-        for batch in protocol.attack_batches(model, correct, attacks, reference=reference, done=results.done):
-            keep(results, batch, dataset.names if FLAGS.save_images else None)
-            if board:
-                board.write(batch, correct.logits_of(batch.adversarial))
-            bar.update(task, description=batch.attack, advance=len(batch.records))
-        bar.update(task, completed=len(dataset.names) * len(attacks))
-    run = protocol.finished(results.records, correct)
-
-    finish(folder, run, terminal)
+    results = Results(folder, made_with, protocol.Record)
+    running.attacked(model, dataset, attacks, results, inputs.reference(), save_images=FLAGS.save_images, board=board)
 
 
 def shard_of(flag: str) -> tuple[int, int]:
