@@ -169,7 +169,7 @@ def budget(runs: Mapping[str, protocol.Run], distortions: Sequence[float] = ()) 
             at_most = f" at D of at most {limit:g}" if np.isfinite(limit) else ""
             axes.set(ylabel="share of images", ylim=(0, 1.02))
             axes.set_title(f"{label(name)}: success{at_most}", fontsize=9)
-        row[-1].set(ylabel="median distortion", ylim=(0, None))
+        row[-1].set(ylabel="median distortion")
         row[-1].set_title(f"{label(name)}: the least distortion so far", fontsize=9)
         for axes in row:
             number_plainly(axes.xaxis)
