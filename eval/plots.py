@@ -148,9 +148,11 @@ def budget(runs: Mapping[str, protocol.Run], distortions: Sequence[float] = ()) 
     lines, looks = {}, styles(runs)
     for row, (name, run) in zip(figure.subplots(len(runs), columns, squeeze=False, sharex=True), runs.items()):
         for attack in run.attacks:
+            most = run.outcome(attack).gradients.max()
+            if most == 0:  # nobody counted
+                continue
             color, marker = looks[attack]
             progress = run.progress(attack)
-            most = max(1, run.outcome(attack).gradients.max())
             gradients = np.unique(np.geomspace(1, most, 500).round().astype(int))
             curves = [progress.p_suc(gradients, limit) for limit in limits] + [progress.median_distortion(gradients)]
             for axes, values in zip(row, curves):

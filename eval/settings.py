@@ -69,13 +69,13 @@ def mnist_tuned() -> Preset:
         "cw": (cw,),
         "spgd2": (dataclasses.replace(pgd2, smoothing=smoothing),),
         "scw": (dataclasses.replace(cw, learning_rate=0.2, smoothing=latent, smoothness_penalty=2.0),),
-        **minimal_norm(dataclasses.replace(smoothing, alpha=0.93), step_size=0.5),
+        **minimal_norm(dataclasses.replace(smoothing, alpha=0.93), loss="cross_entropy", step_size=0.5),
     }
 
 
-def minimal_norm(smoothing: sa.Smoothing, step_size: float) -> Preset:
-    """Attacks of 100 gradients that search the norm itself; ALMA's first step is that long."""
-    attacks = dict(zip(MINIMAL_NORM, (DDN(), FMN(), BP(), ALMA(step_size=step_size))))
+def minimal_norm(smoothing: sa.Smoothing, loss: str, step_size: float) -> Preset:
+    """Attacks of 100 gradients that search the norm itself; the loss is DDN's, the first step's size ALMA's."""
+    attacks = dict(zip(MINIMAL_NORM, (DDN(loss=loss), FMN(), BP(), ALMA(step_size=step_size))))
     preset: Preset = {name: (attack,) for name, attack in attacks.items()}
     for name, attack in attacks.items():
         preset[f"s{name}"] = (dataclasses.replace(attack, smoothing=smoothing),)  # type: ignore[call-arg]
@@ -110,7 +110,7 @@ def imagenet_tuned() -> Preset:
         "cw": (cw,),
         "spgd2": (dataclasses.replace(pgd2, smoothing=smoothing),),
         "scw": (dataclasses.replace(cw, steps=25, learning_rate=0.01, initial_const=3.0, smoothing=smoothing),),
-        **minimal_norm(smoothing, step_size=0.2),
+        **minimal_norm(smoothing, loss="margin", step_size=0.2),
     }
 
 
