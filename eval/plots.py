@@ -174,6 +174,8 @@ def budget(runs: Mapping[str, protocol.Run], distortions: Sequence[float] = ()) 
         row[-1].set(ylabel="median distortion")
         row[-1].set_title(f"{label(name)}: the least distortion so far", fontsize=9)
         for axes in row:
+            if not axes.lines:
+                axes.set(xscale="log", xlim=(1, 100))  # a logarithmic axis must have some limits
             number_plainly(axes.xaxis)
             axes.grid(alpha=0.3)
     figure.supxlabel("gradients an image", fontsize=10)

@@ -151,6 +151,7 @@ def front(
     Raises:
         ValueError: what the attacks refuse, or no image that the model classifies correctly.
 
+    >>> import tensorflow as tf
     >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
     ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
     >>> found = front(model, tf.fill([1, 4, 4, 1], 0.5), [0], over_alpha(FMN(20, levels=256), [0.0, 0.9]))
