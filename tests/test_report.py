@@ -64,7 +64,7 @@ def finished_run(
                 "smoothness_energy_8bit": energy,
                 "prediction_8bit": taken if delivered else class_,
             }
-            judged["trace"] = ((3, 2 * distortion), (40 + position, distortion)) if computed else ()
+            judged["trace"] = ((3, 2 * distortion), (40 + position % 60, distortion)) if computed else ()
             record = protocol.Record(position, attack, class_, **judged, gradients=100 + number, seconds=0.25)
             writer.append([record])
     writer.close()
