@@ -4,6 +4,7 @@
     python -m eval.front --attacks=fmn,alma --alphas=0,0.9,0.99      two attacks
     python -m eval.front --premium=2                                 the smoothest within twice the smallest distortion
     python -m eval.front --model=net.keras --dataset=nips2017 --data=DIR     on other images
+    python -m eval.front --shard=1/2 --output=a      half of the images; eval.merge joins the parts, a last run picks
 
 Every attack sees its images rounded to 8 bits, as they are delivered. Writes to --output what eval.white_box
 --save_images writes, and: front.png, the front of distortion and smoothness energy; front.json, its points and what was
@@ -21,12 +22,12 @@ import numpy as np
 import rich.console
 from absl import flags
 
-from eval import inputs, network, plots, results, running, settings
+from eval import inputs, network, plots, results, running, settings, shard
 from models import console
 from tf_smoothadv import protocol, tradeoff
 
 FLAGS = flags.FLAGS
-for module in (inputs, network):
+for module in (inputs, network, shard):
     flags.adopt_module_key_flags(module)
 flags.DEFINE_list("attacks", ["fmn"], f"Of {', '.join(settings.MINIMAL_NORM)}.")
 flags.DEFINE_list("alphas", [f"{alpha:g}" for alpha in tradeoff.ALPHAS], "Bandwidths of (6), in [0, 1); 0 is plain.")
@@ -43,11 +44,12 @@ PICKED = "picked"
 def main() -> None:
     """Runs what the flags say."""
     attacks = settings.over_alpha(FLAGS.dataset, FLAGS.settings, FLAGS.attacks, alphas(), FLAGS.steps)
-    model, dataset = network.loaded(inputs.dataset())
+    model, dataset = network.loaded(inputs.dataset(shard.part()))
     folder = console.output_folder(FLAGS.output)
     dataset = inputs.batched(dataset, [model], folder)
     made_with = {
         **network.made_with(model),
+        **shard.made_with(),
         **inputs.made_with(dataset),
         "levels": settings.LEVELS,
         "attacks": {name: settings.described(variants) for name, variants in attacks.items()},

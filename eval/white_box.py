@@ -15,50 +15,35 @@ from __future__ import annotations
 
 from absl import flags
 
-from eval import attacking, inputs, network, running, settings, tensorboard
-from eval.results import SHARD, Results
+from eval import attacking, inputs, network, running, settings, shard, tensorboard
+from eval.results import Results
 from models import console
 from tf_smoothadv import protocol
 
 FLAGS = flags.FLAGS
-for module in (inputs, attacking, network):
+for module in (inputs, attacking, network, shard):
     flags.adopt_module_key_flags(module)
 flags.DEFINE_string("output", "results/white_box", "Folder for the results.")
 flags.DEFINE_string(
     "tensorboard", None, "Folder for TensorBoard: loss, distortion, successes and images of each batch as it comes."
-)
-flags.DEFINE_string(
-    "shard", "1/1", "i/n, from 1/n to n/n: attack only every n-th image; eval.merge joins the n folders of results."
-)
-
-flags.register_validator(
-    "shard",
-    lambda value: (found := SHARD.fullmatch(value)) is not None and int(found[1]) <= int(found[2]),
-    message="shard must be i/n with i from 1 to n",
 )
 
 
 def main() -> None:
     """Runs what the flags say."""
     attacks = settings.preset(FLAGS.dataset, FLAGS.settings, FLAGS.attacks, FLAGS.levels)
-    model, dataset = network.loaded(inputs.dataset(shard_of(FLAGS.shard)))
+    model, dataset = network.loaded(inputs.dataset(shard.part()))
     folder = console.output_folder(FLAGS.output)
     dataset = inputs.batched(dataset, [model], folder)
     made_with = {
         **network.made_with(model),
-        "shard": FLAGS.shard,
+        **shard.made_with(),
         **inputs.made_with(dataset),
         **attacking.made_with(attacks),
     }
     board = tensorboard.Board(str(console.output_folder(FLAGS.tensorboard))) if FLAGS.tensorboard else None
     results = Results(folder, made_with, protocol.Record)
     running.attacked(model, dataset, attacks, results, inputs.reference(), save_images=FLAGS.save_images, board=board)
-
-
-def shard_of(flag: str) -> tuple[int, int]:
-    """(i, n) of "i/n"."""
-    part, _, parts = flag.partition("/")
-    return int(part), int(parts)
 
 
 if __name__ == "__main__":

@@ -293,7 +293,7 @@ TABLE = [
         "IN/shrunk",
         r"00000\.png must be of the shape \(8, 8, 1\), like its original; received \(4, 4, 1\)",
     ),
-    ("eval.merge", "IN/run", r"run holds no results of eval\.white_box --shard=i/n"),
+    ("eval.merge", "IN/run", r"run holds no results of a --shard=i/n"),
     ("eval.merge", "IN/shard1", "all the shards of one run must be named; received 1/2, without 2/2"),
     ("eval.merge", "IN/shard1 IN/shard1_again", "shard1 and .*shard1_again both hold shard 1/2"),
     (

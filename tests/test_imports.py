@@ -63,6 +63,7 @@ EVAL = [
     "finish",
     "tensorboard",
     "running",
+    "shard",
     "white_box",
     "front",
     "referee",
