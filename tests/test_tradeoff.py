@@ -115,3 +115,20 @@ def test_binary_picks_the_smoothest_image_within_the_premium(command):
             picked = (folder / "picked" / f"{name}.png").read_bytes()
             assert picked == kept.picture(place, front.attacks[attack]).read_bytes()
     assert set(summary["picked"].values()) <= {"fmn-0", "ddn-0"}
+
+
+def test_shards_are_picked_from_once_merged(command, tmp_path):
+    parts = [tmp_path / "first", tmp_path / "second"]
+    flags, whole = command[0][:-1], tmp_path / "whole"
+    commands = [
+        *([*flags, f"--shard={i}/2", f"--output={part}"] for i, part in enumerate(parts, start=1)),
+        ["eval.merge", *map(str, parts), f"--output={whole}"],
+        [*flags, f"--output={whole}"],
+    ]
+    for one in commands:
+        (finished,) = outcomes([one])
+        assert finished.status == 0, finished.stderr
+    kept = results.read(whole)
+    assert kept.images == results.read(command[1]).images
+    assert len(kept.run.records) == 4 * kept.run.num_correct
+    assert len(list((whole / "picked").iterdir())) == kept.run.num_correct

@@ -31,7 +31,8 @@ class GradientAttack(core.Attack):
     start and with the step size in proportion: the merging of runs over several epsilons (5.1) for targets that are
     the image's own. An image that has succeeded within an epsilon waits for its next one, and costs nothing meanwhile.
 
-    With `levels` the model is shown the iterate rounded, whose success and distortion count; the iterate is not.
+    With `levels` the model is shown the iterate rounded, whose success and distortion count; the iterate is not. With
+    `smoothing` it is rounded so that r stays smooth (`Smoother.rounded`), otherwise to the nearest level.
     """
 
     tensors: ClassVar[dict[str, tf.DType]] = {"epsilon": tf.float32, "step_size": tf.float32, "steps": tf.int32}
@@ -82,7 +83,7 @@ class GradientAttack(core.Attack):
             images, labels, targets, limit = batch
             with tf.GradientTape() as tape:
                 tape.watch(search.x)
-                shown = core.quantized(search.x, self.levels)
+                shown = core.quantized(search.x, self.levels, smoother)
                 logits = core.logits_of(model, shown)
                 loss = criteria.classification_loss(self.loss, logits, labels, targets)
             direction = tape.gradient(loss, search.x)
@@ -114,7 +115,7 @@ class GradientAttack(core.Attack):
                     search = core.scatter(search, some, advanced, active)
                 else:
                     search = advance(search, batch, smoother)
-            shown = core.quantized(search.x, self.levels)
+            shown = core.quantized(search.x, self.levels, smoother)
             success = criteria.is_adversarial(core.logits_of(model, shown), labels, targets)
             return search.reached | success, core.keep_best(search.best, images, shown, success, gradients=0)
 
