@@ -74,8 +74,9 @@ def mnist_tuned() -> Preset:
 
 
 def minimal_norm(smoothing: sa.Smoothing, loss: str, step_size: float) -> Preset:
-    """Attacks of 100 gradients that search the norm itself; the loss is DDN's, the first step's size ALMA's."""
-    attacks = dict(zip(MINIMAL_NORM, (DDN(loss=loss), FMN(), BP(), ALMA(step_size=step_size))))
+    """Attacks of 100 gradients that search the norm itself; the loss is DDN's."""
+    first = {"step_size": step_size}
+    attacks = dict(zip(MINIMAL_NORM, (DDN(loss=loss, **first), FMN(**first), BP(**first), ALMA(**first))))
     preset: Preset = {name: (attack,) for name, attack in attacks.items()}
     for name, attack in attacks.items():
         preset[f"s{name}"] = (dataclasses.replace(attack, smoothing=smoothing),)  # type: ignore[call-arg]

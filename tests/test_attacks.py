@@ -313,6 +313,8 @@ DELIVERED = [
     FMN(20, levels=256),
     BP(20, levels=256),
     ALMA(30, levels=256),
+    PGD2(2.0, 0.5, 5, SPEC, binary_search_steps=3, levels=256),
+    ALMA(30, smoothing=SPEC, levels=256),
 ]
 
 
@@ -465,6 +467,34 @@ def test_success_is_that_of_the_rounded_image(moved, levels, distance, success):
     model = Linear(1, (8, 8, 1))
     model.b += np.float32(np.sum(np.abs(model.a)) * distance / 255 - model.margins[0])
     assert bool(FGSM(moved / 255, levels=levels)(model, model.images, model.labels).success[0]) is success
+
+
+class TestSmoothRounding:
+    """A smooth attack's image is rounded by `Smoother.rounded`, not pixel by pixel."""
+
+    SPEC = sa.Smoothing(alpha=0.99, gamma=3.0)
+
+    def assert_rounded(self, adversarial: tf.Tensor, model: Linear, r: np.ndarray) -> None:
+        """But for the few pixels that another order of the sums puts on the other side of a half."""
+        level = 255 * (model.images + r)
+        found = np.round(255 * adversarial.numpy())
+        assert np.mean(found == self.SPEC.guided_by(model.images).rounded(level)) > 0.99
+        assert np.mean(found == np.round(level)) < 0.97
+
+    def test_of_one_step_of_pgd2(self):
+        model = Linear(2, (16, 16, 1))
+        attack = PGD2(0.05, 0.05, 1, self.SPEC, loss="margin", levels=256)
+        direction = core.unit_l2(model.smoothed_direction(self.SPEC)).numpy()
+        self.assert_rounded(attack(model, model.images, model.labels).adversarial, model, -0.05 * direction)
+
+    def test_of_the_first_step_of_smooth_cw(self):
+        """Adam's first step is the learning rate in every variable of the latent z, of which r = s(z)."""
+        model = Linear(2, (16, 16, 1))
+        attack = CarliniWagner(2, 1, learning_rate=0.01, smoothing=self.SPEC, levels=256)
+        smoother = self.SPEC.guided_by(model.images)
+        adjoint = smoother.solve(model.a / smoother.solve(np.ones_like(model.images)))
+        r = smoother(-0.01 * np.sign(adjoint)).numpy()
+        self.assert_rounded(attack(model, model.images, model.labels).adversarial, model, r)
 
 
 def test_quantized_gives_the_levels_bit_by_bit():

@@ -28,14 +28,15 @@ class ALMA(core.Attack):
     its rate falls to a hundredth from the step at which the image yields on. Every iterate is tried; the least
     distorted success is kept. With `levels` the model is shown the iterate rounded, as in `MinimalNormAttack`.
 
-    With `smoothing` it descends over the latent z of (17), r = s(z) with the normalised smoothing (9), as sC&W does:
-    RMSprop scales each pixel by itself, after which a smoothed gradient is smooth no more.
+    With `smoothing` the gradient of m is smoothed like the image (12), at its own norm, and RMSprop has one scale an
+    image instead of one a pixel, which would undo it. The gradient of ||r|| is left as it is: it shrinks all of r
+    alike, where smoothed it would shrink what is smooth and leave the rest.
 
     Args:
         steps: gradients to take.
         step_size: the L2 norm of the first step.
         averaging: alpha of the source, in (0, 1): 0.5 for about a hundred steps, 0.9 for a thousand.
-        smoothing: shape the perturbation like the image; None for the plain attack.
+        smoothing: smooth the gradient like the image (12); None for the plain attack.
         levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
 
     Raises:
@@ -78,48 +79,43 @@ class ALMA(core.Attack):
     ) -> core.AttackResult:
         smoother = self.smoothing.guided_by(images) if self.smoothing else None
 
-        def decode(z: tf.Tensor) -> tf.Tensor:
-            """The r that the variable stands for."""
-            return z if smoother is None else smoother(z)
-
-        z, best = tf.zeros_like(images), core.start(images, steps)
-        square, momentum = tf.ones_like(z), tf.zeros_like(z)
+        x, best = images, core.start(images, steps)
+        square, momentum = tf.ones_like(x), tf.zeros_like(x)
         mu = rho = tf.ones_like(best.distortion)
         first_rate, before = tf.zeros_like(mu), tf.zeros_like(mu)
         found = tf.fill(tf.shape(labels), steps)
         for step in tf.range(steps):
             with tf.GradientTape() as tape:
-                tape.watch(z)
-                r = decode(z)
-                shown = core.quantized(core.clip(images + r), self.levels, smoother)
+                tape.watch(x)
+                shown = core.quantized(x, self.levels, smoother)
                 logits = core.logits_of(model, shown)
                 ratio = criteria.margin_ratio(logits, labels, targets, CONFIDENCE)
+            pull = tape.gradient(ratio, x)
 
-                check = step % CHECKED_EVERY == CHECKED_EVERY - 1
-                stuck = check & (found == steps) & (ratio >= IMPROVED * before)
-                rho = tf.where(stuck, RHO_GROWTH * rho, rho)
-                before = tf.where(check | (step == 0), ratio, before)
-                followed = self.averaging * mu + (1 - self.averaging) * penalty_slope(ratio, rho, mu)
-                mu = tf.where(step == 0, mu, tf.clip_by_value(followed, 1e-6, 1e12))
-
-                # Of these the gradient is that of the objective: that of a norm is its unit vector, zero at zero.
-                loss = tf.stop_gradient(penalty_slope(ratio, rho, mu)) * ratio
-                loss += tf.reduce_sum(tf.stop_gradient(core.unit_l2(r)) * r, axis=[1, 2, 3])
-            gradient = tape.gradient(loss, z)
+            check = step % CHECKED_EVERY == CHECKED_EVERY - 1
+            stuck = check & (found == steps) & (ratio >= IMPROVED * before)
+            rho = tf.where(stuck, RHO_GROWTH * rho, rho)
+            before = tf.where(check | (step == 0), ratio, before)
+            followed = self.averaging * mu + (1 - self.averaging) * penalty_slope(ratio, rho, mu)
+            mu = tf.where(step == 0, mu, tf.clip_by_value(followed, 1e-6, 1e12))
 
             success = criteria.is_adversarial(logits, labels, targets)
             found = tf.where(success, tf.minimum(found, step), found)
             best = core.keep_best(best, images, shown, success)
 
-            square = self.averaging * square + (1 - self.averaging) * tf.square(gradient)
+            if smoother is not None:
+                pull = core.per_image(core.l2_norm(pull)) * core.unit_l2(smoother(pull))
+            gradient = core.unit_l2(x - images) + core.per_image(penalty_slope(ratio, rho, mu)) * pull
+            latest = tf.square(gradient)
+            if smoother is not None:
+                latest = tf.zeros_like(latest) + tf.reduce_mean(latest, axis=[1, 2, 3], keepdims=True)
+            square = self.averaging * square + (1 - self.averaging) * latest
             momentum = self.averaging * momentum + gradient / (tf.sqrt(square) + 1e-8)
             if step == 0:
-                first_rate = tf.math.divide_no_nan(step_size, core.l2_norm(decode(momentum)))
-            since = tf.cast(tf.maximum(step - found, 0) / tf.maximum(steps - found, 1), z.dtype)
-            z -= core.per_image(first_rate * tf.pow(LAST_RATE, since)) * momentum
-            if smoother is None:
-                z = core.clip(images + z) - images
-        shown = core.quantized(core.clip(images + decode(z)), self.levels, smoother)
+                first_rate = tf.math.divide_no_nan(step_size, core.l2_norm(momentum))
+            since = tf.cast(tf.maximum(step - found, 0) / tf.maximum(steps - found, 1), x.dtype)
+            x = core.clip(x - core.per_image(first_rate * tf.pow(LAST_RATE, since)) * momentum)
+        shown = core.quantized(x, self.levels, smoother)
         logits = core.logits_of(model, shown)
         return core.keep_best(best, images, shown, criteria.is_adversarial(logits, labels, targets), gradients=0)
 
