@@ -21,6 +21,7 @@ MODULES = (
     sa.defenses,
     sa.magnification,
     sa.protocol,
+    sa.tradeoff,
     sa.transfer,
     models,
     models.slim,

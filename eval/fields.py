@@ -37,7 +37,9 @@ def parsed(text: bytes) -> dict[str, Any]:
 
 
 def taken(values: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of these names, if they are of these types; for a float what JSON has no number for is NaN again.
+    """The values of these names, if they are of these types; what JSON has no form of its own for is restored.
+
+    For a float that is NaN, which is null there, and a tuple, which is a list.
 
     Raises:
         ValueError: one that is missing or of another type.
@@ -49,7 +51,7 @@ def taken(values: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]
         value = math.nan if kind is float and values[name] is None else values[name]
         if not (fits(value, kind) or (kind is float and value is math.nan)):
             raise ValueError(f"{name} must be of the type {_name(kind)}; received {reprlib.repr(value)}")
-        result[name] = value
+        result[name] = _tuples(value) if typing.get_origin(kind) is tuple else value
     return result
 
 
@@ -58,6 +60,11 @@ def fits(value: Any, kind: Any) -> bool:
     inner = typing.get_args(kind)
     if isinstance(kind, types.UnionType):
         return any(fits(value, one) for one in inner)
+    if typing.get_origin(kind) is tuple:
+        if type(value) is not list:
+            return False
+        kinds = inner[:1] * len(value) if inner[-1] is ... else inner
+        return len(value) == len(kinds) and all(map(fits, value, kinds))
     if inner:  # list[V] or dict[str, V]
         parts = value.values() if isinstance(value, dict) else value
         return type(value) is typing.get_origin(kind) and all(fits(part, inner[-1]) for part in parts)
@@ -66,6 +73,10 @@ def fits(value: Any, kind: Any) -> bool:
     if kind is int:
         return type(value) is int and abs(value) < 2**63
     return kind is Any or type(value) is kind
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _name(kind: Any) -> str:

@@ -3,10 +3,12 @@
     python -m eval.white_box --save_images --output=results/c4     first a run, with images for the sheets
     python -m eval.figures results/c4                              its figures, in results/c4/figures
     python -m eval.figures results/lite0 results/lite2             two networks in one figure, as in figure 3
+    python -m eval.figures results/c4 --within=1.4 --within=1.6    success within these distortions, by budget
 
-characteristic: P(D) of every attack (figures 2 and 3). plane: mean distortion against smoothness energy. For each run
-with images, worst: the image that each attack distorted most, under all attacks, and the perturbations (figures 4 and
-5); magnified: images, and the same magnified, original and attacked (figure 1).
+characteristic: P(D) of every attack (figures 2 and 3). plane: mean distortion against smoothness energy. budget:
+success and distortion by the gradients taken. For each run with images, worst: the image that each attack distorted
+most, under all attacks, and the perturbations (figures 4 and 5); magnified: images, and the same magnified, original
+and attacked (figure 1).
 """
 
 from __future__ import annotations
@@ -22,6 +24,12 @@ from models import console
 FLAGS = flags.FLAGS
 flags.DEFINE_string("output", None, "Folder for the figures; by default figures/ in the first folder of results.")
 flags.DEFINE_list("formats", ["png", "pdf"], "File formats, any that matplotlib writes: png, pdf, svg.")
+flags.DEFINE_multi_float(
+    "within",
+    [],
+    "A distortion D: budget also shows success at a distortion of at most D; may be repeated.",
+    lower_bound=0,
+)
 flags.DEFINE_integer("magnified", 3, "How many images the magnified sheet shows.", lower_bound=1)
 
 
@@ -34,7 +42,11 @@ def main(folders: list[str]) -> None:
     runs = results.named([results.read(pathlib.Path(folder)) for folder in dict.fromkeys(folders)])
     output = console.output_folder(FLAGS.output or next(iter(runs.values())).folder / "figures")
     records = {name: finished.run for name, finished in runs.items()}
-    drawn = {"characteristic": plots.characteristic(records), "plane": plots.plane(records)}
+    drawn = {
+        "characteristic": plots.characteristic(records),
+        "plane": plots.plane(records),
+        "budget": plots.budget(records, FLAGS.within),
+    }
     for name, finished in runs.items():
         suffix = "_" + re.sub(r"[^\w.-]+", "_", name) if len(runs) > 1 else ""
         if not finished.pictured:

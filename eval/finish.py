@@ -1,4 +1,4 @@
-"""What a run of eval.white_box leaves in its folder when it has come to its end."""
+"""What a run of eval.white_box or eval.referee leaves in its folder: of each batch, and at its end."""
 
 from __future__ import annotations
 
@@ -9,13 +9,32 @@ from typing import Any
 import numpy as np
 import rich.box
 import rich.console
+import rich.markup
 import rich.table
 
 from eval import plots, published, results
+from eval.terminal import number
 from tf_smoothadv import protocol
 
 EXAMPLES = "examples"  # a folder of arrays: the first images, what each attack made of them, and where it succeeded
 NUM_EXAMPLES = 6
+
+
+def keep(kept: results.Results[protocol.Record], batch: protocol.Batch, names: Sequence[str] | None = None) -> None:
+    """Adds the records of a batch to those in a folder, with what else is kept there.
+
+    Args:
+        kept: the records.
+        batch: what to add.
+        names: of the dataset's images, to write them as PNG; None to leave that.
+    """
+    if names is not None:
+        chosen = [names[record.image] for record in batch.records]
+        results.write_images(kept.folder / results.IMAGES / results.ORIGINAL, batch.images, chosen)
+        results.write_images(kept.folder / results.IMAGES / batch.attack, batch.delivered, chosen)
+    if not any(image < batch.records[0].image for _, image in kept.done):
+        keep_examples(kept.folder, batch)
+    kept.append(batch.records)
 
 
 def keep_examples(folder: pathlib.Path, batch: protocol.Batch) -> None:
@@ -31,10 +50,11 @@ def finish(folder: pathlib.Path, run: protocol.Run, terminal: rich.console.Conso
     """Writes summary.json and the figures of the records in a folder, beside their settings; prints the table."""
     made_with = results.settings_of(folder)
     results.write(folder / results.SUMMARY, summary(run, made_with))
-    plots.save(plots.characteristic({made_with["model"]: run}), folder / "characteristic.png")
+    for draw in (plots.characteristic, plots.budget):
+        plots.save(draw({made_with["model"]: run}), folder / f"{draw.__name__}.png")
     plots.save(plots.examples(*kept_examples(folder, run.attacks)), folder / "examples.png")
     terminal.print(table(run, made_with))
-    terminal.print(f"summary.json, records.jsonl, characteristic.png and examples.png are in {folder}")
+    terminal.print(f"summary.json, records.jsonl, characteristic.png, budget.png and examples.png are in {folder}")
 
 
 def kept_examples(
@@ -91,14 +111,14 @@ def table(run: protocol.Run, made_with: Mapping[str, Any]) -> rich.table.Table:
     for name in run.attacks:
         row = results.attack_summary(run, name)
         result.add_row(
-            name,
-            f"{row['p_suc']:.3f}",
-            f"{row['mean_distortion']:.2f}",
-            f"{row['p_suc_8bit']:.3f}",
-            f"{row['mean_distortion_8bit']:.2f}",
-            f"{row['smoothness_energy']:.2f}",
-            f"{row['gradients_per_image']:.0f}",
-            f"{1000 * row['seconds_per_image']:.0f}",
+            rich.markup.escape(name),
+            number(row["p_suc"], 3),
+            number(row["mean_distortion"], 2),
+            number(row["p_suc_8bit"], 3),
+            number(row["mean_distortion_8bit"], 2),
+            number(row["smoothness_energy"], 2),
+            number(row["gradients_per_image"], 0),
+            number(1000 * row["seconds_per_image"], 0),
             *(f"{value:.2f}" for value in paper.get(name, ())),
         )
     return result

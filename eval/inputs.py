@@ -1,4 +1,4 @@
-"""The flags of every binary that attacks: which images, with which attacks; and the images and settings they name."""
+"""The flags of every binary that judges images: which ones they are made from, and on which graph they are measured."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from absl import flags
 
 from eval import batching, data, results, settings
-from tf_smoothadv import checks
+from tf_smoothadv import checks, smoothing
 from tf_smoothadv.attacks import core
 
 AUTO = "auto"
 
 FLAGS = flags.FLAGS
-flags.DEFINE_enum("dataset", "mnist", data.DATASETS, "The images to attack.")
+flags.DEFINE_enum("dataset", "mnist", data.DATASETS, "The images.")
 flags.DEFINE_string(
     "data",
     None,
@@ -24,11 +24,6 @@ flags.DEFINE_string(
     "nips2017: a folder with images.csv and images/*.png. folder: a folder with one folder of PNG and JPEG images a "
     "class, classes in sorted order or in that of its lines of classes.txt. tfrecord: a file, a glob or a folder of "
     "TF-Slim's form, labels from 1 to 1000 (0 is the background).",
-)
-flags.DEFINE_list(
-    "attacks",
-    list(settings.ATTACKS),
-    f"Of {', '.join(settings.ATTACKS)}, and with tuned settings of {', '.join(settings.LATER)}.",
 )
 flags.DEFINE_integer(
     "num_images",
@@ -42,19 +37,17 @@ flags.DEFINE_integer(
     "Pixels a side that images are resized to; by default 299 for folder and tfrecord, else as they are.",
     lower_bound=1,
 )
-flags.DEFINE_string("batch_size", AUTO, f"Images attacked at once; {AUTO!r} takes as many as memory and speed allow.")
+flags.DEFINE_string("batch_size", AUTO, f"Images in a batch; {AUTO!r} takes as many as memory and speed allow.")
 flags.register_validator(
     "batch_size",
     lambda value: value == AUTO or (value.isdecimal() and int(value) > 0),
     message=f"batch_size must be {AUTO!r} or an integer of at least 1",
 )
-flags.DEFINE_enum("settings", "tuned", settings.NAMES, "The attacks' parameters: the best found, or the paper's.")
-flags.DEFINE_integer(
-    "levels",
-    None,
-    "Values of a pixel: 256 makes every attack see its images as a file of 8 bits holds them; by default they are "
-    "rounded afterwards.",
-    lower_bound=2,
+flags.DEFINE_enum(
+    "settings",
+    "tuned",
+    settings.NAMES,
+    "The best parameters found, or the paper's: of attacks, and of the graph that measures smoothness energies.",
 )
 
 CHECKED = 32  # images that a model is checked on
@@ -65,15 +58,20 @@ def dataset(shard: tuple[int, int] = (1, 1)) -> data.Dataset:
     return data.load(FLAGS.dataset, FLAGS.data, FLAGS.num_images, CHECKED, FLAGS.image_size, shard)
 
 
-def batched(dataset: data.Dataset, models: Iterable[core.Model], folder: pathlib.Path) -> data.Dataset:
+def reference() -> smoothing.Smoothing:
+    """The smoothing whose graph measures the energy of every perturbation."""
+    return settings.reference(FLAGS.dataset, FLAGS.settings)
+
+
+def batched(dataset: data.Dataset, models: Iterable[core.Model], folder: pathlib.Path | None = None) -> data.Dataset:
     """The same images in batches of the size that the flags say, for these models, which take the images.
 
     A run that goes on in its folder takes the batches that it began with: what a network computes for an image depends,
     in its last bits, on how many others it is given.
     """
-    begun = results.settings_of(folder).get("batch_size")
+    begun = folder and results.settings_of(folder).get("batch_size")
     if FLAGS.batch_size == AUTO and begun:
-        checks.count(f"batch_size in {folder / results.SETTINGS}", begun)
+        checks.count(f"batch_size in {folder}/{results.SETTINGS}", begun)
         size = begun
     elif FLAGS.batch_size == AUTO:
         shape = tuple(next(iter(dataset.images)).shape)
@@ -83,8 +81,8 @@ def batched(dataset: data.Dataset, models: Iterable[core.Model], folder: pathlib
     return dataclasses.replace(dataset, batch_size=size)
 
 
-def made_with(dataset: data.Dataset, attacks: settings.Preset) -> dict[str, Any]:
-    """What records depend on, but for the model."""
+def made_with(dataset: data.Dataset) -> dict[str, Any]:
+    """What records depend on, but for the model and the attacks."""
     return {
         "dataset": FLAGS.dataset,
         "data": dataset.path,
@@ -92,7 +90,5 @@ def made_with(dataset: data.Dataset, attacks: settings.Preset) -> dict[str, Any]
         "image_size": FLAGS.image_size,
         "batch_size": dataset.batch_size,
         "settings": FLAGS.settings,
-        "levels": FLAGS.levels,
-        "attacks": {name: settings.described(variants) for name, variants in attacks.items()},
-        "reference": settings.reference(FLAGS.dataset, FLAGS.settings).get_config(),
+        "reference": reference().get_config(),
     }

@@ -1,8 +1,9 @@
-"""Joins what eval.white_box --shard=i/n left in n folders into what one run over all the images leaves.
+"""Joins what eval.white_box or eval.front --shard=i/n left in n folders into what one run over all the images leaves.
 
     python -m eval.white_box --shard=1/2 --output=first
     python -m eval.white_box --shard=2/2 --output=second        on another machine, or at another time
     python -m eval.merge first second --output=whole
+    python -m eval.front --output=whole ...                     where eval.front made the parts: the same flags, to pick
 
 Writes to --output what eval.white_box writes, images included. Pixels and numbers are the shards' own.
 """
@@ -61,7 +62,7 @@ def in_order(folders: list[pathlib.Path]) -> list[pathlib.Path]:
     for folder, made_with in settings.items():
         shard = made_with.get("shard")
         if not (isinstance(shard, str) and results.SHARD.fullmatch(shard)):
-            raise ValueError(f"{folder} holds no results of eval.white_box --shard=i/n")
+            raise ValueError(f"{folder} holds no results of a --shard=i/n")
         if shard in by_shard:
             raise ValueError(f"{by_shard[shard]} and {folder} both hold shard {shard}")
         name = results.different(common(first), common(made_with))

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import ticker
-from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 from eval import pictures
-from tf_smoothadv import protocol
+from tf_smoothadv import protocol, tradeoff
 
 # Okabe and Ito's colours, which the colour-blind tell apart; a marker each, for print without colours.
 STYLES = {
@@ -26,10 +26,23 @@ STYLES = {
     "scw": ("#000000", "X"),
     "ddn": ("#009E73", "<"),
     "fmn": ("#009E73", "P"),
+    "bp": ("#009E73", "s"),
+    "alma": ("#009E73", "D"),
     "sddn": ("#CC79A7", ">"),
     "sfmn": ("#CC79A7", "*"),
+    "sbp": ("#CC79A7", "s"),
+    "salma": ("#CC79A7", "D"),
 }
-OTHER = ("#F0E442", "p")
+OTHERS = (  # attacks of other names, in turns
+    ("#F0E442", "p"),
+    ("#0072B2", "h"),
+    ("#D55E00", "d"),
+    ("#56B4E9", "8"),
+    ("#E69F00", "H"),
+    ("#CC79A7", "1"),
+    ("#000000", "2"),
+    ("#999999", "3"),
+)
 LINES = ("-", ":", "--", "-.")  # a network each, as in figure 3
 SUCCESS, FAILURE = "#007a3d", "#c8102e"
 LABELS = {
@@ -41,14 +54,25 @@ LABELS = {
     "scw": "sC&W",
     "ddn": "DDN",
     "fmn": "FMN",
+    "bp": "BP",
+    "alma": "ALMA",
     "sddn": "sDDN",
     "sfmn": "sFMN",
+    "sbp": "sBP",
+    "salma": "sALMA",
 }
 
 
 def label(name: str) -> str:
     """An attack's name as matplotlib shows it: no part of it is a formula."""
     return LABELS.get(name, name).replace("$", r"\$")
+
+
+def styles(runs: Mapping[str, protocol.Run]) -> dict[str, tuple[str, str]]:
+    """A colour and a marker for each attack of the runs."""
+    attacks = dict.fromkeys(attack for run in runs.values() for attack in run.attacks)
+    others = dict(zip((attack for attack in attacks if attack not in STYLES), itertools.cycle(OTHERS)))
+    return STYLES | others
 
 
 class Panel(NamedTuple):
@@ -83,9 +107,9 @@ def characteristic(runs: Mapping[str, protocol.Run]) -> Figure:
     outcomes = {(name, attack): run.outcome(attack) for name, run in runs.items() for attack in run.attacks}
     limit = np.nanmax([outcome.max_distortion for outcome in outcomes.values()] + [1e-3])
     distortion = np.linspace(0, limit, 1000)
-    lines = dict(zip(runs, itertools.cycle(LINES)))
+    lines, looks = dict(zip(runs, itertools.cycle(LINES))), styles(runs)
     for number, ((name, attack), outcome) in enumerate(outcomes.items()):
-        color, marker = STYLES.get(attack, OTHER)
+        color, marker = looks[attack]
         text = label(attack) if len(runs) == 1 else f"{label(attack)}, {label(name)}"
         axes.plot(
             distortion,
@@ -108,9 +132,60 @@ def characteristic(runs: Mapping[str, protocol.Run]) -> Figure:
     return figure
 
 
-def number_plainly(axes: Axes) -> None:
+def budget(runs: Mapping[str, protocol.Run], distortions: Sequence[float] = ()) -> Figure:
+    """Success and distortion against the gradients taken, as computed; a row of panels a run, a line an attack.
+
+    Left the share of images with a success until then. Right the median over all images of the least distortion until
+    then; it begins where half of them have a success, since those without count as infinitely distorted.
+
+    Args:
+        runs: by network.
+        distortions: between the two, a panel each: the share with a success at a distortion of at most D.
+    """
+    limits = [np.inf, *distortions]
+    columns = len(limits) + 1
+    figure = Figure(figsize=(1.5 + 3.6 * columns, 3.2 * len(runs)), layout="constrained")
+    lines, looks = {}, styles(runs)
+    for row, (name, run) in zip(figure.subplots(len(runs), columns, squeeze=False, sharex=True), runs.items()):
+        for attack in run.attacks:
+            most = run.outcome(attack).gradients.max()
+            if most == 0:  # nobody counted
+                continue
+            color, marker = looks[attack]
+            progress = run.progress(attack)
+            gradients = np.unique(np.geomspace(1, most, 500).round().astype(int))
+            curves = [progress.p_suc(gradients, limit) for limit in limits] + [progress.median_distortion(gradients)]
+            for axes, values in zip(row, curves):
+                finite = np.isfinite(values)
+                (lines[attack],) = axes.semilogx(
+                    gradients[finite],
+                    values[finite],
+                    color=color,
+                    marker=marker,
+                    markersize=4,
+                    markevery=0.15,
+                    drawstyle="steps-post",
+                    label=label(attack),
+                )
+        for axes, limit in zip(row, limits):
+            at_most = f" at D of at most {limit:g}" if np.isfinite(limit) else ""
+            axes.set(ylabel="share of images", ylim=(0, 1.02))
+            axes.set_title(f"{label(name)}: success{at_most}", fontsize=9)
+        row[-1].set(ylabel="median distortion")
+        row[-1].set_title(f"{label(name)}: the least distortion so far", fontsize=9)
+        for axes in row:
+            if not axes.lines:
+                axes.set(xscale="log", xlim=(1, 100))  # a logarithmic axis must have some limits
+            number_plainly(axes.xaxis)
+            axes.grid(alpha=0.3)
+    figure.supxlabel("gradients an image", fontsize=10)
+    figure.legend(handles=list(lines.values()), loc="outside right upper", fontsize=8)
+    return figure
+
+
+def number_plainly(*axes: Axis) -> None:
     """Numbers like 0.2 and 50 at logarithmic axes, instead of powers of ten."""
-    for axis in (axes.xaxis, axes.yaxis):
+    for axis in axes:
         axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
         axis.set_minor_locator(ticker.NullLocator())
         axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
@@ -122,10 +197,10 @@ def plane(runs: Mapping[str, protocol.Run]) -> Figure:
     Down is smoother, left is smaller. The two points of an attack are joined: what rounding does to it. An attack
     without successes has no point.
     """
-    figure = Figure(figsize=(7 * len(runs), 4), layout="constrained")
+    figure, looks = Figure(figsize=(7 * len(runs), 4), layout="constrained"), styles(runs)
     for axes, (name, run) in zip(figure.subplots(1, len(runs), squeeze=False)[0], runs.items()):
         for attack in run.attacks:
-            color, marker = STYLES.get(attack, OTHER)
+            color, marker = looks[attack]
             outcomes = [run.outcome(attack), run.outcome(attack, delivered=True)]
             points = [(outcome.mean_distortion, outcome.mean_smoothness_energy) for outcome in outcomes]
             computed, delivered = (f"{outcome.p_suc:.2f}" for outcome in outcomes)
@@ -136,11 +211,47 @@ def plane(runs: Mapping[str, protocol.Run]) -> Figure:
         axes.set(xlabel="mean distortion D", ylabel="smoothness energy E")
         if not any(np.isfinite(line.get_xdata()).any() for line in axes.lines):
             axes.set(xlim=(0.1, 10), ylim=(0.01, 2))  # a logarithmic axis must have some limits
-        number_plainly(axes)
+        number_plainly(axes.xaxis, axes.yaxis)
         axes.set_title(f"{label(name)}; open: delivered in 8 bits", fontsize=9)
         axes.margins(0.15)
         axes.grid(alpha=0.3)
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, fontsize=8)
+    return figure
+
+
+def front(front: tradeoff.Front) -> Figure:
+    """The front of distortion and smoothness energy, delivered in 8 bits: a line an attack, a point an alpha.
+
+    Black: of every image the smoothest within a premium, over the premiums; what is best of all these attacks.
+    """
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    names = [attack.split("-") for attack in front.attacks]
+    looks = itertools.cycle(OTHERS[1:])
+    for family, alphas in itertools.groupby(enumerate(names), key=lambda item: item[1][0]):
+        places = [(place, name[-1]) for place, name in alphas]
+        points = [
+            (np.mean(values[place][front.success[place]]) if front.success[place].any() else np.nan)
+            for place, _ in places
+            for values in (front.distortion, front.smoothness_energy)
+        ]
+        color, marker = next(looks)
+        xs, ys = points[::2], points[1::2]
+        axes.loglog(xs, ys, color=color, marker=marker, markersize=5, linewidth=1, label=label(family))
+        for x, y, (_, alpha) in zip(xs, ys, places):
+            axes.annotate(alpha, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7, color=color)
+    best = [
+        [np.mean(front.chosen(values, picked)) for values in (front.distortion, front.smoothness_energy)]
+        for picked in (front.smoothest(premium) for premium in np.geomspace(1, 10, 100))
+        if (picked >= 0).any()
+    ]
+    axes.loglog(*zip(*best), color="black", linewidth=1.5, alpha=0.6, label="smoothest of each image\nwithin a premium")
+    axes.set(xlabel="mean distortion D", ylabel="smoothness energy E")
+    number_plainly(axes.xaxis, axes.yaxis)
+    axes.set_title("Delivered in 8 bits; the numbers are alpha", fontsize=9)
+    axes.margins(0.1)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
     return figure
 
 
@@ -200,7 +311,7 @@ def growth(rows: Sequence[Mapping[str, Any]]) -> Figure:
             values, times = [row["value"] for row in points], [row[name] for row in points]
             axes.loglog(values, times, line, color=color, marker="o", markersize=3, label=name)
         axes.set(xlabel=kind, ylabel="seconds")
-        number_plainly(axes)
+        number_plainly(axes.xaxis, axes.yaxis)
         axes.grid(alpha=0.3, which="both")
     panels[0, 0].legend()
     return figure

@@ -29,7 +29,7 @@ from markupsafe import Markup
 from eval import plots, published, results
 from eval.gallery import VIEWS, gallery
 from eval.results import Finished
-from eval.terminal import compact
+from eval.terminal import compact, number
 from models import console
 
 FLAGS = flags.FLAGS
@@ -43,7 +43,6 @@ flags.DEFINE_integer(
 
 TEMPLATES = pathlib.Path(__file__).parent / "templates"
 P_SUC = Markup("P<sub>suc</sub>")
-NONE = "\N{EN DASH}"
 
 
 class Group(NamedTuple):
@@ -195,11 +194,6 @@ def published_part(paper: Mapping[str, Any]) -> dict[str, list[str]]:
 def published_cells(paper: Mapping[str, tuple[float, float]], attack: str) -> list[str]:
     """The cells of those columns; dashes for an attack that the paper does not have."""
     return [number(value, 2) for value in paper.get(attack, (math.nan, math.nan))] if paper else []
-
-
-def number(value: float, digits: int) -> str:
-    """A cell; a dash for NaN."""
-    return NONE if math.isnan(value) else f"{value:,.{digits}f}"
 
 
 def drawn(figure: plots.Figure) -> str:

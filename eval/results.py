@@ -309,7 +309,7 @@ def write_images(folder: pathlib.Path, images: np.ndarray, names: Sequence[str])
 
 
 def attack_summary(run: protocol.Run, name: str) -> dict[str, float]:
-    """One attack in numbers; distortions and energies are means over its successes."""
+    """One attack in numbers; distortions and energies are means over its successes, NaN is what is not known."""
     computed, delivered = run.outcome(name), run.outcome(name, delivered=True)
     return {
         "p_suc": computed.p_suc,
@@ -317,8 +317,8 @@ def attack_summary(run: protocol.Run, name: str) -> dict[str, float]:
         "max_distortion": computed.max_distortion,
         "p_suc_8bit": delivered.p_suc,
         "mean_distortion_8bit": delivered.mean_distortion,
-        "gradients_per_image": float(np.mean(computed.gradients)),
-        "seconds_per_image": float(np.mean(computed.seconds)),
+        "gradients_per_image": float(np.mean(computed.gradients)) or math.nan,
+        "seconds_per_image": float(np.mean(computed.seconds)) or math.nan,
         "smoothness_energy": computed.mean_smoothness_energy,
         "smoothness_energy_8bit": delivered.mean_smoothness_energy,
     }

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 
 import tf_smoothadv as sa
-from tf_smoothadv import checks
-from tf_smoothadv.attacks import DDN, FGSM, FMN, IFGSM, PGD2, Attack, CarliniWagner, optimizers
+from tf_smoothadv import checks, tradeoff
+from tf_smoothadv.attacks import ALMA, BP, DDN, FGSM, FMN, IFGSM, PGD2, Attack, CarliniWagner, optimizers
 
 Preset = dict[str, tuple[Attack, ...]]
 
 NAMES = ("tuned", "paper")
 ATTACKS = ("fgsm", "ifgsm", "pgd2", "cw", "spgd2", "scw")  # the paper's
-LATER = ("ddn", "fmn", "sddn", "sfmn")  # published since then, and smooth here; "tuned" has them
+MINIMAL_NORM = ("ddn", "fmn", "bp", "alma")
+LEVELS = 256  # of 8 bits
+LATER = (*MINIMAL_NORM, "sddn", "sfmn", "sbp", "salma")  # published since then, and smooth here; "tuned" has them
 
 
 def mnist_smoothing(settings: str) -> sa.Smoothing:
@@ -67,18 +69,18 @@ def mnist_tuned() -> Preset:
         "cw": (cw,),
         "spgd2": (dataclasses.replace(pgd2, smoothing=smoothing),),
         "scw": (dataclasses.replace(cw, learning_rate=0.2, smoothing=latent, smoothness_penalty=2.0),),
-        **minimal_norm(dataclasses.replace(smoothing, alpha=0.93)),
+        **minimal_norm(dataclasses.replace(smoothing, alpha=0.93), loss="cross_entropy", step_size=0.5),
     }
 
 
-def minimal_norm(smoothing: sa.Smoothing) -> Preset:
-    """Attacks of 100 gradients that search the norm itself."""
-    return {
-        "ddn": (DDN(),),
-        "fmn": (FMN(),),
-        "sddn": (DDN(smoothing=smoothing),),
-        "sfmn": (FMN(smoothing=smoothing),),
-    }
+def minimal_norm(smoothing: sa.Smoothing, loss: str, step_size: float) -> Preset:
+    """Attacks of 100 gradients that search the norm itself; the loss is DDN's."""
+    first = {"step_size": step_size}
+    attacks = dict(zip(MINIMAL_NORM, (DDN(loss=loss, **first), FMN(**first), BP(**first), ALMA(**first))))
+    preset: Preset = {name: (attack,) for name, attack in attacks.items()}
+    for name, attack in attacks.items():
+        preset[f"s{name}"] = (dataclasses.replace(attack, smoothing=smoothing),)  # type: ignore[call-arg]
+    return preset
 
 
 def imagenet_smoothing(settings: str) -> sa.Smoothing:
@@ -94,7 +96,7 @@ def imagenet_paper() -> Preset:
 
 
 def imagenet_tuned() -> Preset:
-    """Settings for photographs: about 35 gradients for the attacks that search epsilon, 60 for C&W, 75 for smooth C&W.
+    """Settings for photographs: about 35 gradients for the attacks that search epsilon, 60 for C&W, 100 for smooth C&W.
 
     One step of Adam moves every pixel by the learning rate: on 268,203 of them that is a norm of 500 times as much,
     hence the small ones here. Many pixels of a photograph are saturated, hence C&W's small border.
@@ -102,14 +104,15 @@ def imagenet_tuned() -> Preset:
     smoothing = imagenet_smoothing("tuned")
     pgd2 = PGD2(3.0, 0.3, 8, loss="margin", binary_search_steps=4)
     cw = CarliniWagner(20, 3, learning_rate=0.003, initial_const=0.3, border=1e-3)
+    scw = CarliniWagner(50, 2, learning_rate=0.01, initial_const=3.0, smoothing=smoothing)
     return {
         "fgsm": tuple(FGSM(epsilon) for epsilon in np.geomspace(0.001, 0.1255, 10).tolist()),
         "ifgsm": (IFGSM(0.03, 0.003, 8, loss="margin", binary_search_steps=4),),
         "pgd2": (pgd2,),
         "cw": (cw,),
         "spgd2": (dataclasses.replace(pgd2, smoothing=smoothing),),
-        "scw": (dataclasses.replace(cw, steps=25, learning_rate=0.01, initial_const=3.0, smoothing=smoothing),),
-        **minimal_norm(smoothing),
+        "scw": (scw,),
+        **minimal_norm(smoothing, loss="margin", step_size=0.2),
     }
 
 
@@ -142,6 +145,30 @@ def preset(dataset: str, settings: str, attacks: Sequence[str], levels: int | No
         name: tuple(dataclasses.replace(variant, levels=levels) for variant in known[name])  # type: ignore[call-arg]
         for name in attacks
     }
+
+
+def over_alpha(dataset: str, settings: str, attacks: Sequence[str], alphas: Sequence[float], steps: int) -> Preset:
+    """The named attacks at each alpha, by names such as "fmn-0.97", with the rounding to 8 bits inside.
+
+    Args:
+        dataset: see `preset`.
+        settings: "tuned".
+        attacks: of MINIMAL_NORM.
+        alphas: bandwidths of (6), in [0, 1); 0 is plain.
+        steps: gradients of each.
+
+    Raises:
+        ValueError: other settings, unknown attacks or alphas, or none.
+    """
+    checks.one_of("settings", settings, NAMES[:1])
+    smoothing = reference(dataset, settings)
+    chosen: Preset = {}
+    for name in attacks:
+        checks.one_of("attack", name, MINIMAL_NORM)
+        (attack,) = preset(dataset, settings, [name], LEVELS)[name]
+        attack = dataclasses.replace(attack, steps=steps)  # type: ignore[call-arg]
+        chosen |= {each: (one,) for each, one in tradeoff.over_alpha(attack, alphas, smoothing).items()}
+    return chosen
 
 
 def transfer(dataset: str, settings: str, attacks: Sequence[str], levels: int | None = None) -> Preset:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import rich.console
+import rich.markup
 import rich.progress
 
-from eval import settings
+NONE = "\N{EN DASH}"
 
 
 def progress(terminal: rich.console.Console) -> rich.progress.Progress:
     """A bar that counts images times attacks."""
     return rich.progress.Progress(
-        rich.progress.TextColumn("{task.description:6}"),
+        rich.progress.TextColumn("{task.description:6}", markup=False),
         rich.progress.BarColumn(),
         rich.progress.MofNCompleteColumn(),
         ImagesPerSecond(),
@@ -31,10 +34,16 @@ class ImagesPerSecond(rich.progress.ProgressColumn):
         return f"{task.completed / task.elapsed if task.elapsed else 0:.1f} images/s"
 
 
-def print_settings(terminal: rich.console.Console, attacks: settings.Preset) -> None:
-    """The parameters of each attack."""
-    for name, variants in attacks.items():
-        terminal.print(f"[bold]{name}[/bold] {compact(settings.described(variants))}", soft_wrap=True)
+def print_settings(terminal: rich.console.Console, attacks: Mapping[str, Any]) -> None:
+    """The parameters of each attack, plain values by name."""
+    for name, values in attacks.items():
+        escaped, text = rich.markup.escape(name), rich.markup.escape(compact(values))
+        terminal.print(f"[bold]{escaped}[/bold] {text}", soft_wrap=True)
+
+
+def number(value: float, digits: int) -> str:
+    """A cell of a table; a dash for NaN."""
+    return NONE if math.isnan(value) else f"{value:,.{digits}f}"
 
 
 def compact(values: Any) -> str:

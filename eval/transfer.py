@@ -23,7 +23,7 @@ import rich.table
 from absl import flags
 
 import models
-from eval import data, inputs, settings
+from eval import attacking, data, inputs, settings
 from eval.results import TRANSFER, Results, write
 from eval.terminal import print_settings, progress
 from models import console
@@ -31,7 +31,8 @@ from tf_smoothadv import protocol, transfer
 from tf_smoothadv.attacks import core
 
 FLAGS = flags.FLAGS
-flags.adopt_module_key_flags(inputs)
+for module in (inputs, attacking):
+    flags.adopt_module_key_flags(module)
 flags.DEFINE_list(
     "sources",
     ["c4"],
@@ -53,7 +54,7 @@ def main() -> None:
         if not FLAGS[role].value:
             raise ValueError(f"{role} must name at least one model; received none")
     attacks = settings.transfer(FLAGS.dataset, FLAGS.settings, FLAGS.attacks, FLAGS.levels)
-    reference = settings.reference(FLAGS.dataset, FLAGS.settings)
+    reference = inputs.reference()
     dataset = inputs.dataset()
     sources = list(dict.fromkeys(FLAGS.sources))
     networks = models.load_all([*sources, *FLAGS.targets])
@@ -64,12 +65,13 @@ def main() -> None:
         "sources": sources,
         "targets": list(networks),
         "weights": {name: models.fingerprint(network) for name, network in networks.items()},
-        **inputs.made_with(dataset, attacks),
+        **inputs.made_with(dataset),
+        **attacking.made_with(attacks),
     }
     results = Results(folder, made_with, transfer.Record, key=("source", "attack", "image"))
 
     terminal = rich.console.Console(highlight=False)
-    print_settings(terminal, attacks)
+    print_settings(terminal, made_with["attacks"])
     with progress(terminal) as bar:
         clean = predictions(networks, dataset, bar)
         num_correct = {name: int(np.equal(classes, dataset.labels).sum()) for name, classes in clean.items()}

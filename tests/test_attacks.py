@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -11,7 +12,20 @@ import tensorflow as tf
 
 import tf_smoothadv as sa
 from tf_smoothadv import protocol
-from tf_smoothadv.attacks import DDN, FGSM, FMN, IFGSM, PGD2, Attack, CarliniWagner, core
+from tf_smoothadv.attacks import (
+    ALMA,
+    BP,
+    DDN,
+    FGSM,
+    FMN,
+    IFGSM,
+    PGD2,
+    Attack,
+    CarliniWagner,
+    augmented_lagrangian,
+    core,
+    minimal_norm,
+)
 
 SPEC = sa.Smoothing(alpha=0.9, gamma=3.0, solver="chebyshev")
 
@@ -105,7 +119,9 @@ class TestThresholds:
 
     @pytest.mark.parametrize("smoothing", [None, SPEC])
     @pytest.mark.parametrize(
-        ("attack", "factor"), [(FMN(100), 1.002), (DDN(250, norm_step=0.01), 1.02), (DDN(100), 1.06)], ids=repr
+        ("attack", "factor"),
+        [(FMN(100), 1.002), (DDN(250, norm_step=0.01), 1.02), (DDN(100), 1.06), (BP(100), 1.01)],
+        ids=repr,
     )
     def test_minimal_norm_finds_the_threshold_of_each_image(self, attack, factor, smoothing, batch, shape):
         model = Linear(batch, shape)
@@ -126,12 +142,43 @@ def test_fmn_reaches_a_linear_boundary_in_one_step():
     np.testing.assert_allclose(result.distortion, 1.05 * model.optimum(), rtol=1e-4)
 
 
+def test_bp_walks_in_the_tangent_plane_and_crosses_along_its_normal():
+    """One step from a given r: (1 - c) ||r|| away in the plane normal to n through r, or ||r|| / (1 - c) along n."""
+    rng = np.random.default_rng(0)
+    r, direction = (tf.constant(rng.normal(size=(4, 6, 5, 3)), tf.float32) for _ in range(2))
+    direction = core.unit_l2(direction)
+    norm, along = core.l2_norm(r), tf.reduce_sum(r * direction, axis=[1, 2, 3])
+    for success, length in ((True, 0.8 * norm), (False, norm / 0.8)):
+        tried = minimal_norm.Tried(r, direction, tf.fill([4], success), norm, norm)
+        after, _ = BP().step(tried, norm, tf.constant(1.0), tf.constant(0.2))
+        np.testing.assert_allclose(core.l2_norm(after), length, rtol=1e-5)
+        moved = after - r
+        if success:
+            np.testing.assert_allclose(tf.reduce_sum(after * direction, axis=[1, 2, 3]), along, rtol=1e-4)
+            rest = [each - core.per_image(along) * direction for each in (after, r)]
+            np.testing.assert_allclose(core.unit_l2(rest[0]), core.unit_l2(rest[1]), atol=1e-5)
+        else:
+            np.testing.assert_allclose(core.unit_l2(moved), -direction, atol=1e-5)
+
+
+def test_penalty_slope_is_that_of_p2():
+    """P(m) = mu m + mu rho m^2 + rho^2 m^3 / 6 where m >= 0, mu m / (1 - rho m) elsewhere."""
+    m = tf.constant(np.linspace(-2, 2, 81))
+    rho, mu = tf.constant(1.7, tf.float64), tf.constant(0.6, tf.float64)
+    with tf.GradientTape() as tape:
+        tape.watch(m)
+        missed = mu * m + mu * rho * m**2 + rho**2 * m**3 / 6
+        penalty = tf.where(m >= 0, missed, mu * m / (1 - rho * tf.minimum(m, 0)))
+    np.testing.assert_allclose(augmented_lagrangian.penalty_slope(m, rho, mu), tape.gradient(penalty, m), rtol=1e-12)
+
+
 @SIZES
 @pytest.mark.parametrize(
     ("attack", "factor"),
     [
         pytest.param(CarliniWagner(100, 6, 0.05, initial_const=1.0), 1.03, id="cw"),
         pytest.param(CarliniWagner(100, 6, 0.05, initial_const=1.0, confidence=0.5), 1.1, id="cw-confidence"),
+        pytest.param(ALMA(200, averaging=0.9), 1.03, id="alma"),
         # The smoothing is invertible, so the optimum over the latent z is that over r.
         pytest.param(CarliniWagner(150, 6, 0.05, initial_const=1.0, smoothing=SPEC), 1.15, id="scw"),
         pytest.param(
@@ -140,7 +187,7 @@ def test_fmn_reaches_a_linear_boundary_in_one_step():
     ],
 )
 @pytest.mark.parametrize("targeted", [False, True])
-def test_carlini_wagner_finds_the_nearest_boundary_point(attack, factor, batch, shape, targeted):
+def test_finds_the_nearest_boundary_point(attack, factor, batch, shape, targeted):
     model = Linear(batch, shape)
     targets = np.ones_like(model.labels) if targeted else None
     result = attack(model, model.images, model.labels, targets)
@@ -219,6 +266,8 @@ IMAGE[:, 0, :3, 0] = [0.7, 0.6, 0.4]  # class 0; class 1 is 0.1 / sqrt(2) away, 
         CarliniWagner(100, 5, 0.05, initial_const=1.0, smoothing=sa.Smoothing(0.5)),
         DDN(40, 0.1, 0.1),
         FMN(40, 0.1, smoothing=sa.Smoothing(0.5)),
+        BP(40, 0.1),
+        ALMA(60, 0.1),
     ],
     ids=repr,
 )
@@ -248,6 +297,9 @@ ALL = [
     CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, smoothness_penalty=1.0),
     DDN(20, loss="cross_entropy"),
     FMN(20, smoothing=SPEC),
+    BP(20, smoothing=SPEC),
+    ALMA(30),
+    ALMA(30, smoothing=SPEC),
     CarliniWagner(20, 3, 0.05, initial_const=1.0, optimizer=keras.optimizers.Adam),
     CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, optimizer=keras.optimizers.AdamW),
 ]
@@ -259,6 +311,10 @@ DELIVERED = [
     CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, levels=256),
     DDN(20, smoothing=SPEC, levels=256),
     FMN(20, levels=256),
+    BP(20, levels=256),
+    ALMA(30, levels=256),
+    PGD2(2.0, 0.5, 5, SPEC, binary_search_steps=3, levels=256),
+    ALMA(30, smoothing=SPEC, levels=256),
 ]
 
 
@@ -276,6 +332,11 @@ class TestResult:
         assert np.array_equal(result.success, np.argmax(model(adversarial), 1) != model.labels)
         assert result.gradients.shape == (4,)
         assert np.all(result.gradients.numpy() > 0)
+        trace, gradients = result.trace.numpy(), result.gradients.numpy()
+        np.testing.assert_array_equal(trace.min(axis=1), np.where(result.success, result.distortion, np.inf))
+        assert trace.shape[1] > gradients.max()
+        assert np.all(np.isinf(trace[np.arange(trace.shape[1]) > gradients[:, None]]))
+        assert np.all(trace >= model.optimum()[:, None] * (1 - 1e-4))
 
     def test_is_what_the_python_says_line_by_line(self, attack):
         """Compiled or not: what AutoGraph makes of the loops and conditions does what they do."""
@@ -289,11 +350,13 @@ class TestResult:
 
     def test_of_an_image_does_not_depend_on_the_others(self, attack):
         model = Linear(4, (8, 8, 1))
-        together = attack(model, model.images, model.labels).adversarial.numpy()
-        alone = attack(model, model.images[2:3], model.labels[2:3]).adversarial.numpy()
-        backwards = attack(model, model.images[::-1].copy(), model.labels[::-1].copy()).adversarial.numpy()[::-1]
-        np.testing.assert_allclose(alone[0], together[2], atol=1e-4)
-        np.testing.assert_allclose(backwards, together, atol=1e-4)
+        together = attack(model, model.images, model.labels)
+        alone = attack(model, model.images[2:3], model.labels[2:3])
+        backwards = attack(model, model.images[::-1].copy(), model.labels[::-1].copy())
+        for field in ("adversarial", "gradients", "trace"):
+            expected = getattr(together, field).numpy()
+            np.testing.assert_allclose(getattr(alone, field)[0], expected[2], atol=1e-4)
+            np.testing.assert_allclose(getattr(backwards, field)[::-1], expected, atol=1e-4)
 
     def test_already_misclassified_costs_nothing(self, attack):
         model = Linear(2, (8, 8, 1))
@@ -301,12 +364,90 @@ class TestResult:
         assert bool(result.success[0])
         # The change of variable of plain C&W cannot start on the borders of [0, 1]; these images are inside.
         np.testing.assert_allclose(result.distortion[0], 0, atol=1e-5)
+        np.testing.assert_allclose(result.trace[0, 0], 0, atol=1e-5)
 
     def test_a_gradient_of_zero_is_no_nan(self, attack):
         result = attack(lambda images: 0 * images[:, 0, :3, 0] + [2.0, 1.0, 0.0], np.full((2, 4, 4, 1), 0.5), [0, 0])
         assert not np.any(result.success)
+        assert np.all(np.isinf(result.trace))
         assert np.all(np.isfinite(result.adversarial))
         assert np.all(np.isfinite(result.distortion))
+
+
+class Watched(Linear):
+    """Remembers each image that it is shown, whether that deceives, and how many gradients there were before."""
+
+    def __init__(self) -> None:
+        super().__init__(1, (8, 8, 1))
+        self.gradients = 0
+        self.shown: list[tuple[np.ndarray, bool, int]] = []
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        def remember(images: tf.Tensor, logits: tf.Tensor) -> None:
+            self.shown.append((images.numpy(), bool(logits[0, 0] < logits[0, 1]), self.gradients))
+
+        def count(upstream: tf.Tensor) -> None:
+            self.gradients += len(upstream)
+
+        @tf.custom_gradient
+        def watched(images: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+            def gradient(upstream: tf.Tensor) -> tf.Tensor:
+                tf.py_function(count, [upstream], [])
+                return core.per_image(upstream[:, 0]) * self.a
+
+            logits = super(Watched, self).__call__(images)
+            tf.py_function(remember, [images, logits], [])
+            return logits, gradient
+
+        return watched(images)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        FGSM(0.1, SPEC),
+        IFGSM(0.1, 0.02, 5, levels=256),
+        PGD2(2.0, 0.5, 5, binary_search_steps=3),
+        PGD2(2.0, 0.5, 5, SPEC, binary_search_steps=3, levels=256),
+        CarliniWagner(20, 3, 0.05, initial_const=1),
+        CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, levels=256),
+        DDN(20, smoothing=SPEC, levels=256),
+        FMN(20),
+    ],
+    ids=repr,
+)
+def test_trace_is_what_the_model_was_shown_after_each_gradient(attack):
+    model = Watched()
+    result = attack(model, model.images, model.labels)
+    expected = np.full(result.trace.shape[1], np.inf)
+    for shown, deceives, gradients in model.shown:
+        if deceives:
+            expected[gradients] = min(expected[gradients], np.linalg.norm(shown - model.images))
+    assert np.isfinite(expected).any()
+    np.testing.assert_allclose(result.trace[0], expected, rtol=1e-5)
+    assert result.gradients.numpy().tolist() == [model.gradients]
+
+
+@pytest.mark.parametrize(
+    ("attack", "untried"),
+    [
+        (IFGSM(0.1, 0.02, 12), 0),
+        (PGD2(1.0, 0.1, 12), 0),
+        (PGD2(1.0, 0.1, 12, SPEC, levels=256), 0),
+        (CarliniWagner(40, 1, 0.05, False, initial_const=5.0), 1),  # the last iterate of a constant
+        (CarliniWagner(40, 1, 0.05, False, initial_const=5.0, smoothing=SPEC), 1),
+    ],
+    ids=repr,
+)
+def test_a_shorter_run_ends_where_the_trace_of_the_longer_one_was(attack, untried):
+    """Where what an attack does at a step does not depend on how many are to come."""
+    model = Linear(4, (8, 8, 1))
+    best = np.minimum.accumulate(attack(model, model.images, model.labels).trace, axis=1)
+    assert np.isinf(best[:, 0]).all()
+    assert np.isfinite(best[:, -1]).all()
+    for steps in range(1, attack.steps, 3):
+        shorter = dataclasses.replace(attack, steps=steps)(model, model.images, model.labels)
+        np.testing.assert_array_equal(np.where(shorter.success, shorter.distortion, np.inf), best[:, steps - untried])
 
 
 @pytest.mark.parametrize("attack", DELIVERED, ids=repr)
@@ -326,6 +467,34 @@ def test_success_is_that_of_the_rounded_image(moved, levels, distance, success):
     model = Linear(1, (8, 8, 1))
     model.b += np.float32(np.sum(np.abs(model.a)) * distance / 255 - model.margins[0])
     assert bool(FGSM(moved / 255, levels=levels)(model, model.images, model.labels).success[0]) is success
+
+
+class TestSmoothRounding:
+    """A smooth attack's image is rounded by `Smoother.rounded`, not pixel by pixel."""
+
+    SPEC = sa.Smoothing(alpha=0.99, gamma=3.0)
+
+    def assert_rounded(self, adversarial: tf.Tensor, model: Linear, r: np.ndarray) -> None:
+        """But for the few pixels that another order of the sums puts on the other side of a half."""
+        level = 255 * (model.images + r)
+        found = np.round(255 * adversarial.numpy())
+        assert np.mean(found == self.SPEC.guided_by(model.images).rounded(level)) > 0.99
+        assert np.mean(found == np.round(level)) < 0.97
+
+    def test_of_one_step_of_pgd2(self):
+        model = Linear(2, (16, 16, 1))
+        attack = PGD2(0.05, 0.05, 1, self.SPEC, loss="margin", levels=256)
+        direction = core.unit_l2(model.smoothed_direction(self.SPEC)).numpy()
+        self.assert_rounded(attack(model, model.images, model.labels).adversarial, model, -0.05 * direction)
+
+    def test_of_the_first_step_of_smooth_cw(self):
+        """Adam's first step is the learning rate in every variable of the latent z, of which r = s(z)."""
+        model = Linear(2, (16, 16, 1))
+        attack = CarliniWagner(2, 1, learning_rate=0.01, smoothing=self.SPEC, levels=256)
+        smoother = self.SPEC.guided_by(model.images)
+        adjoint = smoother.solve(model.a / smoother.solve(np.ones_like(model.images)))
+        r = smoother(-0.01 * np.sign(adjoint)).numpy()
+        self.assert_rounded(attack(model, model.images, model.labels).adversarial, model, r)
 
 
 def test_quantized_gives_the_levels_bit_by_bit():
@@ -452,6 +621,9 @@ def test_keras_models_run_in_inference_mode():
         (lambda: DDN(norm_step=1.0), r"norm_step must be a number in \(0, 1\); received 1.0"),
         (lambda: DDN(loss="hinge"), "loss must be one of .* received 'hinge'"),
         (lambda: FMN(smoothing=0.9), "smoothing must be a Smoothing or None; received 0.9"),
+        (lambda: BP(norm_step=0.0), r"norm_step must be a number in \(0, 1\); received 0.0"),
+        (lambda: ALMA(averaging=1.0), r"averaging must be a number in \(0, 1\); received 1.0"),
+        (lambda: ALMA(step_size=0.0), r"step_size must be a number in \(0, inf\); received 0.0"),
         (lambda: FMN(levels=1), "levels must be an integer of at least 2; received 1"),
         (lambda: PGD2(1.0, 0.1, smoothing="smooth"), "smoothing must be a Smoothing or None; received 'smooth'"),
     ],

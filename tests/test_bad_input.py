@@ -31,6 +31,8 @@ FULL = pathlib.Path("/dev/full")
 DEFAULTS = {
     "eval.white_box": "--output=OUT --num_images=2 --attacks=fgsm --model=IN/seven.keras",
     "eval.transfer": "--output=OUT --num_images=2 --attacks=fgsm --sources=IN/seven.keras --targets=IN/seven.keras",
+    "eval.front": "--output=OUT --num_images=2 --steps=2 --model=IN/seven.keras",
+    "eval.referee": "--output=OUT --num_images=2 --model=IN/seven.keras",
     "eval.report": "",
     "eval.figures": "",
     "eval.magnify": "--output=OUT",
@@ -66,6 +68,16 @@ TABLE = [
     ("eval.white_box", "--num_images=1000", "the sample that ships with the project holds 200 test images, 1000 were"),
     ("eval.white_box", "--dataset=nips2017", "dataset 'nips2017' must be given its place, --data=PATH; received none"),
     ("eval.white_box", "--image_size=14", r"the model takes images \(28, 28, 1\), these are \(14, 14, 1\): resize the"),
+    ("eval.front", "--attacks=cw", "attack must be one of 'ddn', 'fmn', 'bp', 'alma'; received 'cw'"),
+    ("eval.front", "--attacks=", "attacks must name at least one attack; received none"),
+    ("eval.front", "--alphas=", "alphas must name at least one alpha; received none"),
+    ("eval.front", "--alphas=0,1", r"alpha must be a number in \[0, 1\); received 1.0"),
+    ("eval.front", "--alphas=none", r"alphas must be numbers in \[0, 1\); received none"),
+    ("eval.front", "--premium=0.5", "--premium=0.5"),
+    ("eval.front", "--steps=0", "--steps=0"),
+    ("eval.front", "--settings=paper", "settings must be one of 'tuned'; received 'paper'"),
+    ("eval.referee", "", r"name at least one folder of PNG files or \.npz file; received none"),
+    ("eval.referee", "--attacks=fgsm IN/given/whole.npz", "Unknown command line flag 'attacks'"),
     ("eval.transfer", "--shard=1/2", "Unknown command line flag 'shard'"),
     ("eval.transfer", "--sources=", "sources must name at least one model; received none"),
     ("eval.transfer", "--targets=", "targets must name at least one model; received none"),
@@ -77,6 +89,7 @@ TABLE = [
     ("eval.figures", "--formats= IN/run", "formats must name at least one file format; received none"),
     ("eval.figures", "--formats=word --output=OUT IN/run", "Format 'word' is not supported"),
     ("eval.figures", "--magnified=0 IN/run", "--magnified=0"),
+    ("eval.figures", "--within=-1 IN/run", "--within=-1"),
     ("eval.magnify", "", "name at least one PNG or JPEG file; received none"),
     ("eval.magnify", "--beta=2 IN/grey.png", "--beta=2"),
     ("eval.magnify", "--setting=best IN/grey.png", "--setting=best: value should be one of <"),
@@ -116,6 +129,65 @@ TABLE = [
     ("eval.magnify", "IN/transparent/images/a.png", r"a\.png must be opaque; its alpha channel is not"),
     ("eval.magnify", "IN/deep.png", r"deep\.png must have at most 8 bits a channel"),
     ("eval.magnify", "IN/grey.png IN/grey.jpg", r"two pictures would be written to grey\.png"),
+    # adversarial images
+    ("eval.referee", "missing", "no such file or folder: missing"),
+    ("eval.referee", "missing.npz", r"no such file or folder: missing\.npz"),
+    ("eval.referee", "IN/grey.png", r"grey\.png must be a folder of PNG files or a \.npz file"),
+    ("eval.referee", "IN/given/original", r"original: 'original' is what images are called before an attack"),
+    (
+        "eval.referee",
+        "IN/given/whole.npz IN/given/small/../whole",
+        r"whole\.npz and .*whole are both named whole: give one of them another name",
+    ),
+    ("eval.referee", "IN/given/none", r"none holds no PNG files; they are named like 00000\.png"),
+    (
+        "eval.referee",
+        "IN/given/unknown",
+        r"00002\.png is named like none of the dataset's 2 images, 00000 to 00001: --dataset, --data and --num_images",
+    ),
+    ("eval.referee", "IN/given/lossy", r"00000\.jpg is no PNG file: an adversarial image must be stored without loss"),
+    ("eval.referee", "IN/given/disguised", r"00000\.png is no PNG file: an adversarial image must be stored"),
+    ("eval.referee", "IN/given/cut", r"cannot read .*cut/00000\.png: .*truncated"),
+    (
+        "eval.referee",
+        "IN/given/small",
+        r"00000\.png must be of the shape \(28, 28, 1\), like its original; received \(8, 8, 1\)",
+    ),
+    ("eval.referee", "IN/given/text.npz", r"text\.npz is no \.npz file with an array 'images': "),
+    ("eval.referee", "IN/given/other.npz", r"other\.npz is no \.npz file with an array 'images': .*images"),
+    ("eval.referee", "IN/given/objects.npz", r"objects\.npz is no \.npz file .*: Object arrays .*allow_pickle=False"),
+    ("eval.referee", "IN/given/cut.npz", r"cut\.npz is no \.npz file with an array 'images': "),
+    (
+        "eval.referee",
+        "IN/given/first.npz",
+        r"must be \[N, 28, 28, 1\], like the originals; received \[2, 1, 28, 28\]; images\.transpose\(0, 2, 3, 1\)",
+    ),
+    ("eval.referee", "IN/given/flat.npz", r"must be \[N, 28, 28, 1\], like the originals; received \[2, 784\]$"),
+    ("eval.referee", "IN/given/empty.npz", r"must be \[N, 28, 28, 1\], like the originals; received \[0, 28, 28, 1\]$"),
+    ("eval.referee", "IN/given/integers.npz", r"must be uint8 or floats in \[0, 1\]; received int64"),
+    ("eval.referee", "IN/given/nan.npz", r"must lie in \[0, 1\]; received values from nan to nan"),
+    ("eval.referee", "IN/given/bright.npz", r"must lie in \[0, 1\]; received values from 0 to 255; divide 8-bit"),
+    ("eval.referee", "IN/given/above.npz", r"must lie in \[0, 1\]; received values from 0 to 1\.0000001"),
+    (
+        "eval.referee",
+        "IN/given/many.npz",
+        r"image of position 2, the dataset has the positions 0 to 1: --num_images takes",
+    ),
+    ("eval.referee", "IN/given/before.npz", "image of position -1, the dataset has the positions 0 to 1"),
+    ("eval.referee", "IN/given/again.npz", r"indices of .*again\.npz must differ; one of them comes twice"),
+    (
+        "eval.referee",
+        "IN/given/halves.npz",
+        r"halves\.npz must be integers \[2\], one an image; received float64 \[2\]",
+    ),
+    ("eval.referee", "IN/given/fewer.npz", r"fewer\.npz must be integers \[2\], one an image; received int64 \[1\]"),
+    ("eval.referee", "--model=IN/wide.keras IN/given/whole.npz", r"the model takes images \(8, 8, 3\), these are"),
+    ("eval.referee", "--output=IN/run IN/given/whole.npz", "IN/run holds results with images=.*, these would have"),
+    (
+        "eval.referee",
+        "--model=IN/eight.keras IN/given/whole.npz",
+        "the model classifies none of the 2 images correctly: nothing to",
+    ),
     # models
     (
         "eval.white_box",
@@ -221,7 +293,7 @@ TABLE = [
         "IN/shrunk",
         r"00000\.png must be of the shape \(8, 8, 1\), like its original; received \(4, 4, 1\)",
     ),
-    ("eval.merge", "IN/run", r"run holds no results of eval\.white_box --shard=i/n"),
+    ("eval.merge", "IN/run", r"run holds no results of a --shard=i/n"),
     ("eval.merge", "IN/shard1", "all the shards of one run must be named; received 1/2, without 2/2"),
     ("eval.merge", "IN/shard1 IN/shard1_again", "shard1 and .*shard1_again both hold shard 1/2"),
     (
@@ -321,6 +393,48 @@ def make_images(folder: pathlib.Path) -> None:
     np.savez(folder / "pickled.npz", **{**parts, "x_train": bait, "x_test": bait})
 
 
+def make_given(folder: pathlib.Path) -> None:
+    """Adversarial images for two digits."""
+    images = np.random.default_rng(0).integers(0, 256, (2, 28, 28, 1), np.uint8)
+    whole = png(images[0, ..., 0])
+    photograph = encoded(PIL.Image.fromarray(images[0, ..., 0]), "JPEG")
+    for name, file, content in (
+        ("original", "00000.png", whole),
+        ("whole", "00000.png", whole),
+        ("none", "00000.txt", b""),
+        ("unknown", "00002.png", whole),
+        ("lossy", "00000.jpg", photograph),
+        ("disguised", "00000.png", photograph),
+        ("cut", "00000.png", whole[:100]),
+        ("small", "00000.png", png(images[0, :8, :8, 0])),
+    ):
+        (folder / name).mkdir(parents=True)
+        (folder / name / file).write_bytes(content)
+
+    scaled = images / 255
+    for name, arrays in {
+        "whole": {"images": images},
+        "other": {"adversarial": images},
+        "objects": {"images": np.array([Touch(folder.parent / "unpickled")], object)},
+        "first": {"images": images.transpose(0, 3, 1, 2)},
+        "flat": {"images": images.reshape(2, 784)},
+        "empty": {"images": images[:0]},
+        "integers": {"images": images.astype(np.int64)},
+        "nan": {"images": np.where(scaled > 0.5, np.nan, scaled)},
+        "bright": {"images": images.astype(np.float32)},
+        "above": {"images": np.where(images == images.max(), np.nextafter(np.float32(1), 2), scaled)},
+        "many": {"images": images[[0, 1, 0]]},
+        "before": {"images": images, "indices": [0, -1]},
+        "again": {"images": images, "indices": [1, 1]},
+        "halves": {"images": images, "indices": [0.0, 1.0]},
+        "fewer": {"images": images, "indices": [1]},
+    }.items():
+        np.savez(folder / f"{name}.npz", **arrays)
+    (folder / "text.npz").write_text("no arrays at all")
+    content = (folder / "whole.npz").read_bytes()
+    (folder / "cut.npz").write_bytes(content[: len(content) // 2])
+
+
 def make_models(folder: pathlib.Path) -> None:
     dense(5, (8, 8, 3)).save(folder / "net.keras")
     dense(10, (8, 8, 3)).save(folder / "wide.keras")
@@ -395,6 +509,7 @@ def inputs(tmp_path_factory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("inputs")
     make_images(folder)
     make_models(folder)
+    make_given(folder / "given")
     make_results(folder)
     return folder
 
@@ -491,6 +606,14 @@ def summarised(**changes: object) -> Callable[[pathlib.Path], None]:
         (spoilt(2, image=True), r"line 2 is no record: image must be of the type int; received True"),
         (spoilt(1, attack=None), r"line 1 is no record: it lacks attack"),
         (spoilt(1, distortion=10**400), r"line 1 is no record: distortion must be of the type float"),
+        (spoilt(2, trace="3"), r"line 2 is no record: trace must be of the type tuple\[.*\]; received '3'"),
+        (spoilt(2, trace=[[3, 1.5, 2]]), r"line 2 is no record: trace must be of the type .* \[\[3, 1.5, 2\]\]"),
+        (spoilt(2, trace=[[3.0, 1.5]]), r"line 2 is no record: trace must be of the type .* \[\[3.0, 1.5\]\]"),
+        (spoilt(2, trace=[[3, 1.5], [3, 1.0]]), "line 2 is no record: trace must have rising gradients, from 0 to 101"),
+        (spoilt(2, trace=[[3, 1.5], [4, 1.5]]), r"line 2 is no record: .* falling distortions; received \(\(3, 1.5\)"),
+        (spoilt(2, trace=[[102, 1.5]]), "line 2 is no record: trace must have rising gradients, from 0 to 101"),
+        (spoilt(2, trace=[[-1, 1.5]]), "line 2 is no record: trace must have rising gradients, from 0 to 101"),
+        (spoilt(1, trace=None), "line 1 is no record: it lacks trace"),
         (spoilt(1, image=4), r"records\.jsonl tells of 'cw' on image 4, settings\.json of cw, scw on 4 images"),
         (spoilt(1, image=-1), r"records\.jsonl tells of 'cw' on image -1"),
         (spoilt(1, attack="own"), r"records\.jsonl tells of 'own' on image 0"),

@@ -68,6 +68,9 @@ class TestWhiteBox:
         for name, values in summary["attacks"].items():
             assert run.p_suc[name] == values["p_suc"]
             assert run.mean_distortion[name] == pytest.approx(values["mean_distortion"])
+            progress, gradients = run.progress(name), max(run.outcome(name).gradients)
+            assert progress.p_suc(gradients) == values["p_suc"]
+            assert progress.mean_distortion(gradients) == pytest.approx(values["mean_distortion"])
 
     def test_written_images_are_what_the_records_say(self, result):
         _, folder = result
@@ -104,7 +107,7 @@ class TestWhiteBox:
 
     def test_figures_are_there(self, result):
         _, folder = result
-        for name in ("characteristic.png", "examples.png"):
+        for name in ("characteristic.png", "budget.png", "examples.png"):
             assert tf.io.decode_png((folder / name).read_bytes()).shape[0] > 200
 
 

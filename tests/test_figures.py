@@ -56,6 +56,14 @@ class TestPlots:
         assert look["C&W, a"][1:] == look["C&W, b"][1:]
         assert len({tuple(rest) for _, *rest in look.values()}) == 4
 
+    def test_attacks_of_unknown_names_differ_too(self, tmp_path, originals):
+        attacks = ("cw", *(f"own {number}" for number in range(6)))
+        run = run_of(finished_run(tmp_path / "run", originals[:3], attacks=attacks))
+        for figure in (plots.characteristic({"c4": run}), plots.plane({"c4": run})):
+            (axes,) = figure.axes
+            looks = {(line.get_color(), line.get_marker()) for line in axes.lines if line.get_marker() != "None"}
+            assert len(looks) == len(attacks)
+
     def test_plane_has_each_attack_as_computed_and_delivered(self, folder):
         run = run_of(folder)
         (axes,) = plots.plane({"c4": run}).axes
@@ -66,6 +74,22 @@ class TestPlots:
                 outcome = run.outcome(name, delivered=delivered)
                 expected.append((outcome.mean_distortion, outcome.mean_smoothness_energy))
         np.testing.assert_allclose(np.squeeze(found), expected)
+
+    def test_budget_draws_success_and_distortion_by_gradients(self, folder, other):
+        runs = {"c4": run_of(folder), "other": run_of(other)}
+        panels = iter(plots.budget(runs, [1.5]).axes)
+        for run in runs.values():
+            success, within, distortion = (dict(zip(run.attacks, next(panels).lines)) for _ in range(3))
+            for name in run.attacks:
+                progress = run.progress(name)
+                gradients, share = success[name].get_data()
+                assert (gradients[0], gradients[-1]) == (1, max(run.outcome(name).gradients))
+                np.testing.assert_array_equal(share, progress.p_suc(gradients))
+                np.testing.assert_array_equal(within[name].get_ydata(), progress.p_suc(gradients, 1.5))
+                known, median = distortion[name].get_data()
+                np.testing.assert_array_equal(median, progress.median_distortion(known))
+                assert known.tolist() == [k for k in gradients if np.isfinite(progress.median_distortion(k))]
+        assert not list(panels)
 
     def test_sheet_shows_every_pixel_and_tells_success_by_colour(self, rng):
         grey, colour = rng.integers(0, 256, (5, 4, 1), np.uint8), rng.random((3, 3, 3))
@@ -84,7 +108,8 @@ class TestPlots:
         assert run.p_suc == {"cw": 0.0}
         plots.save(plots.characteristic({"$c4_": run}), tmp_path / f"c.{kind}")
         plots.save(plots.plane({"$c4_": run}), tmp_path / f"p.{kind}")
-        assert all((tmp_path / f"{name}.{kind}").stat().st_size > 1000 for name in "cp")
+        plots.save(plots.budget({"$c4_": run}), tmp_path / f"b.{kind}")
+        assert all((tmp_path / f"{name}.{kind}").stat().st_size > 1000 for name in "cpb")
 
 
 class TestSheets:
@@ -162,6 +187,7 @@ def test_figures_of_two_runs(folder, other, tmp_path):
     names = [
         "characteristic",
         "plane",
+        "budget",
         *(f"{kind}_{model}" for model in ("c4", "c4_adversarial") for kind in ("worst", "magnified")),
     ]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(

@@ -56,14 +56,19 @@ computed = {
     "distortion_8bit": numbers,
     "smoothness_energy_8bit": numbers,
     "prediction_8bit": classes,
-    "gradients": st.integers(0, 1000),
+    "gradients": st.integers(100, 1000),
     "seconds": numbers,
+    "trace": st.builds(
+        lambda taken, found: tuple(zip(sorted(taken), sorted(found, reverse=True))),
+        st.sets(st.integers(0, 100), max_size=4),
+        st.sets(st.floats(0, 1e9), max_size=4),
+    ),
 }
 TRANSFER_KEY = ("source", "attack", "image")
 judged = st.dictionaries(names, classes, max_size=3)
 records = st.builds(protocol.Record, **computed)
 transfer_records = st.builds(transfer.Record, **computed, source=names, clean=judged, delivered=judged)
-RECORD = {**dict.fromkeys(computed, 1), "attack": "cw", "success": True, "success_8bit": False}
+RECORD = {**dict.fromkeys(computed, 1), "attack": "cw", "success": True, "success_8bit": False, "trace": [[0, 1.5]]}
 
 
 def several(made: st.SearchStrategy, key: Sequence[str]) -> st.SearchStrategy:

@@ -113,6 +113,10 @@ def test_bad_models(model, message, greys):
     assert "\n" not in str(error.value)
 
 
+def test_a_model_that_only_judges_needs_no_gradient(greys):
+    assert models.check(lambda images: CORRECT(tf.round(images * 8) / 8), *greys, gradients=False) == 1
+
+
 def test_labels_that_count_from_one(greys):
     images, labels = greys
     with pytest.raises(ValueError, match=r"labels -1: subtract 1 from the labels"):

@@ -39,7 +39,8 @@ def numbers(folder: pathlib.Path) -> dict:
 
 
 def record(image: int, distortion: float = 1.0) -> protocol.Record:
-    return protocol.Record(image, "cw", 1, *(True, distortion, 0.1, 2) * 2, gradients=3, seconds=0.5)
+    judged = (True, distortion, 0.1, 2)
+    return protocol.Record(image, "cw", 1, *judged, *judged, gradients=3, seconds=0.5, trace=((2, distortion),))
 
 
 @pytest.fixture(scope="module")

@@ -45,24 +45,77 @@ class TestOutcome:
         assert nothing.characteristic([0.0, 5.0]).tolist() == [0, 0]
 
 
+class TestProgress:
+    """Against a search through the pairs, one image and budget at a time."""
+
+    @pytest.fixture
+    def traces(self, rng) -> list[protocol.Trace]:
+        """Of 40 images, some without a success, and one that is misclassified from the start."""
+        found = [((0, 0.0),)]
+        for count in rng.integers(0, 6, 39):
+            taken, distortions = rng.choice(50, count, replace=False), rng.uniform(0.5, 4, count)
+            found.append(tuple(zip(np.sort(taken).tolist(), np.sort(distortions)[::-1].tolist())))
+        return found
+
+    gradients = np.arange(60)
+
+    def test_best_is_the_smallest_until_then(self, traces):
+        best = protocol.Progress(traces).best_distortion(self.gradients)
+        for trace, row in zip(traces, best):
+            expected = [min([d for taken, d in trace if taken <= k], default=np.inf) for k in self.gradients]
+            assert row.tolist() == expected
+
+    def test_shares_and_means_are_those_of_the_best(self, traces):
+        progress = protocol.Progress(traces)
+        best = progress.best_distortion(self.gradients)
+        for distortion in (0.0, 1.0, 2.5, np.inf):
+            expected = [np.mean((column <= distortion) & (column < np.inf)) for column in best.T]
+            assert progress.p_suc(self.gradients, distortion).tolist() == expected
+        expected = [np.mean(column[column < np.inf]) for column in best.T]
+        np.testing.assert_allclose(progress.mean_distortion(self.gradients), expected)
+        assert progress.median_distortion(self.gradients).tolist() == [np.median(column) for column in best.T]
+
+    def test_p_suc_rises_with_the_budget_and_with_the_distortion(self, traces):
+        table = protocol.Progress(traces).p_suc(self.gradients[:, None], np.append(np.linspace(0, 5, 30), np.inf))
+        assert table.shape == (60, 31)
+        assert np.all(np.diff(table, axis=0) >= 0)
+        assert np.all(np.diff(table, axis=1) >= 0)
+        assert table[-1, -1] == np.mean([len(trace) > 0 for trace in traces])
+
+    def test_a_number_gives_a_number(self, traces):
+        progress = protocol.Progress(traces)
+        for measure in (progress.p_suc, progress.mean_distortion, progress.median_distortion):
+            assert np.shape(measure(20)) == ()
+            assert measure(20) == pytest.approx(measure(self.gradients)[20])
+
+    def test_half_of_the_images_without_success_have_no_median(self):
+        progress = protocol.Progress([((2, 1.0),), ()])
+        assert progress.median_distortion([1, 2]).tolist() == [np.inf, np.inf]
+        assert np.isnan(progress.mean_distortion(1))
+
+
 def test_merging_takes_per_image_the_least_distorted_success():
     """Five images: only the first run succeeds, only the second, both (either order), none."""
-    shape = [5, 1, 1, 1]
 
-    def result(value, success, distortion):
-        images = tf.fill(shape, value)
-        return AttackResult(images, tf.constant(success), tf.constant(distortion), tf.fill([5], 3))
+    def result(value, success, distortion, gradients):
+        trace = np.full([5, 4], np.inf, np.float32)
+        trace[np.arange(5), gradients] = np.where(success, distortion, np.inf)
+        images = tf.fill([5, 1, 1, 1], value)
+        return AttackResult(images, *map(tf.constant, (success, distortion, gradients, trace)))
 
     merged = protocol.merge(
         [
-            result(0.1, [True, False, True, True, False], [3.0, 1.0, 3.0, 2.0, 5.0]),
-            result(0.2, [False, True, True, True, False], [1.0, 3.0, 2.0, 3.0, 6.0]),
+            result(0.1, [True, False, True, True, False], [3.0, 1.0, 3.0, 2.0, 5.0], [1, 2, 3, 1, 3]),
+            result(0.2, [False, True, True, True, False], [1.0, 3.0, 2.0, 3.0, 6.0], [3, 3, 1, 1, 3]),
         ]
     )
     np.testing.assert_allclose(merged.adversarial[:, 0, 0, 0], [0.1, 0.2, 0.2, 0.1, 0.2])
     assert merged.success.numpy().tolist() == [True, True, True, True, False]
     assert merged.distortion.numpy().tolist() == [3.0, 3.0, 2.0, 2.0, 6.0]
-    assert merged.gradients.numpy().tolist() == [6] * 5
+    assert merged.gradients.numpy().tolist() == [4, 5, 4, 2, 6]
+    found = [{int(k): float(row[k]) for k in np.flatnonzero(np.isfinite(row))} for row in merged.trace.numpy()]
+    assert found == [{1: 3.0}, {5: 3.0}, {3: 3.0, 4: 2.0}, {1: 2.0, 2: 3.0}, {}]
+    assert merged.trace.shape == [5, 7]
 
 
 def test_delivery_rounds_to_the_nearest_of_256_levels():
@@ -80,6 +133,69 @@ def test_predicts_the_class_of_the_largest_logit():
     assert set(classes.tolist()) == {0, 1}
     with pytest.raises(ValueError, match=r"images must lie in \[0, 1\]"):
         protocol.predict(model, 255 * images)
+
+
+class TestJudged:
+    """Of a linear model with two classes: what it says, how far, and what rounding to 8 bits makes of it."""
+
+    @pytest.fixture
+    def model(self) -> Linear:
+        model = Linear(5, (8, 8, 1))
+        model.images = protocol.deliver(model.images)
+        return model
+
+    def originals(self, model, **changes):
+        (originals,) = protocol.CorrectImages(model, [(model.images, model.labels)])
+        return originals._replace(**changes)
+
+    def test_images_by_anyone_are_judged_as_they_are_and_as_delivered(self, model, rng):
+        adversarial = np.clip(model.images + rng.normal(0, 0.1, model.images.shape), 0, 1).astype(np.float32)
+        originals = self.originals(model)
+        reference = sa.Smoothing(gamma=1.0)
+        batch = protocol.judged(model, "own", originals, adversarial, reference.guided_by(model.images))
+        assert (batch.attack, batch.records[0].gradients, batch.records[0].seconds) == ("own", 0, 0.0)
+        shown = {"": adversarial, "_8bit": np.round(255 * adversarial) / 255}
+        for suffix, images in shown.items():
+            wrong = np.sum(model.a * images, axis=(1, 2, 3)) + model.b < 0
+            distortion = np.linalg.norm((images - model.images).reshape(5, -1), axis=1)
+            energy = reference.guided_by(model.images).energy((images - model.images).astype(np.float32))
+            assert [getattr(record, "success" + suffix) for record in batch.records] == wrong.tolist()
+            assert [getattr(record, "prediction" + suffix) for record in batch.records] == wrong.astype(int).tolist()
+            np.testing.assert_allclose(
+                [getattr(record, "distortion" + suffix) for record in batch.records], distortion, 1e-4
+            )
+            found = [getattr(record, "smoothness_energy" + suffix) for record in batch.records]
+            np.testing.assert_allclose(found, energy, rtol=1e-3)
+
+    def test_an_original_that_stands_for_itself_is_a_failure(self, model):
+        originals = self.originals(model)
+        batch = protocol.judged(model, "own", originals, model.images, sa.Smoothing().guided_by(model.images))
+        for record in batch.records:
+            assert (record.success, record.success_8bit) == (False, False)
+            assert (record.prediction, record.prediction_8bit) == (record.label, record.label)
+            assert record.distortion == record.smoothness_energy == record.distortion_8bit == 0
+
+    def test_targets_and_costs_are_those_given(self, model):
+        """What is class 0 has reached a target of 0, and not one of 1."""
+        originals = self.originals(model, targets=np.array([0, 1, 0, 1, 0]))
+        smoother = sa.Smoothing().guided_by(model.images)
+        batch = protocol.judged(model, "own", originals, model.images, smoother, np.arange(5), seconds=0.5)
+        assert [record.success for record in batch.records] == [True, False, True, False, True]
+        assert [(record.gradients, record.seconds) for record in batch.records] == [(count, 0.5) for count in range(5)]
+
+    @pytest.mark.parametrize(
+        ("adversarial", "message"),
+        [
+            (np.zeros((5, 8, 8, 3), np.float32), r"shape of the originals, \(5, 8, 8, 1\); received \(5, 8, 8, 3\)"),
+            (np.zeros((1, 8, 8, 1), np.float32), r"shape of the originals, \(5, 8, 8, 1\); received \(1, 8, 8, 1\)"),
+            (np.zeros((5, 8, 8, 1), np.uint8), "adversarial must be float32 or float64; received uint8"),
+            (np.full((5, 8, 8, 1), 2.0), r"adversarial must lie in \[0, 1\]; received values from 2 to 2"),
+        ],
+    )
+    def test_what_cannot_be_judged(self, model, adversarial, message):
+        smoother = sa.Smoothing().guided_by(model.images)
+        with pytest.raises(ValueError, match=message):
+            protocol.judged(model, "own", self.originals(model), adversarial, smoother)
 
 
 class TestEvaluate:
@@ -110,6 +226,10 @@ class TestEvaluate:
         between = np.median(expected) + 0.02  # half the way to the next target
         assert run.characteristic(between)["pgd2"] == np.mean(expected < between)
         assert np.all(run.outcome("pgd2").gradients == 120)
+        first = 2 * np.searchsorted(targets, model.optimum()) + 1  # two gradients for each target before
+        assert [record.trace[0][0] for record in run.records] == first.tolist()
+        assert run.progress("pgd2").mean_distortion(10**9) == pytest.approx(run.mean_distortion["pgd2"])
+        assert run.progress("pgd2").p_suc(np.median(first)) == np.mean(first <= np.median(first))
 
     def test_judges_the_delivered_image_again(self):
         """An attack by less than half a grey level succeeds as computed, and is gone from the 8-bit image."""
@@ -168,3 +288,5 @@ class TestEvaluate:
         run = sa.protocol.evaluate(model, self.batches(model, model.labels), {"fgsm": FGSM(0.1)})
         with pytest.raises(ValueError, match="attack must be one of 'fgsm'; received 'pgd2'"):
             run.outcome("pgd2")
+        with pytest.raises(ValueError, match="attack must be one of 'fgsm'; received 'pgd2'"):
+            run.progress("pgd2")

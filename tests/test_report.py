@@ -22,7 +22,7 @@ from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
-from eval import gallery, pictures, published, report, results
+from eval import gallery, pictures, published, report, results, terminal
 from tf_smoothadv import protocol
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -64,6 +64,7 @@ def finished_run(
                 "smoothness_energy_8bit": energy,
                 "prediction_8bit": taken if delivered else class_,
             }
+            judged["trace"] = ((3, 2 * distortion), (40 + position % 60, distortion)) if computed else ()
             record = protocol.Record(position, attack, class_, **judged, gradients=100 + number, seconds=0.25)
             writer.append([record])
     writer.close()
@@ -154,7 +155,7 @@ class TestTables:
                 assert len(cells) == sum(map(len, group.parts.values()))
         first, second = table.rows["scw"]
         assert (first[8:], second[8:]) == (["1.00", "1.97"], ["0.99", "2.39"])
-        assert set(table.rows["fgsm"][0][:8]) == {report.NONE}
+        assert set(table.rows["fgsm"][0][:8]) == {terminal.NONE}
 
     def test_other_datasets_have_tables_of_their_own(self, folder, tmp_path, originals):
         photographs = finished_run(tmp_path, originals, model="net.keras", dataset="nips2017")
@@ -206,7 +207,7 @@ class TestTransferTables:
         assert own == ["0.250", "5.12", "0.500"]
         assert filtered == [*own, "0.82", "4.75"]
         assert adversarial == [*own, "0.02", "10.21"]
-        assert table.rows["own"][1] == ["0.000", *4 * [report.NONE]]
+        assert table.rows["own"][1] == ["0.000", *4 * [terminal.NONE]]
 
     def test_the_page_has_them_with_and_without_other_runs(self, folder, transferred):
         summary = results.read_transfer(transferred)

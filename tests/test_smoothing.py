@@ -271,6 +271,7 @@ def test_bad_settings(settings, message):
         (np.zeros((1, 4, 4, 1), np.uint8), "must be float32 or float64; received uint8"),
         (np.full((1, 4, 4, 1), 255.0), r"must lie in \[0, 1\]; received values from 255 to 255; divide 8-bit"),
         (np.full((1, 4, 4, 1), -0.1), "received values from -0.1 to -0.1"),
+        (np.full((1, 4, 4, 1), 1.000001), r"received values from 1\.000001 to 1\.000001"),
         (np.full((1, 4, 4, 1), np.nan), "received values from nan to nan"),
     ],
 )

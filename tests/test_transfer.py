@@ -49,7 +49,7 @@ def read(folder: pathlib.Path) -> tuple[dict, list[transfer.Record]]:
 def told(label: int, clean: int, delivered: int, distortion: float) -> transfer.Record:
     """A record of a source and of one target, as far as scores look at it."""
     values = {field.name: 0 for field in dataclasses.fields(transfer.Record)}
-    values |= {"label": label, "distortion_8bit": distortion, "distortion": 99.0}
+    values |= {"label": label, "distortion_8bit": distortion, "distortion": 99.0, "trace": ()}
     return transfer.Record(**values | {"clean": {"target": clean}, "delivered": {"target": delivered}})
 
 

@@ -1,9 +1,10 @@
 """Smooth adversarial examples for TensorFlow and Keras."""
 
-from tf_smoothadv import addons, attacks, criteria, defenses, magnification, protocol, transfer
+from tf_smoothadv import addons, attacks, criteria, defenses, magnification, protocol, tradeoff, transfer
 from tf_smoothadv.attacks import AttackResult
 from tf_smoothadv.magnification import magnify
 from tf_smoothadv.smoothing import GuidedSmoothing, Smoother, Smoothing
+from tf_smoothadv.tradeoff import front
 from tf_smoothadv.version import __version__
 
 __all__ = [
@@ -16,8 +17,10 @@ __all__ = [
     "attacks",
     "criteria",
     "defenses",
+    "front",
     "magnification",
     "magnify",
     "protocol",
+    "tradeoff",
     "transfer",
 ]

@@ -54,7 +54,7 @@ def as_images(images: Any, name: str = "images") -> tf.Tensor:
         low, high = float(tf.reduce_min(tensor)), float(tf.reduce_max(tensor))
         if not (low >= 0 and high <= 1):  # also true for NaN, which compares false with everything
             hint = "; divide 8-bit values by 255" if 1 < high <= 255 and low >= 0 else ""
-            raise ValueError(f"{name} must lie in [0, 1]; received values from {low:g} to {high:g}{hint}")
+            raise ValueError(f"{name} must lie in [0, 1]; received values from {low:.8g} to {high:.8g}{hint}")
     return tensor
 
 

@@ -51,6 +51,25 @@ def margin_loss(
     return tf.nn.relu(margin(logits, labels, targets) + confidence)
 
 
+def margin_ratio(
+    logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None = None, confidence: float = 0.0
+) -> tf.Tensor:
+    """(margin + m) / (the largest logit - the third largest), m = `confidence`; [B].
+
+    A multiple of the logits has the same ratio. Of two classes, where there is no third, it is margin + m alone.
+    Source: Croce, Hein 2020, https://arxiv.org/abs/2003.01690, with its sign turned.
+
+    >>> logits = tf.constant([[3.0, 1.0, 2.5]])
+    >>> [margin_ratio(scale * logits, tf.constant([0])).numpy().tolist() for scale in (1, 10)]
+    [[0.25], [0.25]]
+    """
+    margins = margin(logits, labels, targets) + confidence
+    if logits.shape[1] == 2:
+        return margins
+    largest = tf.math.top_k(logits, 3).values
+    return tf.math.divide_no_nan(margins, largest[:, 0] - largest[:, 2])
+
+
 def classification_loss(kind: str, logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None = None) -> tf.Tensor:
     """The loss l(y, t) that (10) descends, smaller nearer success; [B].
 

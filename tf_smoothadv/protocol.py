@@ -6,6 +6,8 @@ Every image is judged twice: as computed, and as delivered, that is rounded to 8
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import reprlib
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,6 +20,7 @@ from tf_smoothadv.attacks import core
 from tf_smoothadv.smoothing import Smoother, Smoothing
 
 Attacks = Mapping[str, core.Attack | Sequence[core.Attack]]
+Trace = tuple[tuple[int, float], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,10 +36,17 @@ class Record:
         smoothness_energy: r'(I - W)r / r'r on the graph of the original image (`Smoother.energy`).
         prediction: the class predicted.
         success_8bit, distortion_8bit, smoothness_energy_8bit, prediction_8bit: the same of the image as delivered.
-        gradients: gradients of the model taken for this image.
-        seconds: wall time of the attack over the images of its batch, compilation included.
+        gradients: gradients of the model taken for this image; 0 where nobody counted.
+        seconds: wall time of the attack over the images of its batch, compilation included; 0 where nobody measured.
+        trace: how the distortion as computed came down, as the attack itself saw it: a pair for every success that was
+            less distorted than those before, of the gradients taken until then and its distortion; empty without any,
+            or where nobody looked.
 
-    >>> record = Record(0, "pgd2", 7, True, 1.5, 0.2, 1, True, 1.6, 0.3, 1, 20, 0.01)
+    Raises:
+        ValueError: a trace whose gradients do not rise, up to `gradients`, or whose distortions do not fall.
+
+    >>> trace = (3, 2.25), (8, 1.5)
+    >>> record = Record(0, "pgd2", 7, True, 1.5, 0.2, 1, True, 1.6, 0.3, 1, 20, 0.01, trace)
     >>> record.distortion_8bit, record.gradients
     (1.6, 20)
     """
@@ -54,6 +64,36 @@ class Record:
     prediction_8bit: int
     gradients: int
     seconds: float
+    trace: Trace
+
+    def __post_init__(self) -> None:
+        steps = [(-1, float("inf")), *self.trace, (self.gradients + 1, float("-inf"))]
+        for (before, larger), (after, smaller) in itertools.pairwise(steps):
+            if not (before < after and larger > smaller):
+                raise ValueError(
+                    f"trace must have rising gradients, from 0 to {self.gradients}, and falling distortions; received "
+                    f"{reprlib.repr(self.trace)}"
+                )
+
+
+class Originals(NamedTuple):
+    """A batch of images that a model classifies correctly, as `CorrectImages` gives them.
+
+    Attributes:
+        positions: [B], in the dataset, from 0.
+        images: [B, H, W, C], float32 in [0, 1].
+        labels: [B], the true classes.
+        targets: [B], the classes to reach, or None.
+
+    >>> originals = Originals(np.array([0, 2]), np.zeros([2, 4, 4, 1], np.float32), np.array([7, 1]))
+    >>> originals.images.shape, originals.targets
+    ((2, 4, 4, 1), None)
+    """
+
+    positions: np.ndarray
+    images: np.ndarray
+    labels: np.ndarray
+    targets: np.ndarray | None = None
 
 
 class Batch(NamedTuple):
@@ -66,7 +106,7 @@ class Batch(NamedTuple):
         adversarial: [B, H, W, C], as computed.
         delivered: [B, H, W, C], rounded to 8 bits.
 
-    See `attack_batches`, which yields them.
+    See `attack_batches`, which yields them, and `judged`, which makes them.
 
     >>> from tf_smoothadv.attacks import FGSM
     >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
@@ -148,6 +188,70 @@ class Outcome:
 
 
 @dataclasses.dataclass(frozen=True)
+class Progress:
+    """One attack on all the N images that the model classifies correctly, as its gradients go on; as computed.
+
+    Attributes:
+        traces: N of `Record.trace`.
+
+    Every `gradients` is a number or an array of them, the most that the attack may take for an image.
+
+    >>> progress = Progress([((3, 2.25), (8, 1.5)), ((5, 1.75),), ()])
+    >>> progress.best_distortion([4, 8]).tolist()
+    [[2.25, 1.5], [inf, 1.75], [inf, inf]]
+    """
+
+    traces: Sequence[Trace]
+
+    def best_distortion(self, gradients: Any) -> np.ndarray:
+        """The least distortion of each image's successes within so many gradients, infinite without any; [N, ...]."""
+        return np.stack([_last_until(trace, gradients) for trace in self.traces])
+
+    def p_suc(self, gradients: Any, distortion: Any = np.inf) -> np.ndarray:
+        """The share of images whose class the attack changes within so many gradients, at a distortion of at most D.
+
+        Args:
+            gradients: see `Progress`.
+            distortion: D, a number or an array; arrays of both are broadcast together.
+
+        Returns:
+            P_suc(D, k), of their common shape: P_suc of (20) after k gradients for D = inf, P(D) of (21) after all.
+
+        >>> progress = Progress([((3, 2.25), (8, 1.5)), ((5, 1.75),), ()])
+        >>> progress.p_suc([2, 4, 8]).round(2).tolist(), progress.p_suc(8, [1.0, 1.5, 2.0]).round(2).tolist()
+        ([0.0, 0.33, 0.67], [0.0, 0.33, 0.67])
+        """
+        gradients, distortion = np.broadcast_arrays(gradients, distortion)
+        best = self.best_distortion(gradients)
+        return np.mean(np.isfinite(best) & (best <= distortion), axis=0)
+
+    def mean_distortion(self, gradients: Any) -> np.ndarray:
+        """D of (20) after so many gradients, the mean distortion of the successes until then; NaN without any.
+
+        >>> Progress([((3, 2.25), (8, 1.5)), ((5, 1.75),), ()]).mean_distortion([2, 4, 8]).tolist()
+        [nan, 2.25, 1.625]
+        """
+        best = self.best_distortion(gradients)
+        found = np.isfinite(best)
+        with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN
+            return np.sum(np.where(found, best, 0), axis=0) / np.sum(found, axis=0)
+
+    def median_distortion(self, gradients: Any) -> np.ndarray:
+        """The median of the least distortions after so many gradients over all images, those without success infinite.
+
+        >>> Progress([((3, 2.25), (8, 1.5)), ((5, 1.75),), ()]).median_distortion([2, 4, 8]).tolist()
+        [inf, inf, 1.75]
+        """
+        return np.median(self.best_distortion(gradients), axis=0)
+
+
+def _last_until(trace: Trace, gradients: Any) -> np.ndarray:
+    """The distortion that a trace has come down to within so many gradients."""
+    taken, distortions = [one for one, _ in trace], [np.inf, *(distortion for _, distortion in trace)]
+    return np.array(distortions)[np.searchsorted(taken, gradients, side="right")]
+
+
+@dataclasses.dataclass(frozen=True)
 class Run:
     """Several attacks on one model and dataset.
 
@@ -158,11 +262,12 @@ class Run:
 
     Source: section 5.1 of the paper.
 
-    >>> run = Run((Record(0, "pgd2", 7, True, 1.5, 0.2, 1, True, 1.6, 0.3, 1, 20, 0.01),), num_images=2, num_correct=1)
+    >>> record = Record(0, "pgd2", 7, True, 1.5, 0.2, 1, True, 1.6, 0.3, 1, 20, 0.01, ((3, 2.25), (8, 1.5)))
+    >>> run = Run((record,), num_images=2, num_correct=1)
     >>> run.accuracy, run.p_suc, run.characteristic([1.0, 1.5])["pgd2"].tolist()
     (0.5, {'pgd2': 1.0}, [0.0, 1.0])
-    >>> run.outcome("pgd2", delivered=True).mean_distortion
-    1.6
+    >>> run.outcome("pgd2", delivered=True).mean_distortion, float(run.progress("pgd2").mean_distortion(5))
+    (1.6, 2.25)
     """
 
     records: tuple[Record, ...]
@@ -185,8 +290,7 @@ class Run:
         Raises:
             ValueError: an attack that the run does not have.
         """
-        checks.one_of("attack", attack, self.attacks)
-        rows = [record for record in self.records if record.attack == attack]
+        rows = self._of(attack)
         suffix = "_8bit" if delivered else ""
 
         def column(name: str) -> np.ndarray:
@@ -199,6 +303,18 @@ class Run:
             gradients=column("gradients"),
             seconds=column("seconds"),
         )
+
+    def progress(self, attack: str) -> Progress:
+        """What `attack` had achieved after any number of gradients, as computed.
+
+        Raises:
+            ValueError: an attack that the run does not have.
+        """
+        return Progress([record.trace for record in self._of(attack)])
+
+    def _of(self, attack: str) -> list[Record]:
+        checks.one_of("attack", attack, self.attacks)
+        return [record for record in self.records if record.attack == attack]
 
     @property
     def p_suc(self) -> dict[str, float]:
@@ -254,8 +370,7 @@ def evaluate(model: core.Model, dataset: Iterable[Any], attacks: Attacks, *, ref
 class CorrectImages:
     """The images of a dataset that a model classifies correctly, regrouped into batches of the dataset's size.
 
-    Iterating gives (positions [B], images [B, H, W, C], labels [B], targets [B] or None); the counts are those of the
-    images seen so far.
+    Iterating gives `Originals`; the counts are those of the images seen so far.
 
     Attributes:
         num_images: N', all.
@@ -267,7 +382,7 @@ class CorrectImages:
     >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
     ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
     >>> images = CorrectImages(model, [(tf.fill([3, 4, 4, 1], 0.5), [0, 1, 0])])
-    >>> [positions.tolist() for positions, _, _, _ in images]
+    >>> [originals.positions.tolist() for originals in images]
     [[0, 2]]
     >>> images.num_images, images.num_correct
     (3, 2)
@@ -286,7 +401,7 @@ class CorrectImages:
             self._logits_of = core.compiled_logits(self._model, tuple(images.shape[1:]))
         return self._logits_of(images)
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]]:
+    def __iter__(self) -> Iterator[Originals]:
         size, waiting = 0, None
         for batch in self._dataset:
             images = tf.cast(checks.as_images(batch[0]), tf.float32)
@@ -299,17 +414,12 @@ class CorrectImages:
             self.num_images += len(labels)
             self.num_correct += int(correct.sum())
             while len(waiting[0]) >= size > 0:
-                yield _columns(column[:size] for column in waiting)
+                yield Originals(*(column[:size] for column in waiting))
                 waiting = [column[size:] for column in waiting]
         if self.num_images == 0:
             raise ValueError("the dataset must hold at least one image; received none")
         if waiting is not None and len(waiting[0]):
-            yield _columns(waiting)
-
-
-def _columns(columns: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-    positions, images, labels, *targets = columns
-    return positions, images, labels, targets[0] if targets else None
+            yield Originals(*waiting)
 
 
 def attack_batches(
@@ -343,33 +453,76 @@ def attack_batches(
     """
     if not attacks:
         raise ValueError("attacks must name at least one attack; received none")
-    for positions, originals, labels, targets in images:
-        smoother = (reference or Smoothing()).guided_by(originals)
+    for originals in images:
+        smoother = (reference or Smoothing()).guided_by(originals.images)
         for name, variants in attacks.items():
-            if all((name, int(position)) in done for position in positions):
+            if all((name, int(position)) in done for position in originals.positions):
                 continue
             began = time.perf_counter()
-            result = _merged(model, variants, originals, labels, targets)
+            result = _merged(model, variants, originals.images, originals.labels, originals.targets)
             adversarial = result.adversarial.numpy()
-            seconds = (time.perf_counter() - began) / len(labels)
-            delivered = deliver(adversarial)
-            computed = _judged(images, smoother, originals, adversarial, labels, targets)
-            rounded = _judged(images, smoother, originals, delivered, labels, targets)
-            records = [
-                Record(
-                    image=int(position),
-                    attack=name,
-                    label=int(label),
-                    **one,
-                    **{f"{key}_8bit": value for key, value in other.items()},
-                    gradients=int(gradients),
-                    seconds=seconds,
-                )
-                for position, label, one, other, gradients in zip(
-                    positions, labels, computed, rounded, result.gradients.numpy()
-                )
-            ]
-            yield Batch(name, records, originals, adversarial, delivered)
+            seconds = (time.perf_counter() - began) / len(originals.positions)
+            gradients, trace = result.gradients.numpy(), result.trace.numpy()
+            yield judged(model, name, originals, adversarial, smoother, gradients, seconds, trace)
+
+
+def judged(
+    model: core.Model,
+    attack: str,
+    originals: Originals,
+    adversarial: Any,
+    smoother: Smoother,
+    gradients: Any = 0,
+    seconds: float = 0.0,
+    trace: np.ndarray | None = None,
+) -> Batch:
+    """The records of adversarial images, whoever made them: as computed, and as delivered in 8 bits.
+
+    Args:
+        model: from images [B, H, W, C] in [0, 1] to logits [B, K].
+        attack: the name of what made them.
+        originals: the images that they were made from, which the model classifies correctly.
+        adversarial: [B, H, W, C] in [0, 1].
+        smoother: guided by the originals; its graph measures the smoothness energy.
+        gradients: what each image took, [B], or a number for all.
+        seconds: what an image took.
+        trace: [B, G + 1], as in an `AttackResult`; None where nobody looked.
+
+    Raises:
+        ValueError: images of another shape or dtype than the originals', or values outside [0, 1].
+
+    >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
+    ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
+    >>> (originals,) = CorrectImages(model, [(tf.fill([1, 4, 4, 1], 0.5), [0])])
+    >>> smoother = Smoothing().guided_by(originals.images)
+    >>> (record,) = judged(model, "darker", originals, originals.images - 0.1, smoother).records
+    >>> record.success, round(record.distortion, 2), record.gradients
+    (True, 0.4, 0)
+    """
+    adversarial = tf.cast(checks.as_images(adversarial, "adversarial"), tf.float32).numpy()
+    if adversarial.shape != originals.images.shape:
+        raise ValueError(
+            f"adversarial must have the shape of the originals, {originals.images.shape}; received {adversarial.shape}"
+        )
+    delivered = deliver(adversarial)
+    counts = np.broadcast_to(gradients, len(adversarial)).tolist()
+    traces = [()] * len(adversarial) if trace is None else map(_improvements, trace)
+    columns = (originals.positions.tolist(), originals.labels.tolist(), counts, traces)
+    computed, rounded = (_measured(model, originals, images, smoother) for images in (adversarial, delivered))
+    records = [
+        Record(
+            image=position,
+            attack=attack,
+            label=label,
+            **one,
+            **{f"{key}_8bit": value for key, value in other.items()},
+            gradients=count,
+            seconds=seconds,
+            trace=improvements,
+        )
+        for position, label, count, improvements, one, other in zip(*columns, computed, rounded)
+    ]
+    return Batch(attack, records, originals.images, adversarial, delivered)
 
 
 def predict(model: core.Model, images: Any) -> np.ndarray:
@@ -401,9 +554,9 @@ def finished(records: Iterable[Record], images: CorrectImages) -> Run:
     >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
     ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
     >>> images = CorrectImages(model, [(tf.fill([3, 4, 4, 1], 0.5), [0, 1, 0])])
-    >>> [len(positions) for positions, _, _, _ in images]  # here they would be attacked
+    >>> [len(originals.positions) for originals in images]  # here they would be attacked
     [2]
-    >>> record = Record(0, "pgd2", 0, True, 0.3, 0.2, 1, True, 0.3, 0.2, 1, 20, 0.01)
+    >>> record = Record(0, "pgd2", 0, True, 0.3, 0.2, 1, True, 0.3, 0.2, 1, 20, 0.01, ((4, 0.3),))
     >>> round(finished([record], images).accuracy, 2)
     0.67
     """
@@ -422,24 +575,38 @@ def deliver(images: Any) -> np.ndarray:
 
 
 def merge(results: Sequence[core.AttackResult]) -> core.AttackResult:
-    """Several results on the same images as one: per image the least distorted success (5.1); gradients are summed.
+    """Several results on the same images as one attack's: per image the least distorted success (5.1).
+
+    Gradients are summed, and the trace goes on from one to the next.
 
     Raises:
         ValueError: no result.
 
-    >>> images = tf.zeros([2, 1, 1, 1])
-    >>> low = core.AttackResult(images, tf.constant([True, False]), tf.constant([1.0, 1.0]), tf.constant([5, 5]))
-    >>> high = core.AttackResult(images, tf.constant([True, True]), tf.constant([2.0, 2.0]), tf.constant([5, 5]))
-    >>> merged = merge([low, high])
-    >>> merged.distortion.numpy(), merged.gradients.numpy()
-    (array([1., 2.], dtype=float32), array([10, 10], dtype=int32))
+    >>> from tf_smoothadv.attacks import FGSM
+    >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
+    ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
+    >>> images = tf.fill([1, 4, 4, 1], 0.5)
+    >>> merged = merge([FGSM(epsilon)(model, images, [0]) for epsilon in (0.05, 0.1, 0.075)])
+    >>> merged.distortion.numpy().round(2), merged.gradients.numpy(), merged.trace.numpy().round(2)
+    (array([0.3], dtype=float32), array([3], dtype=int32), array([[inf, inf, 0.4, 0.3]], dtype=float32))
     """
     if not results:
         raise ValueError("an attack by name must be at least one attack; received an empty sequence")
-    best = core.Best(*results[0][:3])
-    for result in results[1:]:
-        best = core.better_of(best, core.Best(*result[:3]))
-    return core.AttackResult(*best, tf.add_n([result.gradients for result in results]))
+    best = core.start(results[0].adversarial, sum(result.trace.shape[1] - 1 for result in results))
+    for result in results:
+        best = core.followed_by(best, result)
+    return best
+
+
+def _improvements(trace: np.ndarray) -> Trace:
+    """The trace of one image in an `AttackResult`, [G + 1], as a `Record` has it.
+
+    >>> _improvements(np.array([np.inf, 2.25, np.inf, 2.5, 1.5]))
+    ((1, 2.25), (4, 1.5))
+    """
+    before = np.minimum.accumulate(np.append(np.inf, trace[:-1]))
+    smaller = np.flatnonzero(trace < before)
+    return tuple(zip(smaller.tolist(), trace[smaller].tolist()))
 
 
 def _merged(model: core.Model, variants: Any, images: Any, labels: Any, targets: Any) -> core.AttackResult:
@@ -447,19 +614,14 @@ def _merged(model: core.Model, variants: Any, images: Any, labels: Any, targets:
     return merge([attack(model, images, labels, targets) for attack in attacks])
 
 
-def _judged(
-    images: CorrectImages,
-    smoother: Smoother,
-    originals: np.ndarray,
-    adversarial: np.ndarray,
-    labels: np.ndarray,
-    targets: np.ndarray | None,
+def _measured(
+    model: core.Model, originals: Originals, adversarial: np.ndarray, smoother: Smoother
 ) -> list[dict[str, Any]]:
     """One row an image: success, distortion, smoothness energy and prediction, by the names of `Record`."""
-    logits = images.logits_of(adversarial)
-    r = tf.constant(adversarial - originals)
+    logits = core.compiled_logits(model, adversarial.shape[1:])(adversarial)
+    r = tf.constant(adversarial - originals.images)
     columns = {
-        "success": criteria.is_adversarial(logits, labels, targets),
+        "success": criteria.is_adversarial(logits, originals.labels, originals.targets),
         "distortion": core.l2_norm(r),
         "smoothness_energy": smoother.energy(r),
         "prediction": tf.argmax(logits, axis=1),

@@ -22,7 +22,7 @@ class Record(protocol.Record):
         clean: the class that each network predicts for the original image.
         delivered: the class that each network predicts for the adversarial image as delivered.
 
-    >>> record = Record(0, "fgsm", 7, True, 1.5, 0.2, 1, True, 1.6, 0.3, 1, 1, 0.01, "a", {"b": 7}, {"b": 2})
+    >>> record = Record(0, "fgsm", 7, True, 1.5, 0.2, 1, True, 1.6, 0.3, 1, 1, 0.01, (), "a", {"b": 7}, {"b": 2})
     >>> record.source, record.delivered["b"] != record.label
     ('a', True)
     """
@@ -101,7 +101,7 @@ def scores(records: Sequence[Record], target: str) -> dict[str, float]:
 
     Source: section 5.4 of the paper, table 3.
 
-    >>> record = Record(0, "fgsm", 7, True, 1.5, 0.2, 1, True, 1.6, 0.3, 1, 1, 0.01, "a", {"b": 7}, {"b": 2})
+    >>> record = Record(0, "fgsm", 7, True, 1.5, 0.2, 1, True, 1.6, 0.3, 1, 1, 0.01, (), "a", {"b": 7}, {"b": 2})
     >>> scores([record], "b")["p_suc"], scores([record], "b")["mean_distortion"]
     (1.0, 1.6)
     """

@@ -1,8 +1,9 @@
 """White-box attacks, each plain or smooth by `smoothing=`."""
 
+from tf_smoothadv.attacks.augmented_lagrangian import ALMA
 from tf_smoothadv.attacks.carlini_wagner import CarliniWagner
 from tf_smoothadv.attacks.core import Attack, AttackResult
 from tf_smoothadv.attacks.gradient import FGSM, IFGSM, PGD2
-from tf_smoothadv.attacks.minimal_norm import DDN, FMN
+from tf_smoothadv.attacks.minimal_norm import BP, DDN, FMN
 
-__all__ = ["DDN", "FGSM", "FMN", "IFGSM", "PGD2", "Attack", "AttackResult", "CarliniWagner"]
+__all__ = ["ALMA", "BP", "DDN", "FGSM", "FMN", "IFGSM", "PGD2", "Attack", "AttackResult", "CarliniWagner"]

@@ -43,7 +43,8 @@ class CarliniWagner(core.Attack):
             the change of variable is zero and a pixel is stuck; but what it starts off the image is a distortion of
             every saturated pixel, which counts where an image has many.
         levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any. The model is shown
-            the rounded x, whose success and distortion count; the objective's r is the unrounded one.
+            the rounded x, whose success and distortion count; the objective's r is the unrounded one. With `smoothing`
+            it is rounded so that r stays smooth (`Smoother.rounded`).
         optimizer: what makes a Keras optimiser of `learning_rate=`, to descend with instead of Adam, such as
             `keras.optimizers.AdamW` or `functools.partial(keras.optimizers.AdamW, weight_decay=1e-3)`. It moves the
             variable from its start, to which weight decay therefore pulls, and begins anew with every constant. Its
@@ -123,21 +124,21 @@ class CarliniWagner(core.Attack):
         confidence: tf.Tensor,
         optimizer: optimizers.Optimizer,
     ) -> core.AttackResult:
-        if self.smoothing:
-            smoother = self.smoothing.guided_by(images)
+        smoother = self.smoothing.guided_by(images) if self.smoothing else None
+        if smoother is not None:
             start = tf.zeros_like(images)
         else:
             start = sigmoid_inverse(tf.clip_by_value(images, self.border, 1 - self.border))
 
         def decode(value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             """The image x that the variable stands for, and the r whose norm counts."""
-            if self.smoothing:
+            if smoother is not None:
                 r = smoother(value)
                 return core.clip(images + r), r
             x = tf.sigmoid(value)
             return x, x - images
 
-        def descend(const: tf.Tensor, best: core.Best) -> tuple[tf.Tensor, core.Best]:
+        def descend(const: tf.Tensor, best: core.AttackResult) -> tuple[tf.Tensor, core.AttackResult]:
             """From the start with this constant; which images yielded, and the best iterates."""
             value, state = start, optimizer.begin(start)
             reached = tf.zeros_like(labels, tf.bool)
@@ -145,7 +146,7 @@ class CarliniWagner(core.Attack):
                 with tf.GradientTape() as tape:
                     tape.watch(value)
                     x, r = decode(value)
-                    x = core.quantized(x, self.levels)
+                    x = core.quantized(x, self.levels, smoother)
                     logits = core.logits_of(model, x)
                     loss = tf.reduce_sum(tf.square(r), axis=[1, 2, 3])
                     loss += const * criteria.margin_loss(logits, labels, targets, confidence)
@@ -159,15 +160,14 @@ class CarliniWagner(core.Attack):
                 value, state = optimizer.step(value, state, gradient, learning_rate * rate)
             return reached, best
 
-        best = core.start(images)
+        best = core.start(images, steps * binary_search_steps)
         const = tf.fill(tf.shape(labels), initial_const)
         low, high = tf.zeros_like(const), tf.fill(tf.shape(labels), const.dtype.max)
         for _ in tf.range(binary_search_steps):
             reached, best = descend(const, best)
             low, high = tf.where(reached, low, const), tf.where(reached, const, high)
             const = tf.where(high == const.dtype.max, 10 * const, (low + high) / 2)
-        gradients = tf.fill(tf.shape(labels), steps * binary_search_steps)
-        return core.AttackResult(*best, gradients)
+        return best
 
 
 def sigmoid_inverse(x: tf.Tensor) -> tf.Tensor:

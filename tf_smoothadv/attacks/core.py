@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -23,6 +24,8 @@ class AttackResult(NamedTuple):
         success: [B] bool, whether the model errs on it (`criteria.is_adversarial`).
         distortion: [B], the L2 norm of adversarial - images.
         gradients: [B] int32, how many gradients of the model it took.
+        trace: [B, G + 1], G the most gradients that it may take for an image: at k the least distortion of what k of
+            them led to, where that deceives, else infinity. The least up to k is the best so far after k gradients.
 
     >>> from tf_smoothadv.attacks import FGSM
     >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
@@ -30,40 +33,53 @@ class AttackResult(NamedTuple):
     >>> result = FGSM(epsilon=0.1)(model, tf.fill([1, 4, 4, 1], 0.5), [0])
     >>> result.adversarial.shape, result.success.numpy(), result.gradients.numpy()
     (TensorShape([1, 4, 4, 1]), array([ True]), array([1], dtype=int32))
+    >>> result.trace.numpy().round(2)
+    array([[inf, 0.4]], dtype=float32)
     """
 
     adversarial: tf.Tensor
     success: tf.Tensor
     distortion: tf.Tensor
     gradients: tf.Tensor
+    trace: tf.Tensor
 
 
-class Best(NamedTuple):
-    """The iterates kept so far: images [B, H, W, C], success [B], distortion [B]."""
-
-    images: tf.Tensor
-    success: tf.Tensor
-    distortion: tf.Tensor
-
-
-def start(images: tf.Tensor) -> Best:
-    """Before the first iterate: the images themselves, without success."""
-    batch = tf.shape(images)[:1]
-    return Best(images, tf.zeros(batch, tf.bool), tf.zeros(batch, images.dtype))
+def start(images: tf.Tensor, gradients: tf.Tensor | int) -> AttackResult:
+    """Before the first iterate: the images themselves, without success, and room for so many gradients' trace."""
+    batch = tf.shape(images)[0]
+    return AttackResult(
+        adversarial=images,
+        success=tf.zeros([batch], tf.bool),
+        distortion=tf.zeros([batch], images.dtype),
+        gradients=tf.zeros([batch], tf.int32),
+        trace=tf.fill([batch, gradients + 1], tf.constant(math.inf, images.dtype)),
+    )
 
 
-def keep_best(best: Best, images: tf.Tensor, candidate: tf.Tensor, success: tf.Tensor) -> Best:
-    """The better of what was kept and a new iterate of the attack on `images`."""
-    return better_of(best, Best(candidate, success, l2_norm(candidate - images)))
+def keep_best(
+    best: AttackResult, images: tf.Tensor, candidate: tf.Tensor, success: tf.Tensor, gradients: int = 1
+) -> AttackResult:
+    """The better of what was kept and a new iterate of the attack on `images`, where it takes so many gradients."""
+    distortion = l2_norm(candidate - images)
+    taken = tf.fill(tf.shape(success), gradients)
+    trace = tf.where(success, distortion, math.inf)[:, tf.newaxis]
+    return followed_by(best, AttackResult(candidate, success, distortion, taken, trace))
 
 
-def better_of(best: Best, other: Best) -> Best:
-    """Per image the least distorted success; `other`, the newer, where neither has succeeded."""
-    better = tf.where(best.success, other.success & (other.distortion < best.distortion), True)
-    return Best(
-        tf.where(per_image(better), other.images, best.images),
-        best.success | other.success,
-        tf.where(better, other.distortion, best.distortion),
+def followed_by(best: AttackResult, later: AttackResult) -> AttackResult:
+    """What an attack has come to when `later` has gone on where `best`, with room for its trace, ended.
+
+    Per image the least distorted success; the later one where neither has succeeded.
+    """
+    better = tf.where(best.success, later.success & (later.distortion < best.distortion), True)
+    columns = best.gradients[:, tf.newaxis] + tf.range(tf.shape(later.trace)[1])
+    rows = tf.range(tf.shape(columns)[0])[:, tf.newaxis] + tf.zeros_like(columns)
+    return AttackResult(
+        adversarial=tf.where(per_image(better), later.adversarial, best.adversarial),
+        success=best.success | later.success,
+        distortion=tf.where(better, later.distortion, best.distortion),
+        gradients=best.gradients + later.gradients,
+        trace=tf.tensor_scatter_nd_min(best.trace, tf.stack([rows, columns], axis=-1), later.trace),
     )
 
 

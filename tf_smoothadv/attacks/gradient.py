@@ -13,11 +13,11 @@ from tf_smoothadv.smoothing import Smoother, Smoothing
 
 
 class Search(NamedTuple):
-    """Where an attack stands: the iterate x [B, H, W, C], the best of those before it, the gradients taken [B]."""
+    """Where a descent stands: the iterate x [B, H, W, C], whether one before it deceived [B], the best of all."""
 
     x: tf.Tensor
-    best: core.Best
-    gradients: tf.Tensor
+    reached: tf.Tensor
+    best: core.AttackResult
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,8 @@ class GradientAttack(core.Attack):
     start and with the step size in proportion: the merging of runs over several epsilons (5.1) for targets that are
     the image's own. An image that has succeeded within an epsilon waits for its next one, and costs nothing meanwhile.
 
-    With `levels` the model is shown the iterate rounded, whose success and distortion count; the iterate is not.
+    With `levels` the model is shown the iterate rounded, whose success and distortion count; the iterate is not. With
+    `smoothing` it is rounded so that r stays smooth (`Smoother.rounded`), otherwise to the nearest level.
     """
 
     tensors: ClassVar[dict[str, tf.DType]] = {"epsilon": tf.float32, "step_size": tf.float32, "steps": tf.int32}
@@ -82,7 +83,7 @@ class GradientAttack(core.Attack):
             images, labels, targets, limit = batch
             with tf.GradientTape() as tape:
                 tape.watch(search.x)
-                shown = core.quantized(search.x, self.levels)
+                shown = core.quantized(search.x, self.levels, smoother)
                 logits = core.logits_of(model, shown)
                 loss = criteria.classification_loss(self.loss, logits, labels, targets)
             direction = tape.gradient(loss, search.x)
@@ -92,17 +93,20 @@ class GradientAttack(core.Attack):
             r = search.x - self.step(direction, limit * step_size / epsilon) - images
             return Search(
                 x=core.clip(images + self.project(r, limit)),
+                reached=search.reached | success,
                 best=core.keep_best(search.best, images, shown, success),
-                gradients=search.gradients + 1,
             )
 
-        def descend(limit: tf.Tensor) -> Search:
-            """All the steps within this epsilon [B]; when searching, until the image's first success."""
+        def descend(limit: tf.Tensor, best: core.AttackResult) -> tuple[tf.Tensor, core.AttackResult]:
+            """All the steps within this epsilon [B], when searching until the image's first success.
+
+            Which images yielded, and the best iterates.
+            """
             batch = images, labels, targets, limit
-            search = Search(images, core.start(images), tf.zeros_like(labels))
+            search = Search(images, tf.zeros_like(labels, tf.bool), best)
             for _ in tf.range(steps):
                 if self.binary_search_steps:
-                    active = ~search.best.success
+                    active = ~search.reached
                     if not tf.reduce_any(active):
                         break
                     some = core.compacted(active)
@@ -111,22 +115,19 @@ class GradientAttack(core.Attack):
                     search = core.scatter(search, some, advanced, active)
                 else:
                     search = advance(search, batch, smoother)
-            shown = core.quantized(search.x, self.levels)
+            shown = core.quantized(search.x, self.levels, smoother)
             success = criteria.is_adversarial(core.logits_of(model, shown), labels, targets)
-            return search._replace(best=core.keep_best(search.best, images, shown, success))
+            return search.reached | success, core.keep_best(search.best, images, shown, success, gradients=0)
 
         high = tf.broadcast_to(epsilon, tf.shape(labels))  # one for all, or each image its own
         low = tf.zeros_like(high)
-        _, best, gradients = descend(high)
+        _, best = descend(high, core.start(images, steps * (1 + self.binary_search_steps)))
         for _ in tf.range(self.binary_search_steps):
-            high = tf.where(best.success, tf.minimum(high, self.size(best.images - images)), high)
+            high = tf.where(best.success, tf.minimum(high, self.size(best.adversarial - images)), high)
             middle = (low + high) / 2
-            found = descend(middle)
-            low = tf.where(found.best.success, low, middle)
-            high = tf.where(found.best.success, middle, high)
-            best = core.better_of(best, found.best)
-            gradients += found.gradients
-        return core.AttackResult(*best, gradients)
+            reached, best = descend(middle, best)
+            low, high = tf.where(reached, low, middle), tf.where(reached, middle, high)
+        return best
 
 
 @dataclasses.dataclass(frozen=True)

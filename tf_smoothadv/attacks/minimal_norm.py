@@ -1,4 +1,4 @@
-"""Attacks that search the smallest L2 norm itself, one norm an image: DDN and FMN."""
+"""Attacks that search the smallest L2 norm itself, one norm an image: DDN, FMN and BP."""
 
 from __future__ import annotations
 
@@ -14,17 +14,26 @@ from tf_smoothadv.smoothing import Smoothing
 
 
 class Tried(NamedTuple):
-    """What an attack has learnt by the iterate r of a step; each [B].
+    """An iterate, and what an attack has learnt by it.
 
     Attributes:
-        success: whether it deceives, bool.
-        smallest: the smallest norm of an iterate that does, this one's included; infinite as long as none does.
-        boundary: the norm at which the margin would be zero, by its slope along the step that follows.
+        r: [B, H, W, C].
+        direction: the unit gradient there, smoothed if the attack is, down which the loss falls; [B, H, W, C].
+        success: whether it deceives; [B] bool.
+        smallest: the smallest norm of an iterate that does, this one's included; infinite as long as none does; [B].
+        boundary: the norm at which the margin would be zero, by its slope along the direction; [B].
     """
 
+    r: tf.Tensor
+    direction: tf.Tensor
     success: tf.Tensor
     smallest: tf.Tensor
     boundary: tf.Tensor
+
+    @property
+    def found(self) -> tf.Tensor:
+        """Whether an iterate has deceived, this one or one before; [B] bool."""
+        return self.smallest < self.smallest.dtype.max
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,12 +67,10 @@ class MinimalNormAttack(core.Attack):
         checks.one_of("loss", self.loss, criteria.LOSSES)
         core.check_levels(self.levels)
 
-    def next_epsilon(self, epsilon: tf.Tensor, tried: Tried, rate: tf.Tensor) -> tf.Tensor:
-        """The radius [B] after a step that began within `epsilon` [B]."""
-        raise NotImplementedError
-
-    def project(self, r: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
-        """The r of norm epsilon [B], or of at most that, that takes the place of r."""
+    def step(
+        self, tried: Tried, epsilon: tf.Tensor, step_size: tf.Tensor, norm_step: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The next r and its epsilon [B], after an iterate with this epsilon [B]; the steps are those of the moment."""
         raise NotImplementedError
 
     def run(  # type: ignore[override]
@@ -82,7 +89,7 @@ class MinimalNormAttack(core.Attack):
             shown = core.quantized(x, self.levels, smoother)
             return shown, core.logits_of(model, shown)
 
-        x, best = images, core.start(images)
+        x, best = images, core.start(images, steps)
         epsilon = tf.ones_like(best.distortion)
         smallest = tf.fill(tf.shape(labels), images.dtype.max)
         for step in tf.range(steps):
@@ -102,11 +109,11 @@ class MinimalNormAttack(core.Attack):
             boundary = norm + tf.math.divide_no_nan(criteria.margin(logits, labels, targets), slope)
 
             rate = 0.505 + 0.495 * tf.cos(math.pi * tf.cast(step / steps, x.dtype))
-            epsilon = self.next_epsilon(epsilon, Tried(success, smallest, boundary), rate)
-            x = core.clip(images + self.project(r - rate * step_size * direction, epsilon))
+            tried = Tried(r, direction, success, smallest, boundary)
+            r, epsilon = self.step(tried, epsilon, rate * step_size, rate * self.norm_step)
+            x = core.clip(images + r)
         shown, logits = tried_at(x)
-        best = core.keep_best(best, images, shown, criteria.is_adversarial(logits, labels, targets))
-        return core.AttackResult(*best, tf.fill(tf.shape(labels), steps))
+        return core.keep_best(best, images, shown, criteria.is_adversarial(logits, labels, targets), gradients=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,11 +142,11 @@ class DDN(MinimalNormAttack):
     (array([ True]), array([0.25], dtype=float32), array([200], dtype=int32))
     """
 
-    def next_epsilon(self, epsilon: tf.Tensor, tried: Tried, rate: tf.Tensor) -> tf.Tensor:
-        return epsilon * tf.where(tried.success, 1 - self.norm_step, 1 + self.norm_step)
-
-    def project(self, r: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
-        return core.per_image(epsilon) * core.unit_l2(r)
+    def step(
+        self, tried: Tried, epsilon: tf.Tensor, step_size: tf.Tensor, norm_step: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        epsilon *= tf.where(tried.success, 1 - self.norm_step, 1 + self.norm_step)
+        return core.per_image(epsilon) * core.unit_l2(tried.r - step_size * tried.direction), epsilon
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,12 +180,67 @@ class FMN(MinimalNormAttack):
 
     loss: str = dataclasses.field(default="margin", init=False)  # whose slope tells how far the boundary is
 
-    def next_epsilon(self, epsilon: tf.Tensor, tried: Tried, rate: tf.Tensor) -> tf.Tensor:
-        change = self.norm_step * rate
-        outside = tf.where(
-            tried.smallest < tried.smallest.dtype.max, epsilon * (1 + change), tried.boundary * (1 + self.norm_step)
-        )
-        return tf.where(tried.success, tf.minimum(epsilon * (1 - change), tried.smallest), outside)
+    def step(
+        self, tried: Tried, epsilon: tf.Tensor, step_size: tf.Tensor, norm_step: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        outside = tf.where(tried.found, epsilon * (1 + norm_step), tried.boundary * (1 + self.norm_step))
+        epsilon = tf.where(tried.success, tf.minimum(epsilon * (1 - norm_step), tried.smallest), outside)
+        return core.project_l2(tried.r - step_size * tried.direction, epsilon), epsilon
 
-    def project(self, r: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
-        return core.project_l2(r, epsilon)
+
+@dataclasses.dataclass(frozen=True)
+class BP(MinimalNormAttack):
+    """Boundary projection: once an iterate has deceived, walks along the boundary, with the gradient as its normal n.
+
+    Until then r goes down the gradient. After an iterate that deceives, the next is the nearest to it of norm
+    epsilon = (1 - c_k) ||r|| in the plane through r normal to n: v + (r - v) / ||r - v|| sqrt(epsilon^2 - ||v||^2),
+    where v = <r, n> n is the plane's point nearest the image; or, where that is further than epsilon,
+    epsilon v / ||v||. After an iterate that does not, r goes down the gradient as far as norm ||r|| / (1 - c_k). c_k
+    falls from `norm_step` as the step size does.
+
+    Args:
+        steps: gradients to take.
+        step_size: the L2 norm of the first step.
+        norm_step: c_0, the share by which the norm shrinks; 1 - gamma_min of the source.
+        smoothing: smooth the gradient like the image (12); None for the plain attack.
+        loss: "margin" (3), or "cross_entropy".
+        levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
+
+    Raises:
+        ValueError: a value outside these.
+
+    Source: Zhang, Avrithis, Furon, Amsaleg 2020, https://arxiv.org/abs/1912.02153, algorithm 1. There c_k falls by
+    a line, the iterates are rounded, and v itself is taken where it is further than epsilon, which on a linear model
+    stays where it first overshot.
+
+    The boundary is 1/4 away:
+
+    >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
+    ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
+    >>> result = BP(steps=60)(model, tf.fill([1, 4, 4, 1], 0.5), [0])
+    >>> result.success.numpy(), result.distortion.numpy().round(2), result.gradients.numpy()
+    (array([ True]), array([0.25], dtype=float32), array([60], dtype=int32))
+    """
+
+    norm_step: float = 0.3
+
+    def step(
+        self, tried: Tried, epsilon: tf.Tensor, step_size: tf.Tensor, norm_step: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        r, direction = tried.r, tried.direction
+        norm = core.l2_norm(r)
+        along = tf.reduce_sum(r * direction, axis=[1, 2, 3])
+
+        shorter = norm * (1 - norm_step)
+        foot = core.per_image(along) * direction
+        walked = core.project_l2(foot, shorter) + core.per_image(side(shorter, along)) * core.unit_l2(r - foot)
+
+        longer = norm / (1 - norm_step)
+        length = along + tf.sqrt(tf.square(longer) - tf.square(norm) + tf.square(along))
+        crossing = r - core.per_image(tf.where(tried.found, length, step_size)) * direction
+        return tf.where(core.per_image(tried.success), walked, crossing), epsilon
+
+
+def side(hypotenuse: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """The third side [B] of a right triangle; 0 where `other` is longer than the hypotenuse."""
+    return tf.sqrt(tf.maximum(tf.square(hypotenuse) - tf.square(other), 0))

@@ -1,0 +1,58 @@
+"""Adversarial images by an attack of another library, for eval.referee to score.
+
+    python -m benchmarks.adversaries --library=foolbox --attack=DDN --output=ddn.npz     of the 200 digits that ship
+    python -m benchmarks.adversaries --library=art --attack=PGD2 --num_images=20 --output=pgd2.npz
+    python -m benchmarks.adversaries --model=net.keras --dataset=nips2017 --data=DIR --output=ddn.npz
+    python -m eval.referee ddn.npz                                                       scores them
+
+Writes to --output the array `images` [N, H, W, C], one for each image of the dataset, which is attacked on what the
+network says of it. Epsilons, step sizes and learning rates are those of benchmarks/peers.py.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+import rich.progress
+from absl import flags
+
+import models
+from benchmarks import networks, peers
+from eval import inputs, submissions
+from models import console
+from tf_smoothadv import checks
+
+LIBRARIES = {"foolbox": peers.foolbox, "art": peers.art, "tf_smoothadv": peers.ours}
+
+FLAGS = flags.FLAGS
+for flag in ("dataset", "data", "num_images", "image_size", "batch_size"):
+    flags.declare_key_flag(flag)
+flags.DEFINE_enum("library", "foolbox", list(LIBRARIES), "Whose attack.")
+flags.DEFINE_string("attack", "DDN", "FGSM, PGD2, C&W, DDN or FMN; of art PGD2 or C&W.")
+flags.DEFINE_string("model", "c4", f"The network: {', '.join(models.FORMS)}, or the path of a model.")
+flags.DEFINE_integer("steps", 100, "Steps, of C&W for each constant.", lower_bound=1)
+flags.DEFINE_integer("constants", peers.CONSTANTS, "C&W's constants.", lower_bound=1)
+flags.DEFINE_string("output", "adversaries.npz", "The file to write.")
+
+
+def main() -> None:
+    """Writes what the flags say."""
+    path = pathlib.Path(FLAGS.output)
+    if path.suffix != submissions.ARRAYS:
+        raise ValueError(f"output must end in {submissions.ARRAYS}; received {path}")
+    console.output_folder(path.parent)
+    model = models.load(FLAGS.model)
+    dataset = inputs.batched(inputs.dataset(), [model])
+    made = []
+    for originals, _ in rich.progress.track(dataset, "attacking", total=-(-len(dataset.names) // dataset.batch_size)):
+        problem = networks.problem(model, originals.numpy(), networks.DIGITS)
+        attacks = LIBRARIES[FLAGS.library](problem, FLAGS.steps, FLAGS.constants)
+        checks.one_of("attack", FLAGS.attack, attacks)
+        made.append(attacks[FLAGS.attack]())
+    np.savez_compressed(path, images=np.concatenate(made))
+    print(path)
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,167 @@
+"""Adversarial images that anybody made, from a folder of PNG files or from arrays in a .npz file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from eval import pictures, results, sources
+from tf_smoothadv import checks, protocol
+
+ARRAYS = ".npz"
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class Submission(NamedTuple):
+    """What one attack made of the images of a dataset, or of some of them.
+
+    Attributes:
+        path: where it lies.
+        images: by position in the dataset, [H, W, C], uint8 or float32 in [0, 1].
+    """
+
+    path: pathlib.Path
+    images: dict[int, np.ndarray]
+
+    def on(self, originals: protocol.Originals) -> np.ndarray:
+        """The adversarial images [B, H, W, C] in [0, 1]; an original of which there is none stands for itself."""
+        pairs = zip(originals.positions.tolist(), originals.images)
+        return np.stack([_floats(self.images.get(position, original)) for position, original in pairs])
+
+    def missing(self, positions: Sequence[int]) -> list[int]:
+        """Those of these positions that it has no image of."""
+        return [position for position in positions if position not in self.images]
+
+    def described(self) -> dict[str, Any]:
+        """What tells it from others, for JSON."""
+        digest = hashlib.sha256()
+        for position, image in sorted(self.images.items()):
+            digest.update(f"{position} {image.dtype}".encode())
+            digest.update(image.tobytes())
+        return {"path": str(self.path), "images": len(self.images), "fingerprint": digest.hexdigest()[:16]}
+
+
+def read_all(paths: Sequence[pathlib.Path], names: Sequence[str], shape: tuple[int, ...]) -> dict[str, Submission]:
+    """Submissions by their names, each the last part of its path, without the ending of a file.
+
+    Args:
+        paths: of folders and .npz files.
+        names: of the dataset's images.
+        shape: [H, W, C], theirs.
+
+    Raises:
+        ValueError: two of one name, one named like the originals, and what `read` refuses.
+    """
+    by_name: dict[str, pathlib.Path] = {}
+    for path in paths:
+        whole = pathlib.Path(os.path.abspath(path))
+        name = whole.name if path.is_dir() else whole.stem
+        if name == results.ORIGINAL:
+            raise ValueError(f"{path}: {name!r} is what images are called before an attack; give it another name")
+        if name in by_name:
+            raise ValueError(f"{by_name[name]} and {path} are both named {name}: give one of them another name")
+        by_name[name] = path
+    return {name: Submission(path, read(path, names, shape)) for name, path in by_name.items()}
+
+
+def read(path: pathlib.Path, names: Sequence[str], shape: tuple[int, ...]) -> dict[int, np.ndarray]:
+    """The images of a folder or .npz file by their positions among the dataset's.
+
+    Args:
+        path: a folder with NAME.png for each image, NAME its name in the dataset, slashes being folders; or a .npz file
+            with an array `images` [N, H, W, C], uint8 or floats in [0, 1], and optionally `indices` [N], their
+            positions, without which they are the first N of the dataset.
+        names: of the dataset's images.
+        shape: [H, W, C], theirs.
+
+    Raises:
+        ValueError: what cannot be read, of another shape, format or name, or values outside [0, 1].
+    """
+    if path.is_dir():
+        return _from_folder(path, names, shape)
+    if path.suffix == ARRAYS:
+        return _from_arrays(path, names, shape)
+    if not path.exists():
+        raise ValueError(f"no such file or folder: {path}")
+    raise ValueError(f"{path} must be a folder of PNG files or a {ARRAYS} file")
+
+
+def _from_folder(path: pathlib.Path, names: Sequence[str], shape: tuple[int, ...]) -> dict[int, np.ndarray]:
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in sources.SUFFIXES)
+    visible = [file for file in files if not file.name.startswith(".")]
+    if not visible:
+        raise ValueError(f"{path} holds no PNG files; they are named like {names[0]}.png")
+    positions = {name: position for position, name in enumerate(names)}
+    images = {}
+    for file in visible:
+        name = file.relative_to(path).with_suffix("").as_posix()
+        if name not in positions:
+            raise ValueError(
+                f"{file} is named like none of the dataset's {len(names)} images, {names[0]} to {names[-1]}: "
+                "--dataset, --data and --num_images say which they are"
+            )
+        images[positions[name]] = _pixels(file, shape)
+    return images
+
+
+def _pixels(file: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray:
+    with open(file, "rb") as opened:
+        if opened.read(len(PNG)) != PNG:
+            raise ValueError(f"{file} is no PNG file: an adversarial image must be stored without loss")
+    return pictures.read(file, shape)
+
+
+def _from_arrays(path: pathlib.Path, names: Sequence[str], shape: tuple[int, ...]) -> dict[int, np.ndarray]:
+    images, indices = _arrays(path)
+    images = _checked(images, f"images of {path}", shape)
+    if indices is None:
+        indices = np.arange(len(images))
+    if indices.dtype.kind not in "iu" or indices.shape != images.shape[:1]:
+        raise ValueError(
+            f"indices of {path} must be integers [{len(images)}], one an image; received {indices.dtype} "
+            f"{list(indices.shape)}"
+        )
+    positions = indices.tolist()
+    outside = [position for position in positions if not 0 <= position < len(names)]
+    if outside:
+        raise ValueError(
+            f"{path} has an image of position {outside[0]}, the dataset has the positions 0 to {len(names) - 1}: "
+            "--num_images takes more"
+        )
+    if len(set(positions)) < len(positions):
+        raise ValueError(f"indices of {path} must differ; one of them comes twice")
+    return dict(zip(positions, images))
+
+
+def _arrays(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """The arrays `images` and, if it is there, `indices`."""
+    try:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+            return file["images"], file.get("indices")
+    except FileNotFoundError:
+        raise ValueError(f"no such file or folder: {path}") from None
+    except Exception as error:  # zipfile, zlib, EOF, key and value errors, by what is wrong with the file
+        raise ValueError(f"{path} is no {ARRAYS} file with an array 'images': {error}") from None
+
+
+def _checked(images: np.ndarray, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Arrays as uint8 or float32 in [0, 1], [N, *shape]."""
+    if images.shape[1:] != shape or not len(images):
+        channels_first = images.shape[1:] == (shape[-1], *shape[:-1])
+        remedy = "; images.transpose(0, 2, 3, 1) puts the channels last" if channels_first else ""
+        wanted = ", ".join(map(str, shape))
+        raise ValueError(f"{name} must be [N, {wanted}], like the originals; received {list(images.shape)}{remedy}")
+    if images.dtype == np.uint8:
+        return images
+    if images.dtype.kind != "f":
+        raise ValueError(f"{name} must be uint8 or floats in [0, 1]; received {images.dtype}")
+    return checks.as_images(images.astype(np.float32), name).numpy()
+
+
+def _floats(image: np.ndarray) -> np.ndarray:
+    return image.astype(np.float32) / 255 if image.dtype == np.uint8 else image

@@ -1,0 +1,134 @@
+"""From the smallest to the smoothest: the front against brute force, and the binary that attacks over alpha."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+import tf_smoothadv as sa
+from eval import results
+from tests.many_runs import outcomes
+from tests.test_attacks import Linear
+from tf_smoothadv import tradeoff
+from tf_smoothadv.attacks import FMN, core
+
+
+@pytest.fixture
+def random() -> tradeoff.Front:
+    """Seven attacks on fifty images, with ties, failures, and an image on which all fail."""
+    rng = np.random.default_rng(0)
+    success = rng.uniform(size=(7, 50)) < 0.8
+    success[:, 3] = False
+    distortion, energy = rng.integers(1, 9, size=(2, 7, 50)) / 4
+    return tradeoff.Front(tuple("abcdefg"), np.arange(50), success, distortion, energy)
+
+
+def test_undominated_is_what_no_other_success_beats(random):
+    for image in range(50):
+        for one in range(7):
+            beaten = not random.success[one, image]
+            for other in np.flatnonzero(random.success[:, image]):
+                mine, its = (
+                    (random.distortion[place, image], random.smoothness_energy[place, image]) for place in (one, other)
+                )
+                beaten |= its != mine and its[0] <= mine[0] and its[1] <= mine[1]
+            assert random.undominated()[one, image] == (not beaten)
+
+
+@pytest.mark.parametrize("premium", [1.0, 1.5, 100.0])
+def test_smoothest_is_the_smoothest_within_the_premium(random, premium):
+    picked = random.smoothest(premium)
+    assert np.flatnonzero(picked < 0).tolist() == [3]
+    for image in range(50):
+        won = np.flatnonzero(random.success[:, image])
+        if len(won):
+            smallest = random.distortion[won, image].min()
+            allowed = [one for one in won if random.distortion[one, image] <= premium * smallest]
+            assert picked[image] in allowed
+            assert random.smoothness_energy[picked[image], image] == random.smoothness_energy[allowed, image].min()
+    assert len(random.chosen(random.distortion, picked)) == 49
+
+
+def test_a_premium_below_one_is_refused(random):
+    with pytest.raises(ValueError, match=r"premium must be a number in \[1, inf\); received 0.5"):
+        random.smoothest(0.5)
+
+
+def test_no_alpha_is_refused():
+    with pytest.raises(ValueError, match="alphas must name at least one alpha; received none"):
+        tradeoff.over_alpha(FMN(), [])
+
+
+def test_front_of_a_linear_model_goes_from_smallest_to_smoothest():
+    """There r is along the smoothed gradient: the more it is smoothed, the longer and the smoother it is."""
+    model = Linear(3, (8, 8, 1))
+    spec = sa.Smoothing(gamma=3.0)
+    found = sa.front(
+        model,
+        model.images,
+        model.labels,
+        tradeoff.over_alpha(FMN(40, levels=1024), [0.0, 0.7, 0.95], spec),
+        reference=spec,
+    )
+    assert found.attacks == ("fmn-0", "fmn-0.7", "fmn-0.95")
+    assert np.all(found.success)
+    assert np.all(np.diff(found.distortion, axis=0) > 0)
+    assert np.all(np.diff(found.smoothness_energy, axis=0) < 0)
+    assert np.all(found.undominated())
+    assert found.smoothest(1.0).tolist() == [0, 0, 0]
+    assert found.smoothest(100.0).tolist() == [2, 2, 2]
+    norms = [core.l2_norm(each - model.images) for each in found.delivered]
+    np.testing.assert_allclose(norms, found.distortion, rtol=1e-5)
+
+
+def test_front_leaves_out_what_the_model_gets_wrong():
+    model = Linear(3, (8, 8, 1))
+    found = sa.front(model, model.images, [0, 1, 0], tradeoff.over_alpha(FMN(5), [0.0]))
+    assert found.images.tolist() == [0, 2]
+    assert found.delivered.shape == (1, 2, 8, 8, 1)
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory) -> tuple[list[str], pathlib.Path]:
+    folder = tmp_path_factory.mktemp("front")
+    flags = ["--num_images=6", "--batch_size=4", "--attacks=fmn,ddn", "--alphas=0.95,0", "--steps=15"]
+    return ["eval.front", *flags, f"--output={folder}"], folder
+
+
+def test_binary_picks_the_smoothest_image_within_the_premium(command):
+    for premium in ("1.4", "1"):
+        (finished,) = outcomes([[*command[0], f"--premium={premium}"]])
+        assert finished.status == 0, finished.stderr
+        folder = command[1]
+        summary = json.loads((folder / "front.json").read_text())
+        assert list(summary["attacks"]) == ["fmn-0", "fmn-0.95", "ddn-0", "ddn-0.95"]
+        kept = results.read(folder)
+        front = tradeoff.Front.of(kept.run)
+        assert sum(one["undominated"] for one in summary["attacks"].values()) >= 1
+        assert len(summary["picked"]) == len(front.images) == len(list((folder / "picked").iterdir()))
+        for place, attack in zip(front.images, front.smoothest(float(premium))):
+            name = kept.images[place]
+            assert summary["picked"][name] == front.attacks[attack]
+            picked = (folder / "picked" / f"{name}.png").read_bytes()
+            assert picked == kept.picture(place, front.attacks[attack]).read_bytes()
+    assert set(summary["picked"].values()) <= {"fmn-0", "ddn-0"}
+
+
+def test_shards_are_picked_from_once_merged(command, tmp_path):
+    parts = [tmp_path / "first", tmp_path / "second"]
+    flags, whole = command[0][:-1], tmp_path / "whole"
+    commands = [
+        *([*flags, f"--shard={i}/2", f"--output={part}"] for i, part in enumerate(parts, start=1)),
+        ["eval.merge", *map(str, parts), f"--output={whole}"],
+        [*flags, f"--output={whole}"],
+    ]
+    for one in commands:
+        (finished,) = outcomes([one])
+        assert finished.status == 0, finished.stderr
+    kept = results.read(whole)
+    assert kept.images == results.read(command[1]).images
+    assert len(kept.run.records) == 4 * kept.run.num_correct
+    assert len(list((whole / "picked").iterdir())) == kept.run.num_correct

@@ -1,0 +1,126 @@
+"""ALMA, which minimises the L2 norm subject to deceiving, by an augmented Lagrangian with one multiplier an image."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import tensorflow as tf
+
+from tf_smoothadv import checks, criteria
+from tf_smoothadv.attacks import core
+from tf_smoothadv.smoothing import Smoothing
+
+CHECKED_EVERY = 10  # steps
+IMPROVED = 0.95  # what the margin must have fallen to since, as a share
+RHO_GROWTH = 1.2
+LAST_RATE = 0.01
+CONFIDENCE = 1e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class ALMA(core.Attack):
+    """Descends ||r|| + P(m, rho, mu), m the margin ratio and P a penalty that is zero where m is.
+
+    P has the slope mu + 2 mu rho m + rho^2 m^2 / 2 where m >= 0, else mu / (1 - rho m)^2. The multiplier mu follows
+    that slope, mu <- averaging mu + (1 - averaging) dP/dm; rho is multiplied by 1.2 every 10 steps, until the image
+    yields, unless m has fallen by a twentieth. The descent is RMSprop with momentum, both of weight `averaging`;
+    its rate falls to a hundredth from the step at which the image yields on. Every iterate is tried; the least
+    distorted success is kept. With `levels` the model is shown the iterate rounded, as in `MinimalNormAttack`.
+
+    With `smoothing` the gradient of m is smoothed like the image (12), at its own norm, and RMSprop has one scale an
+    image instead of one a pixel, which would undo it. The gradient of ||r|| is left as it is: it shrinks all of r
+    alike, where smoothed it would shrink what is smooth and leave the rest.
+
+    Args:
+        steps: gradients to take.
+        step_size: the L2 norm of the first step.
+        averaging: alpha of the source, in (0, 1): 0.5 for about a hundred steps, 0.9 for a thousand.
+        smoothing: smooth the gradient like the image (12); None for the plain attack.
+        levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
+
+    Raises:
+        ValueError: a value outside these.
+
+    Source: Rony, Granger, Pedersoli, Ben Ayed 2021, https://arxiv.org/abs/2011.11857, algorithm 1, penalty P2.
+
+    The boundary is 1/4 away:
+
+    >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
+    ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
+    >>> result = ALMA(steps=100)(model, tf.fill([1, 4, 4, 1], 0.5), [0])
+    >>> result.success.numpy(), result.distortion.numpy().round(2), result.gradients.numpy()
+    (array([ True]), array([0.25], dtype=float32), array([100], dtype=int32))
+    """
+
+    tensors: ClassVar[dict[str, tf.DType]] = {"steps": tf.int32, "step_size": tf.float32}
+
+    steps: int = 100
+    step_size: float = 0.5
+    averaging: float = 0.5
+    smoothing: Smoothing | None = None
+    levels: int | None = None
+
+    def __post_init__(self) -> None:
+        checks.count("steps", self.steps)
+        checks.in_range("step_size", self.step_size, 0, open_low=True)
+        checks.in_range("averaging", self.averaging, 0, 1, open_low=True)
+        checks.optional("smoothing", self.smoothing, Smoothing)
+        core.check_levels(self.levels)
+
+    def run(  # type: ignore[override]
+        self,
+        model: core.Model,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        targets: tf.Tensor | None,
+        steps: tf.Tensor,
+        step_size: tf.Tensor,
+    ) -> core.AttackResult:
+        smoother = self.smoothing.guided_by(images) if self.smoothing else None
+
+        x, best = images, core.start(images, steps)
+        square, momentum = tf.ones_like(x), tf.zeros_like(x)
+        mu = rho = tf.ones_like(best.distortion)
+        first_rate, before = tf.zeros_like(mu), tf.zeros_like(mu)
+        found = tf.fill(tf.shape(labels), steps)
+        for step in tf.range(steps):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                shown = core.quantized(x, self.levels, smoother)
+                logits = core.logits_of(model, shown)
+                ratio = criteria.margin_ratio(logits, labels, targets, CONFIDENCE)
+            pull = tape.gradient(ratio, x)
+
+            check = step % CHECKED_EVERY == CHECKED_EVERY - 1
+            stuck = check & (found == steps) & (ratio >= IMPROVED * before)
+            rho = tf.where(stuck, RHO_GROWTH * rho, rho)
+            before = tf.where(check | (step == 0), ratio, before)
+            followed = self.averaging * mu + (1 - self.averaging) * penalty_slope(ratio, rho, mu)
+            mu = tf.where(step == 0, mu, tf.clip_by_value(followed, 1e-6, 1e12))
+
+            success = criteria.is_adversarial(logits, labels, targets)
+            found = tf.where(success, tf.minimum(found, step), found)
+            best = core.keep_best(best, images, shown, success)
+
+            if smoother is not None:
+                pull = core.per_image(core.l2_norm(pull)) * core.unit_l2(smoother(pull))
+            gradient = core.unit_l2(x - images) + core.per_image(penalty_slope(ratio, rho, mu)) * pull
+            latest = tf.square(gradient)
+            if smoother is not None:
+                latest = tf.zeros_like(latest) + tf.reduce_mean(latest, axis=[1, 2, 3], keepdims=True)
+            square = self.averaging * square + (1 - self.averaging) * latest
+            momentum = self.averaging * momentum + gradient / (tf.sqrt(square) + 1e-8)
+            if step == 0:
+                first_rate = tf.math.divide_no_nan(step_size, core.l2_norm(momentum))
+            since = tf.cast(tf.maximum(step - found, 0) / tf.maximum(steps - found, 1), x.dtype)
+            x = core.clip(x - core.per_image(first_rate * tf.pow(LAST_RATE, since)) * momentum)
+        shown = core.quantized(x, self.levels, smoother)
+        logits = core.logits_of(model, shown)
+        return core.keep_best(best, images, shown, criteria.is_adversarial(logits, labels, targets), gradients=0)
+
+
+def penalty_slope(margin: tf.Tensor, rho: tf.Tensor, mu: tf.Tensor) -> tf.Tensor:
+    """dP/dm of the penalty P2 at the margin m; [B]."""
+    missed = mu + 2 * mu * rho * margin + tf.square(rho * margin) / 2
+    return tf.where(margin >= 0, missed, mu / tf.square(1 - rho * tf.minimum(margin, 0)))
