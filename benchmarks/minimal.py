@@ -23,14 +23,17 @@ from benchmarks import adversarial_library
 from eval import data, settings
 from eval.results import Results
 from tf_smoothadv import criteria, protocol
-from tf_smoothadv.attacks import Attack, core
+from tf_smoothadv.attacks import core
 
 BATCH = 50
 GRID = 100  # digits on which settings are chosen
 LEVELS = 256
 SCALES = np.linspace(0.9, 1.3, 41)
 SCALED = ", scaled"
-OURS = {"DDN": "ddn", "FMN": "fmn", "C&W": "cw", "sDDN": "sddn", "sFMN": "sfmn", "sC&W": "scw"}
+OURS = {name: name.lower().replace("&", "") for name in ("DDN", "FMN", "BP", "ALMA", "C&W")}
+OURS |= {f"s{name}": f"s{own}" for name, own in OURS.items()}
+
+Call = Callable[[np.ndarray, np.ndarray], np.ndarray]  # from images [B, H, W, C] and labels [B] to adversarial images
 
 
 class Contender(NamedTuple):
@@ -58,27 +61,17 @@ CONTENDERS = [
         "DDN",
         100,
         [
-            {"steps": 100, "norm_step": 0.05, "loss": "cross_entropy"},
-            {"steps": 100, "norm_step": 0.05},
-            {"steps": 100, "norm_step": 0.03},
-            {"steps": 100, "norm_step": 0.1},
-            {"steps": 100, "norm_step": 0.05, "step_size": 0.5},
-            {"steps": 100, "norm_step": 0.05, "step_size": 2.0},
+            {"steps": 100, "step_size": 0.5},
+            {"steps": 100, "step_size": 1.0},
+            {"steps": 100, "step_size": 1.0, "norm_step": 0.03},
+            {"steps": 100, "step_size": 1.0, "norm_step": 0.1},
+            {"steps": 100, "step_size": 1.0, "loss": "margin"},
         ],
     ),
-    Contender(
-        "tf_smoothadv",
-        "FMN",
-        100,
-        [
-            {"steps": 100, "norm_step": 0.05},
-            {"steps": 100, "norm_step": 0.1},
-            {"steps": 100, "norm_step": 0.05, "step_size": 0.5},
-            {"steps": 100, "norm_step": 0.05, "step_size": 2.0},
-        ],
-    ),
-    Contender("tf_smoothadv", "sDDN", 100, [{"steps": 100}]),
-    Contender("tf_smoothadv", "sFMN", 100, [{"steps": 100}]),
+    Contender("tf_smoothadv", "FMN", 100, [{"steps": 100, "step_size": 0.5}, {"steps": 100, "step_size": 1.0}]),
+    Contender("tf_smoothadv", "BP", 100, [{"steps": 100, "step_size": 0.5}, {"steps": 100, "step_size": 1.0}]),
+    Contender("tf_smoothadv", "ALMA", 100, [{"steps": 100, "step_size": 0.5}, {"steps": 100, "step_size": 0.1}]),
+    *(Contender("tf_smoothadv", name, 100, [{"steps": 100}]) for name in ("sDDN", "sFMN", "sBP", "sALMA")),
     Contender(
         "Foolbox",
         "DDN",
@@ -145,7 +138,8 @@ CONTENDERS = [
             {"num_steps": 1000, "levels": LEVELS, "α": 0.9, "init_lr_distance": 0.5},
         ],
     ),
-    Contender("tf_smoothadv", "DDN", 1000, [{"steps": 1000, "norm_step": 0.05, "loss": "cross_entropy"}]),
+    Contender("tf_smoothadv", "DDN", 1000, [{"steps": 1000}]),
+    Contender("tf_smoothadv", "ALMA", 1000, [{"steps": 1000, "averaging": 0.9}]),
     Contender("adversarial-library", "DDN", 1000, [{"steps": 1000, "levels": LEVELS, "γ": 0.05, "init_norm": 1.0}]),
     Contender(
         "Foolbox",
@@ -156,32 +150,13 @@ CONTENDERS = [
             {"binary_search_steps": 5, "steps": 200, "stepsize": 0.05, "initial_const": 1.0},
         ],
     ),
-    Contender("tf_smoothadv", "FMN", 1000, [{"steps": 1000, "norm_step": 0.05}]),
+    Contender("tf_smoothadv", "FMN", 1000, [{"steps": 1000}]),
     Contender("adversarial-library", "FMN", 1000, [{"steps": 1000, "γ_init": 0.05, "α_init": 1.0}]),
     Contender("Foolbox", "DDN", 1000, [{"steps": 1000, "gamma": 0.05, "init_epsilon": 1.0}]),
     Contender("tf_smoothadv", "C&W", 1000, [{"binary_search_steps": 5, "steps": 200}]),
     Contender("tf_smoothadv", "sC&W", 1000, [{"binary_search_steps": 5, "steps": 200}]),
     Contender("Foolbox", "FMN", 1000, [{"steps": 1000, "gamma": 0.05, "max_stepsize": 1.0}]),
 ]
-
-
-@dataclasses.dataclass(frozen=True)
-class Peer(core.Attack):
-    """Another library's attack, called like ours.
-
-    Attributes:
-        call: from images [B, H, W, C] and labels [B] to adversarial images.
-        gradients: that it takes, an image.
-    """
-
-    call: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    gradients: int
-
-    def __call__(self, model: core.Model, images: Any, labels: Any, targets: Any = None) -> core.AttackResult:
-        adversarial = tf.constant(self.call(images, labels))
-        success = criteria.is_adversarial(core.logits_of(model, adversarial), labels)
-        gradients = tf.fill([len(labels)], self.gradients)
-        return core.AttackResult(adversarial, success, core.l2_norm(adversarial - images), gradients)
 
 
 def run(path: str | None, digits: int, folder: pathlib.Path, grid: bool = False) -> Iterator[dict[str, Any]]:
@@ -200,10 +175,17 @@ def run(path: str | None, digits: int, folder: pathlib.Path, grid: bool = False)
             if contender.library == adversarial_library.NAME and not adversarial_library.available():
                 continue
             for values in contender.tried if grid else contender.tried[:1]:
-                images = protocol.CorrectImages(model, dataset)
-                attack = {contender.name(values): made(model, contender, values)}
-                for batch in protocol.attack_batches(model, images, attack, reference=reference(), done=results.done):
-                    results.append(batch.records if rounds(contender, values) else batch.records + scaled(model, batch))
+                images, call = protocol.CorrectImages(model, dataset), made(model, contender, values)
+                name = contender.name(values)
+                for originals in images:
+                    if any((name, position) not in results.done for position in originals.positions.tolist()):
+                        smoother = reference().guided_by(originals.images)
+                        adversarial = {name: call(originals.images, originals.labels)}
+                        if not rounds(contender, values):
+                            adversarial[name + SCALED] = scaled(model, originals, adversarial[name])
+                        for attack, made_so in adversarial.items():
+                            judged = protocol.judged(model, attack, originals, made_so, smoother, contender.gradients)
+                            results.append(judged.records)
                 records = tuple(record for record in results.records if record.image < digits)
                 yield from rows(contender, values, protocol.Run(records, images.num_images, images.num_correct))
 
@@ -246,18 +228,19 @@ def reference() -> Any:
     return settings.reference("mnist", "tuned")
 
 
-def made(model: keras.Model, contender: Contender, values: dict[str, Any]) -> Attack:
+def made(model: keras.Model, contender: Contender, values: dict[str, Any]) -> Call:
     """The attack with these settings."""
     if contender.library == "tf_smoothadv":
         name = OURS[contender.attack]
         (attack,) = settings.preset("mnist", "tuned", [name], LEVELS)[name]
-        return dataclasses.replace(attack, **values)
+        attack = dataclasses.replace(attack, **values)
+        return lambda images, labels: attack(model, images, labels).adversarial.numpy()
     library = {"Foolbox": foolbox, adversarial_library.NAME: adversarial_library.attack}[contender.library]
-    return Peer(library(model, contender.attack, **values), contender.gradients)
+    return library(model, contender.attack, **values)
 
 
-def foolbox(model: keras.Model, name: str, **values: Any) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """From images [B, H, W, C] and labels [B] to adversarial images, by an attack of Foolbox."""
+def foolbox(model: keras.Model, name: str, **values: Any) -> Call:
+    """An attack of Foolbox."""
     import foolbox
 
     kinds = {
@@ -274,16 +257,12 @@ def foolbox(model: keras.Model, name: str, **values: Any) -> Callable[[np.ndarra
     return call
 
 
-def scaled(model: core.Model, batch: protocol.Batch) -> list[protocol.Record]:
-    """The records of the same perturbations, scaled before they are rounded."""
-    images, labels = tf.constant(batch.images), np.array([record.label for record in batch.records])
-    best = core.start(images)
+def scaled(model: core.Model, originals: protocol.Originals, adversarial: np.ndarray) -> np.ndarray:
+    """The same perturbations, scaled before they are rounded."""
+    images = tf.constant(originals.images)
+    best = core.start(images, 0)
     for scale in SCALES:
-        candidate = core.quantized(core.clip(images + scale * (batch.adversarial - images)), LEVELS)
-        success = criteria.is_adversarial(core.logits_of(model, candidate), labels)
-        best = core.keep_best(best, images, candidate, success)
-    peer = Peer(lambda *_: best.images.numpy(), batch.records[0].gradients)
-    dataset = protocol.CorrectImages(model, [(images, labels)])
-    name = batch.records[0].attack + SCALED
-    (judged,) = protocol.attack_batches(model, dataset, {name: peer}, reference=reference())
-    return [dataclasses.replace(record, image=of.image) for record, of in zip(judged.records, batch.records)]
+        candidate = core.quantized(core.clip(images + scale * (adversarial - images)), LEVELS)
+        success = criteria.is_adversarial(core.logits_of(model, candidate), originals.labels)
+        best = core.keep_best(best, images, candidate, success, gradients=0)
+    return best.adversarial.numpy()

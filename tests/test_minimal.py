@@ -16,31 +16,13 @@ def model(x):  # of 16 pixels: class 0 where they sum to more than 7
     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
 
 
-def batch_of(adversarial: np.ndarray) -> protocol.Batch:
-    """A batch of one grey image, attacked by what returns `adversarial`."""
-    images = protocol.CorrectImages(model, [(tf.fill([1, 4, 4, 1], 0.5), [0])])
-    (batch,) = protocol.attack_batches(model, images, {"peer": minimal.Peer(lambda *_: adversarial, 7)})
-    return batch
-
-
-def test_a_peer_is_judged_like_an_attack():
-    (record,) = batch_of(np.full([1, 4, 4, 1], 0.4, np.float32)).records
-    assert record.success
-    assert record.distortion == pytest.approx(0.4)
-    assert record.gradients == 7
-
-
 def test_scaling_finds_the_least_factor_that_survives_rounding():
-    batch = batch_of(
-        np.full([1, 4, 4, 1], 0.437499, np.float32)
-    )  # 111.56 levels, rounded to 112; the boundary is 111.5625
-    (rounded,) = batch.records
-    (record,) = minimal.scaled(model, batch)
-    assert (rounded.success, rounded.success_8bit) == (True, False)
-    assert record.success
-    assert record.success_8bit
-    assert record.distortion == pytest.approx(4 * (0.5 - 111 / 255), abs=1e-5)  # one level further, the least there is
-    assert (record.attack, record.gradients) == ("peer" + minimal.SCALED, 7)
+    """111.56 levels, rounded to 112; the boundary is at 111.5625, so that one level further is the least there is."""
+    (originals,) = protocol.CorrectImages(model, [(tf.fill([1, 4, 4, 1], 0.5), [0])])
+    adversarial = np.full([1, 4, 4, 1], 0.437499, np.float32)
+    assert protocol.predict(model, adversarial) == 1
+    assert protocol.predict(model, protocol.deliver(adversarial)) == 0
+    np.testing.assert_allclose(minimal.scaled(model, originals, adversarial), 111 / 255, rtol=1e-6)
 
 
 @pytest.mark.parametrize("contender", minimal.CONTENDERS, ids=lambda contender: contender.name({})[:-2])
