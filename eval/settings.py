@@ -75,8 +75,12 @@ def mnist_tuned() -> Preset:
 
 def minimal_norm(smoothing: sa.Smoothing, loss: str, step_size: float) -> Preset:
     """Attacks of 100 gradients that search the norm itself; the loss is DDN's."""
-    first = {"step_size": step_size}
-    attacks = dict(zip(MINIMAL_NORM, (DDN(loss=loss, **first), FMN(**first), BP(**first), ALMA(**first))))
+    attacks: dict[str, Attack] = {
+        "ddn": DDN(step_size=step_size, loss=loss),
+        "fmn": FMN(step_size=step_size),
+        "bp": BP(step_size=step_size),
+        "alma": ALMA(step_size=step_size),
+    }
     preset: Preset = {name: (attack,) for name, attack in attacks.items()}
     for name, attack in attacks.items():
         preset[f"s{name}"] = (dataclasses.replace(attack, smoothing=smoothing),)  # type: ignore[call-arg]

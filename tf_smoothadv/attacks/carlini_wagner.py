@@ -150,7 +150,7 @@ class CarliniWagner(core.Attack):
                     logits = core.logits_of(model, x)
                     loss = tf.reduce_sum(tf.square(r), axis=[1, 2, 3])
                     loss += const * criteria.margin_loss(logits, labels, targets, confidence)
-                    if self.smoothness_penalty:
+                    if smoother is not None and self.smoothness_penalty:
                         loss += self.smoothness_penalty * smoother.penalty(r)
                 gradient = tape.gradient(loss, value)
                 success = criteria.is_adversarial(logits, labels, targets)
