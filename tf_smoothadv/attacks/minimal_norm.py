@@ -122,7 +122,7 @@ class DDN(MinimalNormAttack):
 
     Args:
         steps: gradients to take.
-        step_size: the L2 norm of the first step.
+        step_size: the L2 norm of the first step: the order of the distortions that come out serves best.
         norm_step: the share by which the norm shrinks after an iterate that deceives, and grows after another.
         smoothing: smooth the gradient like the image (12); None for the plain attack.
         loss: "margin" (3), or "cross_entropy" as in the source.
@@ -159,7 +159,7 @@ class FMN(MinimalNormAttack):
 
     Args:
         steps: gradients to take.
-        step_size: the L2 norm of the first step.
+        step_size: the L2 norm of the first step: the order of the distortions that come out serves best.
         norm_step: c_0, the share by which the norm shrinks or grows.
         smoothing: smooth the gradient like the image (12); None for the plain attack.
         levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
@@ -200,7 +200,7 @@ class BP(MinimalNormAttack):
 
     Args:
         steps: gradients to take.
-        step_size: the L2 norm of the first step.
+        step_size: the L2 norm of the first step: the order of the distortions that come out serves best.
         norm_step: c_0, the share by which the norm shrinks; 1 - gamma_min of the source.
         smoothing: smooth the gradient like the image (12); None for the plain attack.
         loss: "margin" (3), or "cross_entropy".
