@@ -28,10 +28,12 @@ STYLES = {
     "fmn": ("#009E73", "P"),
     "bp": ("#009E73", "s"),
     "alma": ("#009E73", "D"),
+    "nfmn": ("#009E73", "*"),
     "sddn": ("#CC79A7", ">"),
     "sfmn": ("#CC79A7", "*"),
     "sbp": ("#CC79A7", "s"),
     "salma": ("#CC79A7", "D"),
+    "snfmn": ("#CC79A7", "P"),
 }
 OTHERS = (  # attacks of other names, in turns
     ("#F0E442", "p"),
@@ -56,10 +58,12 @@ LABELS = {
     "fmn": "FMN",
     "bp": "BP",
     "alma": "ALMA",
+    "nfmn": "FMN, nearest classes",
     "sddn": "sDDN",
     "sfmn": "sFMN",
     "sbp": "sBP",
     "salma": "sALMA",
+    "snfmn": "sFMN, nearest classes",
 }
 
 

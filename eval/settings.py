@@ -10,7 +10,19 @@ import numpy as np
 
 import tf_smoothadv as sa
 from tf_smoothadv import checks, tradeoff
-from tf_smoothadv.attacks import ALMA, BP, DDN, FGSM, FMN, IFGSM, PGD2, Attack, CarliniWagner, optimizers
+from tf_smoothadv.attacks import (
+    ALMA,
+    BP,
+    DDN,
+    FGSM,
+    FMN,
+    IFGSM,
+    PGD2,
+    Attack,
+    CarliniWagner,
+    NearestClasses,
+    optimizers,
+)
 
 Preset = dict[str, tuple[Attack, ...]]
 
@@ -18,7 +30,9 @@ NAMES = ("tuned", "paper")
 ATTACKS = ("fgsm", "ifgsm", "pgd2", "cw", "spgd2", "scw")  # the paper's
 MINIMAL_NORM = ("ddn", "fmn", "bp", "alma")
 LEVELS = 256  # of 8 bits
-LATER = (*MINIMAL_NORM, "sddn", "sfmn", "sbp", "salma")  # published since then, and smooth here; "tuned" has them
+AIMED = "nfmn"  # FMN at the nearest classes
+# Published since then, and smooth here; "tuned" has them.
+LATER = tuple(smooth + name for smooth in ("", "s") for name in (*MINIMAL_NORM, AIMED))
 
 
 def mnist_smoothing(settings: str) -> sa.Smoothing:
@@ -74,16 +88,17 @@ def mnist_tuned() -> Preset:
 
 
 def minimal_norm(smoothing: sa.Smoothing, loss: str, step_size: float) -> Preset:
-    """Attacks of 100 gradients that search the norm itself; the loss is DDN's."""
+    """Attacks of 100 gradients that search the norm itself; the loss is DDN's, FMN is also aimed at 3 classes."""
     attacks: dict[str, Attack] = {
         "ddn": DDN(step_size=step_size, loss=loss),
         "fmn": FMN(step_size=step_size),
         "bp": BP(step_size=step_size),
         "alma": ALMA(step_size=step_size),
+        AIMED: NearestClasses(FMN(steps=30, step_size=step_size)),
     }
     preset: Preset = {name: (attack,) for name, attack in attacks.items()}
     for name, attack in attacks.items():
-        preset[f"s{name}"] = (dataclasses.replace(attack, smoothing=smoothing),)  # type: ignore[call-arg]
+        preset[f"s{name}"] = (attack.replaced(smoothing=smoothing),)
     return preset
 
 
@@ -145,10 +160,7 @@ def preset(dataset: str, settings: str, attacks: Sequence[str], levels: int | No
     known = PRESETS[family, settings]()
     for name in attacks:
         checks.one_of("attack", name, tuple(known))
-    return {
-        name: tuple(dataclasses.replace(variant, levels=levels) for variant in known[name])  # type: ignore[call-arg]
-        for name in attacks
-    }
+    return {name: tuple(variant.replaced(levels=levels) for variant in known[name]) for name in attacks}
 
 
 def over_alpha(dataset: str, settings: str, attacks: Sequence[str], alphas: Sequence[float], steps: int) -> Preset:
@@ -170,7 +182,7 @@ def over_alpha(dataset: str, settings: str, attacks: Sequence[str], alphas: Sequ
     for name in attacks:
         checks.one_of("attack", name, MINIMAL_NORM)
         (attack,) = preset(dataset, settings, [name], LEVELS)[name]
-        attack = dataclasses.replace(attack, steps=steps)  # type: ignore[call-arg]
+        attack = attack.replaced(steps=steps)
         chosen |= {each: (one,) for each, one in tradeoff.over_alpha(attack, alphas, smoothing).items()}
     return chosen
 
@@ -191,7 +203,7 @@ def transfer(dataset: str, settings: str, attacks: Sequence[str], levels: int | 
     pgd2 = {"epsilon": norm, "step_size": norm, "binary_search_steps": 0}
     replaced: dict[str, dict[str, float]] = {"fgsm": {"epsilon": pixel}, "ifgsm": ifgsm, "pgd2": pgd2, "spgd2": pgd2}
     return {
-        name: (dataclasses.replace(variants[0], **replaced.get(name, {})),)
+        name: (variants[0].replaced(**replaced.get(name, {})),)
         for name, variants in preset(dataset, settings, attacks, levels).items()
     }
 
@@ -207,14 +219,19 @@ def described(variants: Sequence[Attack]) -> dict[str, Any]:
     What JSON can hold: an optimiser is given by its name.
     """
     configs = [
-        {
-            key: optimizers.name_of(value) if callable(value) else value
-            for key, value in dataclasses.asdict(attack).items()
-        }
-        for attack in variants
+        {field.name: plain(getattr(attack, field.name)) for field in dataclasses.fields(attack)} for attack in variants
     ]
     values = {key: [config[key] for config in configs] for key in configs[0]}
     merged = {
         key: column[0] if all(value == column[0] for value in column) else column for key, column in values.items()
     }
     return {"attack": type(variants[0]).__name__, **merged}
+
+
+def plain(value: Any) -> Any:
+    """A parameter as JSON can hold it."""
+    if isinstance(value, Attack):
+        return described([value])
+    if isinstance(value, sa.Smoothing):
+        return dataclasses.asdict(value)
+    return optimizers.name_of(value) if callable(value) else value

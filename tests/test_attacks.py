@@ -22,6 +22,7 @@ from tf_smoothadv.attacks import (
     PGD2,
     Attack,
     CarliniWagner,
+    NearestClasses,
     augmented_lagrangian,
     core,
     minimal_norm,
@@ -300,6 +301,7 @@ ALL = [
     BP(20, smoothing=SPEC),
     ALMA(30),
     ALMA(30, smoothing=SPEC),
+    NearestClasses(FMN(20)),
     CarliniWagner(20, 3, 0.05, initial_const=1.0, optimizer=keras.optimizers.Adam),
     CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, optimizer=keras.optimizers.AdamW),
 ]
@@ -315,6 +317,7 @@ DELIVERED = [
     ALMA(30, levels=256),
     PGD2(2.0, 0.5, 5, SPEC, binary_search_steps=3, levels=256),
     ALMA(30, smoothing=SPEC, levels=256),
+    NearestClasses(FMN(20, smoothing=SPEC, levels=256)),
 ]
 
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 import models
 import tf_smoothadv as sa
-from tf_smoothadv.attacks import IFGSM, PGD2, CarliniWagner
+from tf_smoothadv.attacks import FMN, IFGSM, PGD2, CarliniWagner, NearestClasses
 
 SPEC = sa.Smoothing(alpha=0.9, gamma=3.0)
 TOLERANCE = 2e-3  # of the distortion, relative
@@ -27,6 +27,7 @@ ATTACKS = {
     "spgd2": PGD2(5.0, 1.5, 5, SPEC, loss="margin", binary_search_steps=3),
     "spgd2-cg": PGD2(5.0, 1.5, 5, dataclasses.replace(SPEC, solver="cg", tol=1e-4), loss="margin"),
     "scw-8bit": CarliniWagner(15, 3, learning_rate=0.2, initial_const=3.0, smoothing=SPEC, levels=256),
+    "nfmn-8bit": NearestClasses(FMN(10, levels=256), classes=2),
 }
 
 

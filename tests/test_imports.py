@@ -22,6 +22,7 @@ LIBRARY = [
     "attacks.carlini_wagner",
     "attacks.minimal_norm",
     "attacks.augmented_lagrangian",
+    "attacks.nearest_classes",
     "attacks",
     "filters",
     "defenses",

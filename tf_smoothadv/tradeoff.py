@@ -122,10 +122,7 @@ def over_alpha(
     smoothing = smoothing or Smoothing()
     spec = {alpha: dataclasses.replace(smoothing, alpha=alpha) if alpha else None for alpha in alphas}
     name = type(attack).__name__.lower()
-    return {
-        f"{name}-{alpha:g}": dataclasses.replace(attack, smoothing=spec[alpha])  # type: ignore[call-arg]
-        for alpha in alphas
-    }
+    return {f"{name}-{alpha:g}": attack.replaced(smoothing=spec[alpha]) for alpha in alphas}
 
 
 def front(

@@ -5,5 +5,18 @@ from tf_smoothadv.attacks.carlini_wagner import CarliniWagner
 from tf_smoothadv.attacks.core import Attack, AttackResult
 from tf_smoothadv.attacks.gradient import FGSM, IFGSM, PGD2
 from tf_smoothadv.attacks.minimal_norm import BP, DDN, FMN
+from tf_smoothadv.attacks.nearest_classes import NearestClasses
 
-__all__ = ["ALMA", "BP", "DDN", "FGSM", "FMN", "IFGSM", "PGD2", "Attack", "AttackResult", "CarliniWagner"]
+__all__ = [
+    "ALMA",
+    "BP",
+    "DDN",
+    "FGSM",
+    "FMN",
+    "IFGSM",
+    "PGD2",
+    "Attack",
+    "AttackResult",
+    "CarliniWagner",
+    "NearestClasses",
+]

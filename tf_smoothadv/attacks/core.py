@@ -172,6 +172,10 @@ class Attack:
         """Whether one compiled loop serves batches of every size; else there is one for each."""
         return True
 
+    def replaced(self, **settings: Any) -> Attack:
+        """The same attack with other settings."""
+        return dataclasses.replace(self, **settings)
+
     def prepared(self, shape: tuple[int | None, ...]) -> dict[str, Any]:
         """What `run` takes besides, made before it is compiled for images [B, H, W, C] of this shape."""
         return {}

@@ -1,0 +1,129 @@
+"""An attack aimed in turn at each of the classes whose boundaries are nearest."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import tensorflow as tf
+
+from tf_smoothadv import checks
+from tf_smoothadv.attacks import core
+from tf_smoothadv.smoothing import Smoother, Smoothing
+
+RESULT = core.AttackResult(tf.float32, tf.bool, tf.float32, tf.int32, tf.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class NearestClasses(core.Attack):
+    """Another attack, aimed in turn at the classes whose boundaries are nearest; the least distorted success is kept.
+
+    An attack without targets follows the class that is ahead where it is, into one local minimum. This one first takes
+    the gradient g_k of the difference of logits y_t - y_k for the `candidates` classes k of the largest logits, which
+    tells how far their boundaries are along the direction u_k in which the attack would go:
+
+        d_k = (y_t - y_k) ||u_k|| / <g_k, u_k>,
+
+    u_k = g_k, or g_k smoothed like the image (12) for a smooth attack. Then it attacks at the nearest of them.
+
+    Args:
+        base: any of these attacks.
+        classes: how many it is aimed at, at most `candidates`.
+        candidates: how many are looked at, a gradient each; those that the model has where it has fewer.
+
+    Raises:
+        ValueError: a value outside these; targets at the call, which this attack chooses itself.
+
+    Source: the distances are those of DeepFool, Moosavi-Dezfooli et al. 2016, https://arxiv.org/abs/1511.04599.
+
+    Class 1 has the larger logit, class 2 the nearer boundary:
+
+    >>> from tf_smoothadv.attacks import FMN
+    >>> def model(x):
+    ...     return tf.reshape(x, [-1, 4]) @ [[0, 0.2, 0], [0, -0.2, 0], [0, 0, 2.0], [0, 0, -2.0]] + [1.0, 0.9, 0.5]
+    >>> attack, images = FMN(steps=40), tf.fill([1, 2, 2, 1], 0.5)
+    >>> attack(model, images, [0]).distortion.numpy().round(2)
+    array([0.35], dtype=float32)
+    >>> result = NearestClasses(attack, classes=1)(model, images, [0])
+    >>> result.distortion.numpy().round(2), result.gradients.numpy()
+    (array([0.18], dtype=float32), array([42], dtype=int32))
+    """
+
+    base: core.Attack
+    classes: int = 3
+    candidates: int = 9
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.base, core.Attack) or isinstance(self.base, NearestClasses):
+            raise ValueError(f"base must be an attack that takes targets; received {self.base!r}")
+        checks.count("candidates", self.candidates)
+        checks.count("classes", self.classes)
+        if self.classes > self.candidates:
+            raise ValueError(
+                f"classes must be at most candidates; received classes={self.classes}, candidates={self.candidates}"
+            )
+
+    @property
+    def any_batch_size(self) -> bool:
+        return self.base.any_batch_size
+
+    def prepared(self, shape: tuple[int | None, ...]) -> dict[str, Any]:
+        return self.base.prepared(shape)
+
+    def replaced(self, **settings: Any) -> NearestClasses:
+        """The same attack with other settings, its own or those of `base`."""
+        own = {name: settings.pop(name) for name in ("base", "classes", "candidates") if name in settings}
+        changed = dataclasses.replace(self, **own)
+        return dataclasses.replace(changed, base=changed.base.replaced(**settings))
+
+    def run(
+        self, model: core.Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None, **prepared: Any
+    ) -> core.AttackResult:
+        if targets is not None:
+            raise ValueError("targets must be None: NearestClasses chooses the classes itself")
+        settings = {name: tf.constant(getattr(self.base, name), kind) for name, kind in self.base.tensors.items()}
+
+        def aimed(target: tf.Tensor) -> core.AttackResult:
+            return self.base.run(model, images, labels, target, **settings, **prepared)
+
+        nearest, gradients = self.nearest(model, images, labels)
+        results = tf.map_fn(aimed, nearest, fn_output_signature=RESULT, parallel_iterations=1)
+        each = [core.AttackResult(*(field[rank] for field in results)) for rank in range(nearest.shape[0])]
+        best = core.start(images, gradients + len(each) * (tf.shape(results.trace)[2] - 1))
+        best = best._replace(gradients=best.gradients + gradients)
+        for later in each:
+            best = core.followed_by(best, later)
+        return best
+
+    def nearest(self, model: core.Model, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, int]:
+        """The classes to aim at, the nearest first, [classes, B] int32, and how many gradients that took."""
+        smoothing: Smoothing | None = getattr(self.base, "smoothing", None)
+        smoother = smoothing.guided_by(images) if smoothing else None
+        logits = core.logits_of(model, images)
+        label = tf.one_hot(labels, logits.shape[1], on_value=True, off_value=False)
+        others = tf.where(label, logits.dtype.min, logits)
+        candidates = tf.math.top_k(others, min(self.candidates, logits.shape[1] - 1)).indices
+
+        distances = tf.map_fn(
+            lambda candidate: distance(model, images, labels, candidate, smoother),
+            tf.transpose(candidates),
+            fn_output_signature=tf.float32,
+            parallel_iterations=1,
+        )
+        order = tf.argsort(tf.transpose(distances))[:, : self.classes]
+        return tf.transpose(tf.gather(candidates, order, batch_dims=1)), candidates.shape[1]
+
+
+def distance(
+    model: core.Model, images: tf.Tensor, labels: tf.Tensor, candidate: tf.Tensor, smoother: Smoother | None
+) -> tf.Tensor:
+    """d_k, how far the boundary to class `candidate` [B] is by the slope; [B], infinite where there is none."""
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        logits = core.logits_of(model, images)
+        difference = tf.gather(logits, labels, batch_dims=1) - tf.gather(logits, candidate, batch_dims=1)
+    gradient = tape.gradient(difference, images)
+    direction = core.unit_l2(gradient if smoother is None else smoother(gradient))
+    slope = tf.reduce_sum(gradient * direction, axis=[1, 2, 3])
+    return tf.where(slope > 0, tf.math.divide_no_nan(difference, slope), math.inf)
