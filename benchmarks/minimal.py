@@ -8,7 +8,6 @@ rounding succeeds at the least distortion; that costs forward passes, no gradien
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Iterator
@@ -30,7 +29,7 @@ GRID = 100  # digits on which settings are chosen
 LEVELS = 256
 SCALES = np.linspace(0.9, 1.3, 41)
 SCALED = ", scaled"
-OURS = {name: name.lower().replace("&", "") for name in ("DDN", "FMN", "BP", "ALMA", "C&W")}
+OURS = {name: name.lower().replace("&", "") for name in ("DDN", "FMN", "BP", "ALMA", "nFMN", "C&W")}
 OURS |= {f"s{name}": f"s{own}" for name, own in OURS.items()}
 
 Call = Callable[[np.ndarray, np.ndarray], np.ndarray]  # from images [B, H, W, C] and labels [B] to adversarial images
@@ -71,7 +70,9 @@ CONTENDERS = [
     Contender("tf_smoothadv", "FMN", 100, [{"steps": 100, "step_size": 0.5}, {"steps": 100, "step_size": 1.0}]),
     Contender("tf_smoothadv", "BP", 100, [{"steps": 100, "step_size": 0.5}, {"steps": 100, "step_size": 1.0}]),
     Contender("tf_smoothadv", "ALMA", 100, [{"steps": 100, "step_size": 0.5}, {"steps": 100, "step_size": 0.1}]),
+    Contender("tf_smoothadv", "nFMN", 99, [{"steps": 30, "step_size": 0.5}, {"steps": 30, "step_size": 1.0}]),
     *(Contender("tf_smoothadv", name, 100, [{"steps": 100}]) for name in ("sDDN", "sFMN", "sBP", "sALMA")),
+    Contender("tf_smoothadv", "snFMN", 99, [{"steps": 30}]),
     Contender(
         "Foolbox",
         "DDN",
@@ -151,6 +152,7 @@ CONTENDERS = [
         ],
     ),
     Contender("tf_smoothadv", "FMN", 1000, [{"steps": 1000}]),
+    Contender("tf_smoothadv", "nFMN", 990, [{"steps": 330}]),
     Contender("adversarial-library", "FMN", 1000, [{"steps": 1000, "γ_init": 0.05, "α_init": 1.0}]),
     Contender("Foolbox", "DDN", 1000, [{"steps": 1000, "gamma": 0.05, "init_epsilon": 1.0}]),
     Contender("tf_smoothadv", "C&W", 1000, [{"binary_search_steps": 5, "steps": 200}]),
@@ -233,7 +235,7 @@ def made(model: keras.Model, contender: Contender, values: dict[str, Any]) -> Ca
     if contender.library == "tf_smoothadv":
         name = OURS[contender.attack]
         (attack,) = settings.preset("mnist", "tuned", [name], LEVELS)[name]
-        attack = dataclasses.replace(attack, **values)
+        attack = attack.replaced(**values)
         return lambda images, labels: attack(model, images, labels).adversarial.numpy()
     library = {"Foolbox": foolbox, adversarial_library.NAME: adversarial_library.attack}[contender.library]
     return library(model, contender.attack, **values)

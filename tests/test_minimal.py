@@ -9,7 +9,7 @@ import tensorflow as tf
 import models
 from benchmarks import adversarial_library, minimal
 from tf_smoothadv import criteria, protocol
-from tf_smoothadv.attacks import DDN, FMN
+from tf_smoothadv.attacks import DDN, FMN, core
 
 
 def model(x):  # of 16 pixels: class 0 where they sum to more than 7
@@ -29,7 +29,8 @@ def test_scaling_finds_the_least_factor_that_survives_rounding():
 def test_settings_keep_the_budget(contender):
     for values in contender.tried:
         steps = values.get("steps") or values["num_steps"]
-        assert steps * values.get("binary_search_steps", 1) == contender.gradients <= 1000
+        runs, looked = (3, 9) if contender.attack.endswith("nFMN") else (values.get("binary_search_steps", 1), 0)
+        assert looked + steps * runs == contender.gradients <= 1000
 
 
 def test_records_are_not_made_twice(tmp_path, monkeypatch):
@@ -85,7 +86,18 @@ def test_distortion_is_that_of_adversarial_library(library, digits, name, ours, 
     theirs = library.attack(network, name, **values)(images, labels)
     result = ours(network, images, labels)
     assert result.success.numpy().all()
-    # FMN ends on the boundary itself, where two libraries' last bits decide.
-    assert (criteria.margin(network(theirs), labels).numpy() < 1e-4).all()
-    distortion = np.sqrt(np.sum(np.square(theirs - images), axis=(1, 2, 3)))
+    # Theirs of FMN steps onto the boundary itself, and where rounding leaves it short of it nothing takes it across.
+    succeeded = criteria.is_adversarial(network(theirs), labels).numpy()
+    assert np.mean(succeeded) >= (0.3 if name == "FMN" else 1)
+    distortion = core.l2_norm(tf.constant(theirs - images)).numpy()[succeeded]
+    assert np.mean(result.distortion.numpy()[succeeded]) == pytest.approx(np.mean(distortion), rel=0.02)
+
+
+def test_distortion_of_ddn_is_that_of_foolbox(digits):
+    pytest.importorskip("foolbox")
+    network, images, labels = models.c4("clean"), digits[0][:20].astype(np.float32), digits[1][:20]
+    theirs = minimal.foolbox(network, "DDN", steps=100, gamma=0.05, init_epsilon=1.0)(images, labels)
+    result = DDN(100, loss="cross_entropy")(network, images, labels)
+    assert criteria.is_adversarial(network(theirs), labels).numpy().all()
+    distortion = core.l2_norm(tf.constant(theirs - images))
     assert np.mean(result.distortion) == pytest.approx(np.mean(distortion), rel=0.02)
