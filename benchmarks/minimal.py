@@ -152,7 +152,7 @@ CONTENDERS = [
         ],
     ),
     Contender("tf_smoothadv", "FMN", 1000, [{"steps": 1000}]),
-    Contender("tf_smoothadv", "nFMN", 990, [{"steps": 330}]),
+    Contender("tf_smoothadv", "nFMN", 999, [{"steps": 330}]),
     Contender("adversarial-library", "FMN", 1000, [{"steps": 1000, "γ_init": 0.05, "α_init": 1.0}]),
     Contender("Foolbox", "DDN", 1000, [{"steps": 1000, "gamma": 0.05, "init_epsilon": 1.0}]),
     Contender("tf_smoothadv", "C&W", 1000, [{"binary_search_steps": 5, "steps": 200}]),
