@@ -31,7 +31,7 @@ for module in (inputs, network, shard):
     flags.adopt_module_key_flags(module)
 flags.DEFINE_list("attacks", ["fmn"], f"Of {', '.join(settings.MINIMAL_NORM)}.")
 flags.DEFINE_list("alphas", [f"{alpha:g}" for alpha in tradeoff.ALPHAS], "Bandwidths of (6), in [0, 1); 0 is plain.")
-flags.DEFINE_integer("steps", 100, "Gradients of each attack and alpha.", lower_bound=1)
+flags.DEFINE_integer("gradients", 100, "Of the network, for each attack and alpha, at most.", lower_bound=1)
 flags.DEFINE_float(
     "premium", 1.5, "How many times the smallest distortion of its image the picked one may have.", lower_bound=1
 )
@@ -43,7 +43,7 @@ PICKED = "picked"
 
 def main() -> None:
     """Runs what the flags say."""
-    attacks = settings.over_alpha(FLAGS.dataset, FLAGS.settings, FLAGS.attacks, alphas(), FLAGS.steps)
+    attacks = settings.over_alpha(FLAGS.dataset, FLAGS.settings, FLAGS.attacks, alphas(), FLAGS.gradients)
     model, dataset = network.loaded(inputs.dataset(shard.part()))
     folder = console.output_folder(FLAGS.output)
     dataset = inputs.batched(dataset, [model], folder)

@@ -28,11 +28,10 @@ Preset = dict[str, tuple[Attack, ...]]
 
 NAMES = ("tuned", "paper")
 ATTACKS = ("fgsm", "ifgsm", "pgd2", "cw", "spgd2", "scw")  # the paper's
-MINIMAL_NORM = ("ddn", "fmn", "bp", "alma")
+MINIMAL_NORM = ("ddn", "fmn", "bp", "alma", "nfmn")  # the last is FMN aimed at the nearest classes
 LEVELS = 256  # of 8 bits
-AIMED = "nfmn"  # FMN at the nearest classes
 # Published since then, and smooth here; "tuned" has them.
-LATER = tuple(smooth + name for smooth in ("", "s") for name in (*MINIMAL_NORM, AIMED))
+LATER = tuple(smooth + name for smooth in ("", "s") for name in MINIMAL_NORM)
 
 
 def mnist_smoothing(settings: str) -> sa.Smoothing:
@@ -97,7 +96,7 @@ def minimal_norm(smoothing: sa.Smoothing, loss: str, step_size: float) -> Preset
         "fmn": FMN(step_size=step_size),
         "bp": BP(step_size=step_size),
         "alma": ALMA(step_size=step_size),
-        AIMED: NearestClasses(FMN(steps=30, step_size=2 * step_size)),
+        "nfmn": NearestClasses(FMN(steps=30, step_size=2 * step_size)),
     }
     preset: Preset = {name: (attack,) for name, attack in attacks.items()}
     for name, attack in attacks.items():
@@ -166,7 +165,7 @@ def preset(dataset: str, settings: str, attacks: Sequence[str], levels: int | No
     return {name: tuple(variant.replaced(levels=levels) for variant in known[name]) for name in attacks}
 
 
-def over_alpha(dataset: str, settings: str, attacks: Sequence[str], alphas: Sequence[float], steps: int) -> Preset:
+def over_alpha(dataset: str, settings: str, attacks: Sequence[str], alphas: Sequence[float], gradients: int) -> Preset:
     """The named attacks at each alpha, by names such as "fmn-0.97", with the rounding to 8 bits inside.
 
     Args:
@@ -174,7 +173,7 @@ def over_alpha(dataset: str, settings: str, attacks: Sequence[str], alphas: Sequ
         settings: "tuned".
         attacks: of MINIMAL_NORM.
         alphas: bandwidths of (6), in [0, 1); 0 is plain.
-        steps: gradients of each.
+        gradients: how many each takes, at most.
 
     Raises:
         ValueError: other settings, unknown attacks or alphas, or none.
@@ -185,9 +184,16 @@ def over_alpha(dataset: str, settings: str, attacks: Sequence[str], alphas: Sequ
     for name in attacks:
         checks.one_of("attack", name, MINIMAL_NORM)
         (attack,) = preset(dataset, settings, [name], LEVELS)[name]
-        attack = attack.replaced(steps=steps)
-        chosen |= {each: (one,) for each, one in tradeoff.over_alpha(attack, alphas, smoothing).items()}
+        variants = tradeoff.over_alpha(within(attack, gradients), alphas, smoothing).values()
+        chosen |= {f"{name}-{alpha:g}": (variant,) for alpha, variant in zip(alphas, variants)}
     return chosen
+
+
+def within(attack: Attack, gradients: int) -> Attack:
+    """The attack with as many steps as so many gradients allow."""
+    if isinstance(attack, NearestClasses):
+        gradients = (gradients - attack.candidates) // attack.classes
+    return attack.replaced(steps=gradients)
 
 
 def transfer(dataset: str, settings: str, attacks: Sequence[str], levels: int | None = None) -> Preset:

@@ -31,7 +31,7 @@ FULL = pathlib.Path("/dev/full")
 DEFAULTS = {
     "eval.white_box": "--output=OUT --num_images=2 --attacks=fgsm --model=IN/seven.keras",
     "eval.transfer": "--output=OUT --num_images=2 --attacks=fgsm --sources=IN/seven.keras --targets=IN/seven.keras",
-    "eval.front": "--output=OUT --num_images=2 --steps=2 --model=IN/seven.keras",
+    "eval.front": "--output=OUT --num_images=2 --gradients=2 --model=IN/seven.keras",
     "eval.referee": "--output=OUT --num_images=2 --model=IN/seven.keras",
     "eval.report": "",
     "eval.figures": "",
@@ -74,7 +74,7 @@ TABLE = [
     ("eval.front", "--alphas=0,1", r"alpha must be a number in \[0, 1\); received 1.0"),
     ("eval.front", "--alphas=none", r"alphas must be numbers in \[0, 1\); received none"),
     ("eval.front", "--premium=0.5", "--premium=0.5"),
-    ("eval.front", "--steps=0", "--steps=0"),
+    ("eval.front", "--gradients=0", "--gradients=0"),
     ("eval.front", "--settings=paper", "settings must be one of 'tuned'; received 'paper'"),
     ("eval.referee", "", r"name at least one folder of PNG files or \.npz file; received none"),
     ("eval.referee", "--attacks=fgsm IN/given/whole.npz", "Unknown command line flag 'attacks'"),

@@ -148,6 +148,16 @@ def test_its_preset_takes_a_hundred_gradients_and_is_told_whole():
         assert preset["snfmn"][0].base.smoothing is not None
 
 
+def test_a_front_gives_it_as_many_gradients_as_the_others():
+    preset = settings.over_alpha("mnist", "tuned", ["fmn", "nfmn"], [0.0, 0.9], gradients=40)
+    assert list(preset) == ["fmn-0", "fmn-0.9", "nfmn-0", "nfmn-0.9"]
+    assert preset["fmn-0"][0].steps == 40
+    (attack,) = preset["nfmn-0.9"]
+    assert attack.base.steps == 10
+    assert attack.base.smoothing.alpha == 0.9
+    assert attack.base.levels == 256
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -94,7 +94,7 @@ def test_front_leaves_out_what_the_model_gets_wrong():
 @pytest.fixture(scope="module")
 def command(tmp_path_factory) -> tuple[list[str], pathlib.Path]:
     folder = tmp_path_factory.mktemp("front")
-    flags = ["--num_images=6", "--batch_size=4", "--attacks=fmn,ddn", "--alphas=0.95,0", "--steps=15"]
+    flags = ["--num_images=6", "--batch_size=4", "--attacks=fmn,ddn", "--alphas=0.95,0", "--gradients=15"]
     return ["eval.front", *flags, f"--output={folder}"], folder
 
 
