@@ -34,6 +34,10 @@ class Planes:
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         return tf.tensordot(images - self.image, self.a, axes=[[1, 2, 3], [1, 2, 3]]) + self.b
 
+    def batch(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Images, labels and logits."""
+        return tf.constant(self.images), tf.constant(self.labels), self(self.images)
+
     def along(self, smoothing: sa.Smoothing | None) -> np.ndarray:
         """The distance of each class's boundary along its gradient, smoothed if there is a smoothing; [CLASSES - 1]."""
         if smoothing is None:
@@ -56,7 +60,7 @@ class TestLinear:
     def test_classes_come_nearest_first(self, smoothing):
         model = Planes()
         attack = NearestClasses(FMN(5, smoothing=smoothing), classes=4)
-        nearest, gradients = attack.nearest(model, tf.constant(model.images), tf.constant(model.labels))
+        nearest, gradients = attack.nearest(model, *model.batch())
         order = 1 + np.argsort(model.along(smoothing))
         assert nearest.numpy().tolist() == [[k] * 3 for k in order[:4]]
         assert gradients == CLASSES - 1
@@ -76,7 +80,7 @@ def test_keeps_the_best_of_its_targets_and_their_traces():
     model, base = Planes(), FMN(12)
     attack = NearestClasses(base, classes=3)
     result = attack(model, model.images, model.labels)
-    nearest, looked = attack.nearest(model, tf.constant(model.images), tf.constant(model.labels))
+    nearest, looked = attack.nearest(model, *model.batch())
     alone = [base(model, model.images, model.labels, targets=targets) for targets in nearest]
     np.testing.assert_allclose(result.distortion, np.min([each.distortion for each in alone], axis=0), rtol=1e-5)
     assert result.gradients.numpy().tolist() == [looked + 3 * 12] * 3

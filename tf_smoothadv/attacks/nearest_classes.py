@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_smoothadv import checks
+from tf_smoothadv import checks, criteria
 from tf_smoothadv.attacks import core
 from tf_smoothadv.smoothing import Smoother, Smoothing
 
@@ -87,20 +87,24 @@ class NearestClasses(core.Attack):
         def aimed(target: tf.Tensor) -> core.AttackResult:
             return self.base.run(model, images, labels, target, **settings, **prepared)
 
-        nearest, gradients = self.nearest(model, images, labels)
+        shown = core.quantized(images, getattr(self.base, "levels", None))
+        logits = core.logits_of(model, shown)
+        nearest, gradients = self.nearest(model, images, labels, logits)
         results = tf.map_fn(aimed, nearest, fn_output_signature=RESULT, parallel_iterations=1)
         each = [core.AttackResult(*(field[rank] for field in results)) for rank in range(nearest.shape[0])]
         best = core.start(images, gradients + len(each) * (tf.shape(results.trace)[2] - 1))
+        best = core.keep_best(best, images, shown, criteria.is_adversarial(logits, labels), gradients=0)
         best = best._replace(gradients=best.gradients + gradients)
         for later in each:
             best = core.followed_by(best, later)
         return best
 
-    def nearest(self, model: core.Model, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, int]:
+    def nearest(
+        self, model: core.Model, images: tf.Tensor, labels: tf.Tensor, logits: tf.Tensor
+    ) -> tuple[tf.Tensor, int]:
         """The classes to aim at, the nearest first, [classes, B] int32, and how many gradients that took."""
         smoothing: Smoothing | None = getattr(self.base, "smoothing", None)
         smoother = smoothing.guided_by(images) if smoothing else None
-        logits = core.logits_of(model, images)
         label = tf.one_hot(labels, logits.shape[1], on_value=True, off_value=False)
         others = tf.where(label, logits.dtype.min, logits)
         candidates = tf.math.top_k(others, min(self.candidates, logits.shape[1] - 1)).indices
