@@ -301,7 +301,6 @@ ALL = [
     BP(20, smoothing=SPEC),
     ALMA(30),
     ALMA(30, smoothing=SPEC),
-    NearestClasses(FMN(20)),
     CarliniWagner(20, 3, 0.05, initial_const=1.0, optimizer=keras.optimizers.Adam),
     CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, optimizer=keras.optimizers.AdamW),
 ]
