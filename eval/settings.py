@@ -145,7 +145,9 @@ PRESETS = {
 }
 
 
-def preset(dataset: str, settings: str, attacks: Sequence[str], levels: int | None = None) -> Preset:
+def preset(
+    dataset: str, settings: str, attacks: Sequence[str], levels: int | None = None, gradients: int | None = None
+) -> Preset:
     """The named attacks in the order given; several of one name are merged image by image (section 5.1).
 
     Args:
@@ -153,16 +155,19 @@ def preset(dataset: str, settings: str, attacks: Sequence[str], levels: int | No
         settings: one of NAMES.
         attacks: of ATTACKS, and of LATER where the settings are "tuned".
         levels: what every attack sees its images rounded to; None to leave them as computed.
+        gradients: how many each takes, at most; None for what stands here.
 
     Raises:
-        ValueError: unknown settings or attack, or none.
+        ValueError: unknown settings or attack, or none; fewer gradients than an attack needs for a step.
     """
     checks.one_of("settings", settings, NAMES)
     family = "mnist" if dataset == "mnist" else "imagenet"
     known = PRESETS[family, settings]()
     for name in attacks:
         checks.one_of("attack", name, tuple(known))
-    return {name: tuple(variant.replaced(levels=levels) for variant in known[name]) for name in attacks}
+    return {
+        name: tuple(within(variant, gradients).replaced(levels=levels) for variant in known[name]) for name in attacks
+    }
 
 
 def over_alpha(dataset: str, settings: str, attacks: Sequence[str], alphas: Sequence[float], gradients: int) -> Preset:
@@ -183,17 +188,21 @@ def over_alpha(dataset: str, settings: str, attacks: Sequence[str], alphas: Sequ
     chosen: Preset = {}
     for name in attacks:
         checks.one_of("attack", name, MINIMAL_NORM)
-        (attack,) = preset(dataset, settings, [name], LEVELS)[name]
-        variants = tradeoff.over_alpha(within(attack, gradients), alphas, smoothing).values()
+        (attack,) = preset(dataset, settings, [name], LEVELS, gradients)[name]
+        variants = tradeoff.over_alpha(attack, alphas, smoothing).values()
         chosen |= {f"{name}-{alpha:g}": (variant,) for alpha, variant in zip(alphas, variants)}
     return chosen
 
 
-def within(attack: Attack, gradients: int) -> Attack:
-    """The attack with as many steps as so many gradients allow."""
+def within(attack: Attack, gradients: int | None) -> Attack:
+    """The attack with as many steps as so many gradients allow, for each class, constant or epsilon that it tries."""
+    if gradients is None or isinstance(attack, FGSM):
+        return attack
     if isinstance(attack, NearestClasses):
-        gradients = (gradients - attack.candidates) // attack.classes
-    return attack.replaced(steps=gradients)
+        return attack.replaced(steps=(gradients - attack.candidates) // attack.classes)
+    if isinstance(attack, CarliniWagner):
+        return attack.replaced(steps=gradients // attack.binary_search_steps)
+    return attack.replaced(steps=gradients // (1 + getattr(attack, "binary_search_steps", 0)))
 
 
 def transfer(dataset: str, settings: str, attacks: Sequence[str], levels: int | None = None) -> Preset:

@@ -74,6 +74,8 @@ TABLE = [
     ("eval.front", "--alphas=0,1", r"alpha must be a number in \[0, 1\); received 1.0"),
     ("eval.front", "--alphas=none", r"alphas must be numbers in \[0, 1\); received none"),
     ("eval.front", "--premium=0.5", "--premium=0.5"),
+    ("eval.white_box", "--gradients=0", "--gradients=0"),
+    ("eval.white_box", "--gradients=2 --attacks=cw", "steps must be an integer of at least 1; received 0"),
     ("eval.front", "--gradients=0", "--gradients=0"),
     ("eval.front", "--gradients=11 --attacks=nfmn", "steps must be an integer of at least 1; received 0"),
     ("eval.front", "--settings=paper", "settings must be one of 'tuned'; received 'paper'"),

@@ -174,6 +174,16 @@ def test_the_paper_has_no_settings_for_later_attacks():
         settings.preset("mnist", "paper", ["fmn"])
 
 
+def test_every_attack_keeps_to_the_gradients_it_is_given():
+    preset = settings.preset("mnist", "tuned", ["fgsm", "ifgsm", "pgd2", "cw", "fmn", "alma", "nfmn"], gradients=23)
+    kernel = tf.random.stateless_uniform([28 * 28, 10], seed=[1, 2])
+    for name, (attack, *_) in preset.items():
+        result = attack(lambda x: tf.reshape(x, [-1, 28 * 28]) @ kernel, tf.fill([1, 28, 28, 1], 0.5), [3])
+        room = result.trace.shape[1] - 1
+        assert room == 1 if name == "fgsm" else 18 <= room <= 23
+        assert result.gradients[0] <= room
+
+
 def test_the_papers_settings():
     preset = settings.preset("mnist", "paper", settings.ATTACKS)
     assert max(variant.epsilon for variant in preset["fgsm"]) == pytest.approx(0.3)
