@@ -82,25 +82,27 @@ def mnist_tuned() -> Preset:
         "cw": (cw,),
         "spgd2": (dataclasses.replace(pgd2, smoothing=smoothing),),
         "scw": (dataclasses.replace(cw, learning_rate=0.2, smoothing=latent, smoothness_penalty=2.0),),
-        **minimal_norm(dataclasses.replace(smoothing, alpha=0.93), loss="cross_entropy", step_size=0.5),
+        **minimal_norm(
+            dataclasses.replace(smoothing, alpha=0.93), loss="cross_entropy", step_size=0.5, smooth_step_size=0.5
+        ),
     }
 
 
-def minimal_norm(smoothing: sa.Smoothing, loss: str, step_size: float) -> Preset:
+def minimal_norm(smoothing: sa.Smoothing, loss: str, step_size: float, smooth_step_size: float) -> Preset:
     """Attacks of 100 gradients that search the norm itself; the loss is DDN's.
 
     FMN is also aimed at three classes, with a third of the steps, each longer.
     """
-    attacks: dict[str, Attack] = {
-        "ddn": DDN(step_size=step_size, loss=loss),
-        "fmn": FMN(step_size=step_size),
-        "bp": BP(step_size=step_size),
-        "alma": ALMA(step_size=step_size),
-        "nfmn": NearestClasses(FMN(steps=30, step_size=2 * step_size)),
-    }
-    preset: Preset = {name: (attack,) for name, attack in attacks.items()}
-    for name, attack in attacks.items():
-        preset[f"s{name}"] = (attack.replaced(smoothing=smoothing),)
+    preset: Preset = {}
+    for prefix, spec, step in (("", None, step_size), ("s", smoothing, smooth_step_size)):
+        attacks: dict[str, Attack] = {
+            "ddn": DDN(step_size=step, smoothing=spec, loss=loss),
+            "fmn": FMN(step_size=step, smoothing=spec),
+            "bp": BP(step_size=step, smoothing=spec),
+            "alma": ALMA(step_size=step, smoothing=spec),
+            "nfmn": NearestClasses(FMN(steps=30, step_size=2 * step, smoothing=spec)),
+        }
+        preset |= {f"{prefix}{name}": (attack,) for name, attack in attacks.items()}
     return preset
 
 
@@ -133,7 +135,7 @@ def imagenet_tuned() -> Preset:
         "cw": (cw,),
         "spgd2": (dataclasses.replace(pgd2, smoothing=smoothing),),
         "scw": (scw,),
-        **minimal_norm(smoothing, loss="margin", step_size=0.2),
+        **minimal_norm(smoothing, loss="margin", step_size=0.2, smooth_step_size=0.4),
     }
 
 
@@ -188,9 +190,9 @@ def over_alpha(dataset: str, settings: str, attacks: Sequence[str], alphas: Sequ
     chosen: Preset = {}
     for name in attacks:
         checks.one_of("attack", name, MINIMAL_NORM)
-        (attack,) = preset(dataset, settings, [name], LEVELS, gradients)[name]
-        variants = tradeoff.over_alpha(attack, alphas, smoothing).values()
-        chosen |= {f"{name}-{alpha:g}": (variant,) for alpha, variant in zip(alphas, variants)}
+        ((plain,), (smooth,)) = preset(dataset, settings, [name, f"s{name}"], LEVELS, gradients).values()
+        variants = tradeoff.over_alpha(smooth, alphas, smoothing).values()
+        chosen |= {f"{name}-{alpha:g}": (variant if alpha else plain,) for alpha, variant in zip(alphas, variants)}
     return chosen
 
 

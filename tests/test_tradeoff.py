@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 import tf_smoothadv as sa
-from eval import results
+from eval import results, settings
 from tests.many_runs import outcomes
 from tests.test_attacks import Linear
 from tf_smoothadv import tradeoff
@@ -89,6 +90,16 @@ def test_front_leaves_out_what_the_model_gets_wrong():
     found = sa.front(model, model.images, [0, 1, 0], tradeoff.over_alpha(FMN(5), [0.0]))
     assert found.images.tolist() == [0, 2]
     assert found.delivered.shape == (1, 2, 8, 8, 1)
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "nips2017"])
+def test_front_is_of_the_presets_attacks(dataset):
+    alpha = settings.reference(dataset, "tuned").alpha
+    preset = settings.preset(dataset, "tuned", ["fmn", "sfmn"], levels=256, gradients=30)
+    (smooth,) = preset["sfmn"]
+    front = settings.over_alpha(dataset, "tuned", ["fmn"], [0.0, alpha], gradients=30)
+    assert front["fmn-0"] == preset["fmn"]
+    assert front[f"fmn-{alpha:g}"] == (smooth.replaced(smoothing=dataclasses.replace(smooth.smoothing, alpha=alpha)),)
 
 
 @pytest.fixture(scope="module")
