@@ -60,17 +60,17 @@ CONTENDERS = [
         "DDN",
         100,
         [
-            {"steps": 100, "step_size": 0.5},
             {"steps": 100, "step_size": 1.0},
+            {"steps": 100, "step_size": 0.5},
             {"steps": 100, "step_size": 1.0, "norm_step": 0.03},
             {"steps": 100, "step_size": 1.0, "norm_step": 0.1},
             {"steps": 100, "step_size": 1.0, "loss": "margin"},
         ],
     ),
-    Contender("tf_smoothadv", "FMN", 100, [{"steps": 100, "step_size": 0.5}, {"steps": 100, "step_size": 1.0}]),
+    Contender("tf_smoothadv", "FMN", 100, [{"steps": 100, "step_size": 1.0}, {"steps": 100, "step_size": 0.5}]),
     Contender("tf_smoothadv", "BP", 100, [{"steps": 100, "step_size": 0.5}, {"steps": 100, "step_size": 1.0}]),
     Contender("tf_smoothadv", "ALMA", 100, [{"steps": 100, "step_size": 0.5}, {"steps": 100, "step_size": 0.1}]),
-    Contender("tf_smoothadv", "nFMN", 99, [{"steps": 30, "step_size": 0.5}, {"steps": 30, "step_size": 1.0}]),
+    Contender("tf_smoothadv", "nFMN", 99, [{"steps": 30, "step_size": 1.0}, {"steps": 30, "step_size": 0.5}]),
     *(Contender("tf_smoothadv", name, 100, [{"steps": 100}]) for name in ("sDDN", "sFMN", "sBP", "sALMA")),
     Contender("tf_smoothadv", "snFMN", 99, [{"steps": 30}]),
     Contender(
@@ -89,9 +89,9 @@ CONTENDERS = [
         "FMN",
         100,
         [
-            {"steps": 100, "gamma": 0.05, "max_stepsize": 1.0},
-            {"steps": 100, "gamma": 0.05, "max_stepsize": 0.3},
             {"steps": 100, "gamma": 0.05, "max_stepsize": 0.1},
+            {"steps": 100, "gamma": 0.05, "max_stepsize": 0.3},
+            {"steps": 100, "gamma": 0.05, "max_stepsize": 1.0},
         ],
     ),
     Contender(
@@ -99,10 +99,10 @@ CONTENDERS = [
         "DDN",
         100,
         [
+            {"steps": 100, "levels": LEVELS, "γ": 0.05, "init_norm": 1.5},
+            {"steps": 100, "levels": LEVELS, "γ": 0.1, "init_norm": 1.0},
             {"steps": 100, "levels": LEVELS, "γ": 0.05, "init_norm": 1.0},
             {"steps": 100, "levels": LEVELS, "γ": 0.03, "init_norm": 1.0},
-            {"steps": 100, "levels": LEVELS, "γ": 0.1, "init_norm": 1.0},
-            {"steps": 100, "levels": LEVELS, "γ": 0.05, "init_norm": 1.5},
         ],
     ),
     Contender(
@@ -110,9 +110,9 @@ CONTENDERS = [
         "FMN",
         100,
         [
+            {"steps": 100, "γ_init": 0.05, "α_init": 0.5},
             {"steps": 100, "γ_init": 0.05, "α_init": 1.0},
             {"steps": 100, "γ_init": 0.1, "α_init": 1.0},
-            {"steps": 100, "γ_init": 0.05, "α_init": 0.5},
             {"steps": 100, "γ_init": 0.05, "α_init": 2.0},
         ],
     ),
@@ -121,10 +121,10 @@ CONTENDERS = [
         "ALMA",
         100,
         [
+            {"num_steps": 100, "levels": LEVELS, "α": 0.7, "init_lr_distance": 0.3},
             {"num_steps": 100, "levels": LEVELS, "α": 0.5, "init_lr_distance": 0.1},
             {"num_steps": 100, "levels": LEVELS, "α": 0.5, "init_lr_distance": 0.5},
             {"num_steps": 100, "levels": LEVELS, "α": 0.5, "init_lr_distance": 1.0},
-            {"num_steps": 100, "levels": LEVELS, "α": 0.7, "init_lr_distance": 0.3},
             {"num_steps": 100, "levels": LEVELS, "α": 0.5, "init_lr_distance": 0.5, "lr_reduction": 0.1},
             {"num_steps": 100, "levels": LEVELS, "α": 0.5, "init_lr_distance": 0.5, "check_steps": 3},
             {"num_steps": 100, "α": 0.5, "init_lr_distance": 0.5},
@@ -135,8 +135,8 @@ CONTENDERS = [
         "ALMA",
         1000,
         [
-            {"num_steps": 1000, "levels": LEVELS, "α": 0.9, "init_lr_distance": 0.1},
             {"num_steps": 1000, "levels": LEVELS, "α": 0.9, "init_lr_distance": 0.5},
+            {"num_steps": 1000, "levels": LEVELS, "α": 0.9, "init_lr_distance": 0.1},
         ],
     ),
     Contender("tf_smoothadv", "DDN", 1000, [{"steps": 1000}]),
@@ -153,11 +153,11 @@ CONTENDERS = [
     ),
     Contender("tf_smoothadv", "FMN", 1000, [{"steps": 1000}]),
     Contender("tf_smoothadv", "nFMN", 999, [{"steps": 330}]),
-    Contender("adversarial-library", "FMN", 1000, [{"steps": 1000, "γ_init": 0.05, "α_init": 1.0}]),
+    Contender("adversarial-library", "FMN", 1000, [{"steps": 1000, "γ_init": 0.05, "α_init": 0.5}]),
     Contender("Foolbox", "DDN", 1000, [{"steps": 1000, "gamma": 0.05, "init_epsilon": 1.0}]),
     Contender("tf_smoothadv", "C&W", 1000, [{"binary_search_steps": 5, "steps": 200}]),
     Contender("tf_smoothadv", "sC&W", 1000, [{"binary_search_steps": 5, "steps": 200}]),
-    Contender("Foolbox", "FMN", 1000, [{"steps": 1000, "gamma": 0.05, "max_stepsize": 1.0}]),
+    Contender("Foolbox", "FMN", 1000, [{"steps": 1000, "gamma": 0.05, "max_stepsize": 0.1}]),
 ]
 
 
