@@ -44,7 +44,9 @@ class MinimalNormAttack(core.Attack):
     shrinks after an iterate that deceives and grows after another. The rate falls from 1 to 0.01 by half a cosine.
     Every iterate is tried; the least distorted success is kept.
 
-    With `smoothing` the gradient is smoothed like the image before it is normalised (12).
+    With `smoothing` the gradient is smoothed like the image before it is normalised (12). Steps in the latent z of (17)
+    would smooth it twice, by s and its adjoint; on photographs once with a larger alpha is as smooth and smaller. To
+    hold r to the range of s would hold nothing: s is invertible.
 
     With `levels` the model is shown the iterate rounded, whose success and distortion count; the iterate is not. With
     `smoothing` it is rounded so that r stays smooth (`Smoother.rounded`), otherwise to the nearest level.
