@@ -6,14 +6,18 @@ into `protocol.evaluate`.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator
+import pathlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from eval import sources
+from eval import decoding, sources
 from tf_smoothadv import checks, protocol
 from tf_smoothadv.attacks import core
 
@@ -26,14 +30,44 @@ SOURCES: dict[str, Callable[[Any], sources.Source]] = {
 DATASETS = tuple(SOURCES)
 NUM_IMAGES = {"mnist": 200}
 IMAGE_SIZES = {"folder": 299, "tfrecord": 299}
+AHEAD = 8  # images at once: of 12 megapixels, they take 1 GB while they are resized
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """Images [H, W, C], one by one, the same each time; threads prepare a few ahead of the one asked for.
+
+    Attributes:
+        source: what they are made of, see `sources.Source`.
+        chosen: which of the source they are.
+        names: what each is called in messages.
+        size: the side in pixels that they are resized to; None leaves it.
+
+    Raises:
+        ValueError: while iterating, an image that cannot be read.
+    """
+
+    source: Iterable[pathlib.Path | tf.Tensor]
+    chosen: slice
+    names: list[str]
+    size: int | None
+
+    def __iter__(self) -> Iterator[tf.Tensor]:
+        images = itertools.islice(self.source, self.chosen.start, self.chosen.stop, self.chosen.step)
+        readable = sources.readable(images, self.names.__getitem__)
+        with futures.ThreadPoolExecutor(AHEAD) as threads:
+            tasks = (threads.submit(prepared, image, self.size, name) for image, name in zip(readable, self.names))
+            begun = collections.deque(itertools.islice(tasks, AHEAD))
+            while begun:
+                yield begun.popleft().result()
+                begun.extend(itertools.islice(tasks, 1))
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
     """Test images; iterating gives batches (images [B, H, W, C] float32 in [0, 1], labels [B] int32).
 
-    Images are decoded in parallel, a few ahead of the batch asked for, and come in the same order each time. Their
-    values are multiples of 1 / 255.
+    They come in the same order each time. Their values are multiples of 1 / 255.
 
     Attributes:
         names: one an image, by its position: all different, and fit to be a relative file path without its suffix.
@@ -48,7 +82,7 @@ class Dataset:
 
     names: list[str]
     labels: list[int]
-    images: tf.data.Dataset
+    images: Iterable[tf.Tensor]
     batch_size: int
     path: str
 
@@ -60,8 +94,7 @@ class Dataset:
 
     def _of_one_size(self) -> Iterator[tf.Tensor]:
         first = None
-        images = sources.readable(self.images, lambda position: f"{self.names[position]} of {self.path}")
-        for name, image in zip(self.names, images):
+        for name, image in zip(self.names, self.images):
             height, width, _ = image.shape
             first = first or (height, width)
             if (height, width) != first:
@@ -120,35 +153,37 @@ def load(
     if part > len(listing):
         raise ValueError(f"part {part} of {parts} holds none of the {len(listing)} images")
     size = image_size or IMAGE_SIZES.get(dataset)
-    images = (
-        source.images.take(len(listing))
-        .shard(parts, part - 1)
-        .map(lambda image: prepared(image, size), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    )
-    names, labels = map(list, zip(*listing[part - 1 :: parts]))
-    return Dataset(names, labels, images.prefetch(tf.data.AUTOTUNE), batch_size, where)
+    chosen = slice(part - 1, len(listing), parts)
+    names, labels = map(list, zip(*listing[chosen]))
+    images = Images(source.images, chosen, [f"{name} of {where}" for name in names], size)
+    return Dataset(names, labels, images, batch_size, where)
 
 
-def prepared(image: tf.Tensor, size: int | None) -> tf.Tensor:
-    """An element of `Source.images` as [H, W, C], or [size, size, C] by bilinear interpolation with antialiasing."""
-    if image.dtype == tf.string:
-        image = decoded(image)
-    if size is not None:
-        image = tf.image.resize(image, [size, size], antialias=True)
-    # What is delivered has 8 bits: from an original between the levels, rounding alone would be a perturbation.
-    return tf.round(image * 255) / 255
-
-
-def decoded(encoded: tf.Tensor) -> tf.Tensor:
-    """PNG, JPEG, or what else TensorFlow decodes, as RGB [H, W, 3] in [0, 1].
-
-    Grey is repeated, 16 bits are scaled. Opaque alpha is left out; other alpha is refused, for want of a background.
+def prepared(image: pathlib.Path | tf.Tensor, size: int | None, name: str = "the image") -> tf.Tensor:
+    """An element of `Source.images` as [H, W, C], or [size, size, C] by bilinear interpolation with antialiasing.
 
     Raises:
-        tf.errors.InvalidArgumentError: transparent pixels, or bytes that are no whole image.
+        ValueError: what `decoding` refuses.
     """
-    image = tf.io.decode_image(encoded, dtype=tf.float32, expand_animations=False)
-    channels = tf.shape(image)[-1]
-    colors = channels - (1 - channels % 2)  # alpha makes two channels of one and four of three
-    tf.debugging.Assert(tf.reduce_all(image[..., colors:] == 1), ["it has transparent pixels"])
-    return tf.ensure_shape(tf.repeat(image[..., :colors], 3 // colors, axis=-1), [None, None, 3])
+    with tf.device("CPU"):  # a GPU's memory is for the networks
+        if isinstance(image, pathlib.Path):
+            image = _rgb(decoding.read(image, name))
+        elif image.dtype == tf.string:
+            image = decoded(image, name)
+        if size is not None:
+            image = tf.image.resize(image, [size, size], antialias=True)
+        # What is delivered has 8 bits: from an original between the levels, rounding alone would be a perturbation.
+        return tf.round(image * 255) / 255
+
+
+def decoded(encoded: tf.Tensor, name: str = "the image") -> tf.Tensor:
+    """The content of an image file, a scalar string, as RGB [H, W, 3] in [0, 1]; grey is repeated.
+
+    Raises:
+        ValueError: what `decoding.decode` refuses.
+    """
+    return _rgb(decoding.decode(encoded.numpy(), name))
+
+
+def _rgb(pixels: np.ndarray) -> tf.Tensor:
+    return tf.constant(np.broadcast_to(pixels, (*pixels.shape[:2], 3)) / np.float32(255))

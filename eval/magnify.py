@@ -35,7 +35,7 @@ SHEET = "side_by_side"
 def main(files: list[str]) -> None:
     """Magnifies the files."""
     if not files:
-        raise ValueError("name at least one PNG or JPEG file; received none")
+        raise ValueError("name at least one image file; received none")
     paths = [pathlib.Path(file) for file in dict.fromkeys(files)]
     images = [pictures.read(path) for path in rich.progress.track(paths, "reading", transient=True)]
     seen = pictures.magnified(images, FLAGS.beta, FLAGS.setting)

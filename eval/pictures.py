@@ -7,35 +7,22 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
-import PIL.Image
-import PIL.ImageOps
 
+from eval import decoding
 from tf_smoothadv import magnification
-
-DEPTHS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # PIL's modes of at most 8 bits a channel
 
 
 def read(path: pathlib.Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
-    """A PNG or JPEG file as uint8 [H, W, C], C = 1 for a grey one and 3 for others, upright as its camera says.
+    """An image file as uint8 [H, W, C], C = 1 for a grey one and 3 for others, upright: see `decoding.decode`.
 
     Args:
         path: the file.
         shape: what [H, W, C] must be; None for any.
 
     Raises:
-        ValueError: a file that cannot be read, more than 8 bits a channel, pixels that are not opaque, another shape.
+        ValueError: a file that cannot be read, or is no opaque image, or has another shape.
     """
-    try:
-        with PIL.Image.open(path, formats=("PNG", "JPEG")) as file:
-            image = PIL.ImageOps.exif_transpose(file)
-    except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-        raise ValueError(f"cannot read {path}: {error}") from None
-    if image.mode not in DEPTHS:
-        raise ValueError(f"{path} must have at most 8 bits a channel; its pixels are of the kind {image.mode}")
-    if image.has_transparency_data and np.array(image.convert("RGBA"))[..., 3].min() < 255:
-        raise ValueError(f"{path} must be opaque; its alpha channel is not")
-    pixels = np.array(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
-    pixels = pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
+    pixels = decoding.read(path)
     if shape not in (None, pixels.shape):
         raise ValueError(f"{path} must be of the shape {shape}, like its original; received {pixels.shape}")
     return pixels

@@ -1,4 +1,4 @@
-"""Where test images lie: the names and classes of those that are there, and the encoded images, read as asked for."""
+"""Where test images lie: the names and classes of those that are there, and the images, read as asked for."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from typing import NamedTuple
 import tensorflow as tf
 from absl import logging
 
+from eval import decoding
 from models import mnist
 
 SAMPLE = pathlib.Path(__file__).parent / "samples" / "mnist.npz"
 NUM_CLASSES = 1000
-SUFFIXES = (".png", ".jpg", ".jpeg")
+CLASSES = "classes.txt"
 SHARDS = ("*.tfrecord*", "*-of-*")
 ENCODED, LABEL = "image/encoded", "image/class/label"
 FEATURES = {ENCODED: tf.io.FixedLenFeature([], tf.string), LABEL: tf.io.FixedLenFeature([], tf.int64)}
@@ -29,11 +30,12 @@ class Source(NamedTuple):
 
     Attributes:
         listing: the name and the class, from 0, of each image. Names differ and do as relative file paths.
-        images: as many elements in the same order: PNG or JPEG as bytes, or images [H, W, C] in [0, 1].
+        images: as many in the same order, the same each time: image files, the content of such (a string tensor), or
+            pixels [H, W, C] in [0, 1].
     """
 
     listing: Iterable[tuple[str, int]]
-    images: tf.data.Dataset
+    images: Iterable[pathlib.Path | tf.Tensor]
 
 
 def digits(path: str | None) -> Source:
@@ -58,7 +60,7 @@ def nips2017(path: str) -> Source:
 
     Args:
         path: a folder with images.csv (columns ImageId and TrueLabel, 1 to 1000, which are the classes 0 to 999; others
-            are ignored) and images/<ImageId>.png.
+            are ignored) and images/<ImageId>.png, which may hold any format that `decoding` reads.
 
     Raises:
         ValueError: a table that cannot be read, a wrong row, or no image at all.
@@ -81,15 +83,17 @@ def nips2017(path: str) -> Source:
     if missing:
         logging.warning("%d of the %d images of %s are missing: %s", len(missing), len(labels), table, _some(missing))
     listing = [(name, label) for name, label in labels.items() if name in there]
-    return Source(listing, _read(images / f"{name}.png" for name, _ in listing))
+    return Source(listing, [images / f"{name}.png" for name, _ in listing])
 
 
 def folder(path: str) -> Source:
-    """PNG and JPEG images in one folder a class, as ImageNet has them; names are CLASS/FILE.
+    """PNG, JPEG, BMP and WebP images in one folder a class, as ImageNet has them; names are CLASS/FILE.
 
     A folder's class is its place in sorted order. Where there is a file classes.txt, with one folder's name a line, it
     is that line's, from 0, so that a part of the classes will do. Images come in turns, one of every class and then
-    the next of every class, so that the first N are not all of one class. Hidden files and others are ignored.
+    the next of every class, so that the first N are not all of one class. Images are files whose names end in one of
+    `decoding.SUFFIXES`, in capitals or not; their content tells the format. Hidden files and others are
+    ignored.
 
     Raises:
         ValueError: no such folder, no image in it, or a folder that classes.txt does not name.
@@ -98,14 +102,17 @@ def folder(path: str) -> Source:
     if not root.is_dir():
         raise ValueError(f"no such folder: {root}")
     names = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    classes = _classes(root / "classes.txt", names)
+    listed = root / CLASSES
+    classes = _classes(listed, names)
     turns = sorted(
         (turn, classes[name], f"{name}/{file}") for name in names for turn, file in enumerate(_images(root / name))
     )
     if not turns:
-        raise ValueError(f"{root} must hold a folder of PNG or JPEG images for each class; found none")
+        raise ValueError(
+            f"{root} must hold a folder of images ({' '.join(decoding.SUFFIXES)}) for each class; found none"
+        )
     listing = [(name, label) for _, label, name in turns]
-    return Source(listing, _read(root / name for name, _ in listing))
+    return Source(listing, [root / name for name, _ in listing])
 
 
 def tfrecord(path: str) -> Source:
@@ -119,7 +126,8 @@ def tfrecord(path: str) -> Source:
     Raises:
         ValueError: no such file; while the listing is gone through, what is no such record, or a label out of range.
     """
-    patterns = [f"{glob.escape(path)}/{shard}" for shard in SHARDS] if pathlib.Path(path).is_dir() else [path]
+    root = pathlib.Path(path)
+    patterns = [f"{glob.escape(path)}/{shard}" for shard in SHARDS] if root.is_dir() else [path]
     found = {pathlib.Path(name) for pattern in patterns for name in glob.glob(pattern)}
     files = sorted(file for file in found if file.is_file())
     if not files:
@@ -150,8 +158,8 @@ def readable(elements: Iterable[tf.Tensor], where: Callable[[int], str]) -> Iter
 
 def _reason(error: tf.errors.OpError) -> str:
     """What TensorFlow says is wrong, without its nodes and iterators."""
-    line = re.sub(r".*(\}\}|Iterator::\S*:|assertion failed:) ", "", str(error).splitlines()[0])
-    return re.sub(r" \[Op:.*", "", line).strip("[]")
+    line = re.sub(r".*(\}\}|Iterator::\S*:) ", "", str(error).splitlines()[0])
+    return re.sub(r" \[Op:.*", "", line)
 
 
 def _rows(table: pathlib.Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
@@ -209,12 +217,7 @@ def _classes(listed: pathlib.Path, folders: Sequence[str]) -> dict[str, int]:
 
 def _images(folder: pathlib.Path) -> list[str]:
     names = (file.name for file in folder.iterdir() if file.is_file())
-    return sorted(name for name in names if not name.startswith(".") and name.lower().endswith(SUFFIXES))
-
-
-def _read(files: Iterable[pathlib.Path]) -> tf.data.Dataset:
-    paths = tf.data.Dataset.from_tensor_slices([str(file) for file in files])
-    return paths.map(tf.io.read_file, num_parallel_calls=tf.data.AUTOTUNE)
+    return sorted(name for name in names if not name.startswith(".") and name.lower().endswith(decoding.SUFFIXES))
 
 
 def _labelled(file: pathlib.Path) -> Iterator[tuple[str, int]]:

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eval import pictures, results, sources
+from eval import decoding, pictures, results
 from tf_smoothadv import checks, protocol
 
 ARRAYS = ".npz"
 PNG = b"\x89PNG\r\n\x1a\n"
+BIT_DEPTH = 24  # where a PNG file tells it
 
 
 class Submission(NamedTuple):
@@ -73,9 +74,10 @@ def read(path: pathlib.Path, names: Sequence[str], shape: tuple[int, ...]) -> di
     """The images of a folder or .npz file by their positions among the dataset's.
 
     Args:
-        path: a folder with NAME.png for each image, NAME its name in the dataset, slashes being folders; or a .npz file
-            with an array `images` [N, H, W, C], uint8 or floats in [0, 1], and optionally `indices` [N], their
-            positions, without which they are the first N of the dataset.
+        path: a folder with NAME.png for each image, of 8 bits a channel, NAME its name in the dataset, slashes being
+            folders; or a .npz file with an array `images`
+            [N, H, W, C], uint8 or floats in [0, 1], and optionally `indices` [N], their positions, without which they
+            are the first N of the dataset.
         names: of the dataset's images.
         shape: [H, W, C], theirs.
 
@@ -92,8 +94,8 @@ def read(path: pathlib.Path, names: Sequence[str], shape: tuple[int, ...]) -> di
 
 
 def _from_folder(path: pathlib.Path, names: Sequence[str], shape: tuple[int, ...]) -> dict[int, np.ndarray]:
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in sources.SUFFIXES)
-    visible = [file for file in files if not file.name.startswith(".")]
+    files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+    visible = [file for file in files if file.suffix.lower() in decoding.SUFFIXES]
     if not visible:
         raise ValueError(f"{path} holds no PNG files; they are named like {names[0]}.png")
     positions = {name: position for position, name in enumerate(names)}
@@ -111,8 +113,13 @@ def _from_folder(path: pathlib.Path, names: Sequence[str], shape: tuple[int, ...
 
 def _pixels(file: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray:
     with open(file, "rb") as opened:
-        if opened.read(len(PNG)) != PNG:
-            raise ValueError(f"{file} is no PNG file: an adversarial image must be stored without loss")
+        start = opened.read(BIT_DEPTH + 1)
+    if not start.startswith(PNG):
+        raise ValueError(f"{file} is no PNG file: an adversarial image must be stored without loss")
+    if start[BIT_DEPTH:] == b"\x10":
+        raise ValueError(
+            f"{file} has 16 bits a channel: an adversarial image must be stored with the 8 that are judged"
+        )
     return pictures.read(file, shape)
 
 

@@ -93,7 +93,7 @@ TABLE = [
     ("eval.figures", "--formats=word --output=OUT IN/run", "Format 'word' is not supported"),
     ("eval.figures", "--magnified=0 IN/run", "--magnified=0"),
     ("eval.figures", "--within=-1 IN/run", "--within=-1"),
-    ("eval.magnify", "", "name at least one PNG or JPEG file; received none"),
+    ("eval.magnify", "", "name at least one image file; received none"),
     ("eval.magnify", "--beta=2 IN/grey.png", "--beta=2"),
     ("eval.magnify", "--setting=best IN/grey.png", "--setting=best: value should be one of <"),
     ("eval.merge", "", "name the folders of all the shards; received none"),
@@ -116,10 +116,18 @@ TABLE = [
     ("eval.white_box", f"{NIPS}/above", r"line 2: ImageId must be a plain file name; received '\.\./a'"),
     ("eval.white_box", f"{NIPS}/absolute", "line 2: ImageId must be a plain file name; received '/etc/a'"),
     ("eval.white_box", f"{NIPS}/class_1001", "line 2: TrueLabel must be an integer from 1 to 1000; received '1001'"),
-    ("eval.white_box", f"{NIPS}/empty {NET}", "cannot read a of .*: Input is empty"),
-    ("eval.white_box", f"{NIPS}/truncated {NET}", "cannot read a of .*: Invalid PNG data"),
-    ("eval.white_box", f"{NIPS}/corrupt {NET}", "cannot read a of .*: Unknown image file format"),
-    ("eval.white_box", f"{NIPS}/transparent {NET}", "cannot read a of .*: it has transparent pixels"),
+    (
+        "eval.white_box",
+        f"{NIPS}/empty {NET}",
+        "cannot read a of .*: cannot identify image file; it must be PNG, JPEG, BMP or WebP",
+    ),
+    ("eval.white_box", f"{NIPS}/truncated {NET}", "cannot read a of .*: .*truncated"),
+    (
+        "eval.white_box",
+        f"{NIPS}/corrupt {NET}",
+        "cannot read a of .*: cannot identify image file; it must be PNG, JPEG, BMP or WebP",
+    ),
+    ("eval.white_box", f"{NIPS}/transparent {NET}", "cannot read a of .*: it has transparent pixels; save it without"),
     ("eval.white_box", f"{NIPS}/small {NET}", r"the model takes images \(8, 8, 3\), these are \(5, 5, 3\): resize"),
     (
         "eval.white_box",
@@ -127,10 +135,28 @@ TABLE = [
         "b of .* is 5 x 5, those before it are 8 x 8; --image_size",
     ),
     ("eval.magnify", "missing.png", r"cannot read missing\.png: .*No such file or directory"),
-    ("eval.magnify", "IN/empty/images/a.png", r"cannot read .*a\.png: cannot identify image file"),
+    (
+        "eval.magnify",
+        "IN/empty/images/a.png",
+        r"cannot read .*a\.png: cannot identify image file; it must be PNG, JPEG, BMP or WebP",
+    ),
     ("eval.magnify", "IN/truncated/images/a.png", r"cannot read .*a\.png: .*truncated"),
-    ("eval.magnify", "IN/transparent/images/a.png", r"a\.png must be opaque; its alpha channel is not"),
-    ("eval.magnify", "IN/deep.png", r"deep\.png must have at most 8 bits a channel"),
+    (
+        "eval.magnify",
+        "IN/transparent/images/a.png",
+        r"cannot read .*a\.png: it has transparent pixels; save it without",
+    ),
+    ("eval.magnify", "IN/moving.webp", r"cannot read .*moving\.webp: it is an animation; save one of its frames"),
+    (
+        "eval.magnify",
+        "IN/moving.gif",
+        r"cannot read .*moving\.gif: cannot identify image file; it must be PNG, JPEG, BMP or WebP",
+    ),
+    (
+        "eval.white_box",
+        f"--num_images=1 --dataset=folder --data=IN/pictures {NET}",
+        r"pictures must hold a folder of images \(\.png .* \.webp\) for each class; found none",
+    ),
     ("eval.magnify", "IN/grey.png IN/grey.jpg", r"two pictures would be written to grey\.png"),
     # adversarial images
     ("eval.referee", "missing", "no such file or folder: missing"),
@@ -150,6 +176,8 @@ TABLE = [
     ),
     ("eval.referee", "IN/given/lossy", r"00000\.jpg is no PNG file: an adversarial image must be stored without loss"),
     ("eval.referee", "IN/given/disguised", r"00000\.png is no PNG file: an adversarial image must be stored"),
+    ("eval.referee", "IN/given/bitmap", r"00000\.bmp is no PNG file: an adversarial image must be stored without loss"),
+    ("eval.referee", "IN/given/deep", r"00000\.png has 16 bits a channel: an adversarial image must be stored with"),
     ("eval.referee", "IN/given/cut", r"cannot read .*cut/00000\.png: .*truncated"),
     (
         "eval.referee",
@@ -386,7 +414,11 @@ def make_images(folder: pathlib.Path) -> None:
     )
     (folder / "grey.png").write_bytes(png(color[..., 0]))
     (folder / "grey.jpg").write_bytes(encoded(PIL.Image.fromarray(color[..., 0]), "JPEG"))
-    (folder / "deep.png").write_bytes(png(color[..., 0].astype(np.uint16) * 257))
+    for kind in ("webp", "gif"):
+        frames = [PIL.Image.fromarray(np.roll(color, number)) for number in range(2)]
+        frames[0].save(folder / f"moving.{kind}", save_all=True, append_images=frames[1:])
+    (folder / "pictures" / "class").mkdir(parents=True)
+    shutil.copy(folder / "moving.gif", folder / "pictures" / "class")
 
     pixels, labels = rng.integers(0, 256, (4, 28, 28), np.uint8), np.arange(4)
     parts = {"x_train": pixels, "y_train": labels, "x_test": pixels, "y_test": labels}
@@ -408,6 +440,8 @@ def make_given(folder: pathlib.Path) -> None:
         ("unknown", "00002.png", whole),
         ("lossy", "00000.jpg", photograph),
         ("disguised", "00000.png", photograph),
+        ("bitmap", "00000.bmp", encoded(PIL.Image.fromarray(images[0, ..., 0]), "BMP")),
+        ("deep", "00000.png", png(images[0, ..., 0].astype(np.uint16) * 257)),
         ("cut", "00000.png", whole[:100]),
         ("small", "00000.png", png(images[0, :8, :8, 0])),
     ):
@@ -563,7 +597,7 @@ def test_what_was_computed_before_an_error_stays(finished):
     """The 33rd image cannot be read; the records of the 32 before it are whole."""
     outcome, folder = finished["late"]
     assert outcome.status == 2, outcome.stderr
-    assert re.search("^error: cannot read i32 of .*: Invalid PNG data", outcome.stderr)
+    assert re.search("^error: cannot read i32 of .*: .*truncated", outcome.stderr)
     made = results.Results(folder, results.settings_of(folder), protocol.Record)
     made.close()
     assert made.done == {("fgsm", image) for image in range(32)}

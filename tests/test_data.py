@@ -10,11 +10,12 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 import pytest
 import tensorflow as tf
 
 import models
-from eval import data
+from eval import data, pictures
 from models import mnist
 from tests.conftest import SAMPLE, needs_shared
 from tests.test_eval import white_box
@@ -146,6 +147,31 @@ class TestFolder:
         assert dataset.names == ["n03/x.png", "n01/one.jpeg", "n02/a.png", "n02/b.PNG"]
         assert dataset.labels == [0, 2, 3, 3]
 
+    def test_the_content_tells_the_format_not_the_ending(self, tmp_path, caplog):
+        kinds = {"a.JPE": "JPEG", "b.jfif": "PNG", "c.bmp": "BMP", "d.WebP": "WEBP", "e.png": "WEBP", "f.jpg": "BMP"}
+        for name, kind in kinds.items():
+            write(tmp_path / "a" / name, RAMP, format=kind, lossless=True, quality=100)
+        images, _ = contents(data.load("folder", str(tmp_path), image_size=64))
+        assert len(images) == len(kinds)
+        for image in images[1:]:
+            np.testing.assert_array_equal(image, images[1])
+        assert not caplog.records
+
+    def test_photographs_are_turned_upright(self, tmp_path):
+        """A camera on its side: what the file holds is turned, and the tag says so."""
+        exif = PIL.Image.Exif()
+        exif[0x112] = 6
+        stored = PIL.Image.fromarray(RAMP).transpose(PIL.Image.Transpose.ROTATE_90)
+        for name, kind in (("a.jpg", "JPEG"), ("b.png", "PNG"), ("c.webp", "WEBP")):
+            file = write(tmp_path / "a" / name, stored, format=kind, exif=exif)
+            expected = np.asarray(PIL.ImageOps.exif_transpose(PIL.Image.open(file)).convert("RGB"))
+            np.testing.assert_array_equal(pictures.read(file), expected)
+            np.testing.assert_array_equal(data.prepared(file, None), expected / np.float32(255))
+            assert np.abs(expected.astype(int) - RAMP).mean() < 10
+        images, _ = contents(data.load("folder", str(tmp_path), image_size=64))
+        for image in images:
+            assert np.abs(image - tf.image.resize(RAMP / 255, [64, 64], antialias=True)).mean() < 0.04
+
     def test_images_of_several_sizes_become_299(self, tmp_path):
         write(tmp_path / "a" / "wide.png", RAMP)
         write(tmp_path / "a" / "tall.png", COLORS[0])
@@ -177,38 +203,47 @@ class TestTFRecord:
         means = [np.mean(RAMP // divisor) for divisor in (1, 2, 3)]
         np.testing.assert_allclose(images.mean(axis=(1, 2, 3)) * 255, means, atol=1)
 
+    def test_a_damaged_image_is_named_by_its_record(self, tmp_path):
+        whole = write(tmp_path / "x.png", RAMP).read_bytes()
+        write_records(tmp_path / "x.tfrecord", [(whole, 1), (whole[:90], 2)])
+        with pytest.raises(ValueError, match=r"^cannot read x\.tfrecord-00001 of .*x\.tfrecord: .*truncated"):
+            contents(data.load("tfrecord", str(tmp_path / "x.tfrecord")))
+
     def test_files_are_read_no_further_than_needed(self, root):
         (root / "val-00001-of-00002").write_bytes(b"no record, but nobody looks")
         assert contents(data.load("tfrecord", str(root), num_images=2))[1] == [0, 999]
 
 
 @pytest.mark.parametrize(
-    ("name", "pixels", "expected", "tolerance"),
+    ("name", "pixels"),
     [
-        ("grey.png", GREY, GREY[..., None], 0),
-        ("bits.png", PIL.Image.fromarray(GREY > 127), (GREY > 127)[..., None] * 255.0, 0),
-        ("grey16.png", GREY.astype(np.uint16) * 256 + 200, np.round((GREY[..., None] * 256.0 + 200) / 257), 0),
-        ("opaque.png", np.dstack([COLORS[0], OPAQUE]), COLORS[0], 0),
-        ("grey_opaque.png", np.dstack([GREY, OPAQUE]), GREY[..., None], 0),
-        ("palette.png", PIL.Image.fromarray(GREY // 64 * 64).convert("P"), GREY[..., None] // 64 * 64, 0),
-        ("color.jpg", RAMP, RAMP, 12),
-        ("grey.jpg", RAMP[..., 0], RAMP[..., :1], 12),
-        ("cmyk.jpg", PIL.Image.fromarray(RAMP).convert("CMYK"), RAMP, 12),
+        ("grey.png", GREY),
+        ("bits.png", PIL.Image.fromarray(GREY > 127)),
+        ("opaque.png", np.dstack([COLORS[0], OPAQUE])),
+        ("grey_opaque.png", np.dstack([GREY, OPAQUE])),
+        ("palette.png", PIL.Image.fromarray(GREY // 64 * 64).convert("P")),
+        ("color.jpg", RAMP),
+        ("grey.jpg", RAMP[..., 0]),
+        ("cmyk.jpg", PIL.Image.fromarray(RAMP).convert("CMYK")),
+        ("color.bmp", RAMP),
+        ("color.webp", RAMP),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_every_kind_of_image_as_rgb(name, pixels, expected, tolerance, tmp_path):
-    options = {"quality": 95} if name.endswith("jpg") else {}
-    image = data.prepared(tf.constant(write(tmp_path / name, pixels, **options).read_bytes()), None).numpy()
-    np.testing.assert_allclose(image * 255, np.broadcast_to(expected, image.shape), atol=tolerance + 1e-4)
-    assert image.shape[-1] == 3
-    np.testing.assert_array_equal(image, protocol.deliver(image))
+def test_every_kind_of_image_is_what_pil_shows_in_rgb(name, pixels, tmp_path):
+    file = write(tmp_path / name, pixels)
+    expected = np.asarray(PIL.Image.open(file).convert("RGB")) / np.float32(255)
+    for image in (tf.constant(file.read_bytes()), file):
+        np.testing.assert_array_equal(data.prepared(image, None), expected)
+    np.testing.assert_array_equal(data.decoded(tf.constant(file.read_bytes())), expected)
+    np.testing.assert_array_equal(np.broadcast_to(pictures.read(file) / np.float32(255), expected.shape), expected)
 
 
-def test_16_bits_of_each_color(tmp_path):
-    pixels = np.random.default_rng(3).integers(0, 65536, (9, 7, 3), np.uint16)
-    image = data.prepared(tf.io.encode_png(pixels), None).numpy()
-    np.testing.assert_array_equal(image, protocol.deliver(pixels / 65535))
+def test_grey_of_16_bits_is_rounded_to_8(tmp_path):
+    file = write(tmp_path / "x.png", GREY.astype(np.uint16) * 256 + 200)
+    levels = np.round((GREY[..., None] * 256.0 + 200) / 257)
+    np.testing.assert_array_equal(pictures.read(file), levels)
+    np.testing.assert_array_equal(data.prepared(file, None), np.repeat(levels, 3, -1).astype(np.float32) / 255)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +285,7 @@ def test_bad_tables(table, message, tmp_path):
         (("nips2017", None), "dataset 'nips2017' must be given its place, --data=PATH; received none"),
         (("nips2017", "DIR"), r"no such file: .*images\.csv"),
         (("folder", "DIR/nowhere"), "no such folder: .*nowhere"),
-        (("folder", "DIR/unlisted/b"), "must hold a folder of PNG or JPEG images for each class; found none"),
+        (("folder", "DIR/unlisted/b"), r"must hold a folder of images \(\.png .* \.webp\) for each class; found none"),
         (
             ("folder", "DIR/unlisted"),
             r"classes\.txt must name every folder beside it; it does not name b, c, d and 1 more",
@@ -303,15 +338,17 @@ TRANSPARENT = np.dstack([COLORS[0], GREY])
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda file: file.write_bytes(b""), "Input is empty"),
-        (lambda file: file.write_text("no image at all"), "Unknown image file format"),
-        (lambda file: file.write_bytes(file.read_bytes()[:90]), "Invalid PNG data"),
-        (lambda file: file.write_bytes(write(file.with_suffix(".jpg"), RAMP).read_bytes()[:700]), "Invalid JPEG data"),
-        (lambda file: write(file, TRANSPARENT), "it has transparent pixels$"),
-        (lambda file: write(file, TRANSPARENT[..., 2:]), "it has transparent pixels$"),
+        (lambda file: file.write_bytes(b""), "cannot identify image file; it must be PNG, JPEG, BMP or WebP$"),
         (
-            lambda file: write(file, PIL.Image.fromarray(GREY // 64 * 64).convert("P"), transparency=64),
-            "transparent pixels$",
+            lambda file: file.write_text("no image at all"),
+            "cannot identify image file; it must be PNG, JPEG, BMP or WebP$",
+        ),
+        (lambda file: file.write_bytes(file.read_bytes()[:90]), "truncated"),
+        (lambda file: file.write_bytes(write(file.with_suffix(".jpg"), RAMP).read_bytes()[:700]), "truncated"),
+        (lambda file: write(file, TRANSPARENT), "it has transparent pixels; save it without transparency$"),
+        (
+            lambda file: write(file, COLORS[0], format="GIF"),
+            "cannot identify image file; it must be PNG, JPEG, BMP or WebP$",
         ),
         (lambda file: file.unlink(), "No such file or directory"),
     ],

@@ -46,6 +46,7 @@ MODELS = [
 ]
 MODEL_BINARIES = ["train", "convert_slim"]
 EVAL = [
+    "decoding",
     "sources",
     "data",
     "batching",
