@@ -92,8 +92,8 @@ def folder(path: str) -> Source:
     A folder's class is its place in sorted order. Where there is a file classes.txt, with one folder's name a line, it
     is that line's, from 0, so that a part of the classes will do. Images come in turns, one of every class and then
     the next of every class, so that the first N are not all of one class. Images are files whose names end in one of
-    `decoding.SUFFIXES`, in capitals or not; their content tells the format. Hidden files and others are
-    ignored.
+    `decoding.SUFFIXES`, in capitals or not; their content tells the format. A warning names what else is there and is
+    ignored, but for hidden files.
 
     Raises:
         ValueError: no such folder, no image in it, or a folder that classes.txt does not name.
@@ -112,7 +112,10 @@ def folder(path: str) -> Source:
             f"{root} must hold a folder of images ({' '.join(decoding.SUFFIXES)}) for each class; found none"
         )
     listing = [(name, label) for _, label, name in turns]
-    return Source(listing, [root / name for name, _ in listing])
+    files = [root / name for name, _ in listing]
+    others = {*root.iterdir(), *(entry for name in names for entry in (root / name).iterdir())}
+    warn_of_ignored(root, others - {listed, *files, *(root / name for name in names)})
+    return Source(listing, files)
 
 
 def tfrecord(path: str) -> Source:
@@ -134,6 +137,8 @@ def tfrecord(path: str) -> Source:
         raise ValueError(f"no TFRecord files: {path} must be a file, a glob, or a folder of {' or '.join(SHARDS)}")
     if len({file.name for file in files}) < len(files):
         raise ValueError(f"the files of {path} must have different names: their images are named by them")
+    if root.is_dir():
+        warn_of_ignored(root, set(root.iterdir()) - set(files))
     return Source(itertools.chain.from_iterable(map(_labelled, files)), _feature(files, ENCODED))
 
 
@@ -154,6 +159,13 @@ def readable(elements: Iterable[tf.Tensor], where: Callable[[int], str]) -> Iter
             position += 1
     except tf.errors.OpError as error:
         raise ValueError(f"cannot read {where(position)}: {_reason(error)}") from error
+
+
+def warn_of_ignored(root: pathlib.Path, paths: Iterable[pathlib.Path]) -> None:
+    """Tells which of these files and folders below `root`, but for hidden ones, are not used."""
+    ignored = sorted(path.relative_to(root).as_posix() for path in paths if not path.name.startswith("."))
+    if ignored:
+        logging.warning("%d files or folders of %s are ignored: %s", len(ignored), root, _some(ignored))
 
 
 def _reason(error: tf.errors.OpError) -> str:

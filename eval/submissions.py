@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eval import decoding, pictures, results
+from eval import decoding, pictures, results, sources
 from tf_smoothadv import checks, protocol
 
 ARRAYS = ".npz"
@@ -75,7 +75,7 @@ def read(path: pathlib.Path, names: Sequence[str], shape: tuple[int, ...]) -> di
 
     Args:
         path: a folder with NAME.png for each image, of 8 bits a channel, NAME its name in the dataset, slashes being
-            folders; or a .npz file with an array `images`
+            folders; a warning names what else is there and is ignored. Or a .npz file with an array `images`
             [N, H, W, C], uint8 or floats in [0, 1], and optionally `indices` [N], their positions, without which they
             are the first N of the dataset.
         names: of the dataset's images.
@@ -98,6 +98,7 @@ def _from_folder(path: pathlib.Path, names: Sequence[str], shape: tuple[int, ...
     visible = [file for file in files if file.suffix.lower() in decoding.SUFFIXES]
     if not visible:
         raise ValueError(f"{path} holds no PNG files; they are named like {names[0]}.png")
+    sources.warn_of_ignored(path, set(files) - set(visible))
     positions = {name: position for position, name in enumerate(names)}
     images = {}
     for file in visible:

@@ -130,7 +130,7 @@ class TestFolder:
         write(tmp_path / "n02" / "a.png", COLORS[1])
         write(tmp_path / "n01" / "one.jpeg", COLORS[2])
         write(tmp_path / "n03" / "x.png", COLORS[3])
-        for ignored in ("n01/.hidden.png", "n01/notes.txt", ".cache/z.png", "README"):
+        for ignored in ("n01/.hidden.png", "n01/notes.txt", "n02/x.gif", ".cache/z.png", "README"):
             (tmp_path / ignored).parent.mkdir(exist_ok=True)
             (tmp_path / ignored).write_bytes(b"no image")
         (tmp_path / "n01" / "folder.png").mkdir()
@@ -146,6 +146,12 @@ class TestFolder:
         dataset = data.load("folder", str(root), image_size=9)
         assert dataset.names == ["n03/x.png", "n01/one.jpeg", "n02/a.png", "n02/b.PNG"]
         assert dataset.labels == [0, 2, 3, 3]
+
+    def test_what_is_ignored_is_counted_and_named(self, root, caplog):
+        (root / "classes.txt").write_text("n01\nn02\nn03\n")
+        data.load("folder", str(root))
+        (told,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        assert told == f"4 files or folders of {root} are ignored: README, n01/folder.png, n01/notes.txt and 1 more"
 
     def test_the_content_tells_the_format_not_the_ending(self, tmp_path, caplog):
         kinds = {"a.JPE": "JPEG", "b.jfif": "PNG", "c.bmp": "BMP", "d.WebP": "WEBP", "e.png": "WEBP", "f.jpg": "BMP"}
