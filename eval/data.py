@@ -75,6 +75,7 @@ class Dataset:
         images: [H, W, C], one by one.
         batch_size: B; the last batch may be smaller.
         path: where the images lie.
+        folders: how many folders have classes by their order alone; None where something names the classes.
 
     Raises:
         ValueError: while iterating, an image that cannot be read, or of another size than those before it.
@@ -85,6 +86,7 @@ class Dataset:
     images: Iterable[tf.Tensor]
     batch_size: int
     path: str
+    folders: int | None = None
 
     def __iter__(self) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
         images = self._of_one_size()
@@ -104,6 +106,22 @@ class Dataset:
                 )
             yield image
 
+    def check_classes(self, classes: int) -> None:
+        """Refuses class folders that are not all of a model's classes, so that their order does not tell the classes.
+
+        Args:
+            classes: how many the model has.
+
+        Raises:
+            ValueError: another number of class folders, and nothing that says which classes they are.
+        """
+        if self.folders not in (None, classes):
+            raise ValueError(
+                f"{self.path} has {self.folders} class folders, the model has {classes} classes: write "
+                f"{pathlib.Path(self.path) / sources.CLASSES}, one folder name a line in the order of the model's "
+                "classes, or --labels=predicted"
+            )
+
 
 def labelled_by(model: core.Model, dataset: Dataset) -> Dataset:
     """The same images with the classes that the model says: an attack is then one on its own decisions.
@@ -111,7 +129,7 @@ def labelled_by(model: core.Model, dataset: Dataset) -> Dataset:
     For images whose classes are not known, and for networks that have learnt nothing.
     """
     labels = [int(label) for images, _ in dataset for label in protocol.predict(model, images)]
-    return dataclasses.replace(dataset, labels=labels)
+    return dataclasses.replace(dataset, labels=labels, folders=None)
 
 
 def load(
@@ -156,7 +174,7 @@ def load(
     chosen = slice(part - 1, len(listing), parts)
     names, labels = map(list, zip(*listing[chosen]))
     images = Images(source.images, chosen, [f"{name} of {where}" for name in names], size)
-    return Dataset(names, labels, images, batch_size, where)
+    return Dataset(names, labels, images, batch_size, where, source.folders)
 
 
 def prepared(image: pathlib.Path | tf.Tensor, size: int | None, name: str = "the image") -> tf.Tensor:

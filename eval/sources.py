@@ -32,10 +32,12 @@ class Source(NamedTuple):
         listing: the name and the class, from 0, of each image. Names differ and do as relative file paths.
         images: as many in the same order, the same each time: image files, the content of such (a string tensor), or
             pixels [H, W, C] in [0, 1].
+        folders: how many folders have classes by their order alone; None where something names the classes.
     """
 
     listing: Iterable[tuple[str, int]]
     images: Iterable[pathlib.Path | tf.Tensor]
+    folders: int | None = None
 
 
 def digits(path: str | None) -> Source:
@@ -115,7 +117,7 @@ def folder(path: str) -> Source:
     files = [root / name for name, _ in listing]
     others = {*root.iterdir(), *(entry for name in names for entry in (root / name).iterdir())}
     warn_of_ignored(root, others - {listed, *files, *(root / name for name in names)})
-    return Source(listing, files)
+    return Source(listing, files, None if listed.exists() else len(names))
 
 
 def tfrecord(path: str) -> Source:

@@ -178,6 +178,22 @@ class TestFolder:
         for image in images:
             assert np.abs(image - tf.image.resize(RAMP / 255, [64, 64], antialias=True)).mean() < 0.04
 
+    def test_class_folders_without_classes_txt_must_be_all_classes(self, root):
+        dataset = data.load("folder", str(root), image_size=9)
+        dataset.check_classes(3)
+        message = (
+            f"{root} has 3 class folders, the model has 1000 classes: write {root}/classes.txt, one folder name a line "
+            "in the order of the model's classes, or --labels=predicted"
+        )
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            dataset.check_classes(1000)
+        with pytest.raises(ValueError, match="has 3 class folders, the model has 2 classes"):
+            dataset.check_classes(2)
+        data.labelled_by(lambda images: tf.one_hot([0] * len(images), 1000), dataset).check_classes(1000)
+        (root / "classes.txt").write_text("n01\nn02\nn03\n")
+        data.load("folder", str(root), image_size=9).check_classes(1000)
+        data.load("mnist", None).check_classes(1000)
+
     def test_images_of_several_sizes_become_299(self, tmp_path):
         write(tmp_path / "a" / "wide.png", RAMP)
         write(tmp_path / "a" / "tall.png", COLORS[0])
