@@ -22,6 +22,7 @@ NUM_CLASSES = 1000
 CLASSES = "classes.txt"
 SHARDS = ("*.tfrecord*", "*-of-*")
 ENCODED, LABEL = "image/encoded", "image/class/label"
+GZIP, ZLIB = b"\x1f\x8b\x08", b"\x78"  # how packed files begin
 FEATURES = {ENCODED: tf.io.FixedLenFeature([], tf.string), LABEL: tf.io.FixedLenFeature([], tf.int64)}
 
 
@@ -126,7 +127,8 @@ def tfrecord(path: str) -> Source:
     Labels are those of TF-Slim's ImageNet conversion, 1 to 1000 (0 is the background): the classes 0 to 999.
 
     Args:
-        path: a file, a glob, or a folder, of which files named *.tfrecord* or *-of-* are taken; in sorted order.
+        path: a file, a glob, or a folder, of which files named *.tfrecord* or *-of-* are taken; in sorted order. Files
+            packed by GZIP or ZLIB are unpacked.
 
     Raises:
         ValueError: no such file; while the listing is gone through, what is no such record, or a label out of range.
@@ -242,8 +244,18 @@ def _labelled(file: pathlib.Path) -> Iterator[tuple[str, int]]:
 
 
 def _feature(files: Sequence[pathlib.Path], name: str) -> tf.data.Dataset:
-    records = tf.data.TFRecordDataset([str(file) for file in files])
-    return records.map(lambda record: tf.io.parse_single_example(record, FEATURES)[name])
+    packed = tf.data.Dataset.from_tensor_slices(([str(file) for file in files], [_packing(file) for file in files]))
+    return packed.flat_map(tf.data.TFRecordDataset).map(lambda one: tf.io.parse_single_example(one, FEATURES)[name])
+
+
+def _packing(file: pathlib.Path) -> str:
+    """How a TFRecord file is compressed, as TensorFlow calls it."""
+    with open(file, "rb") as opened:
+        start = opened.read(8)
+    if start.startswith(GZIP):
+        return "GZIP"
+    # A file that is not packed starts with the length of a record, of which the upper half is zero.
+    return "ZLIB" if start.startswith(ZLIB) and any(start[4:]) else ""
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:

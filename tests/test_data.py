@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import logging
 import pathlib
 import re
+import zlib
 from collections.abc import Sequence
 
 import keras
@@ -224,6 +226,28 @@ class TestTFRecord:
         assert images.shape == (3, 48, 48, 3)
         means = [np.mean(RAMP // divisor) for divisor in (1, 2, 3)]
         np.testing.assert_allclose(images.mean(axis=(1, 2, 3)) * 255, means, atol=1)
+
+    @pytest.mark.parametrize("packed", [gzip.compress, zlib.compress], ids=["GZIP", "ZLIB"])
+    def test_packed_files_are_unpacked(self, root, packed):
+        expected = contents(data.load("tfrecord", str(root), image_size=48))
+        whole = root / "val-00000-of-00002"
+        whole.write_bytes(packed(whole.read_bytes()))
+        images, labels = contents(data.load("tfrecord", str(root), image_size=48))
+        np.testing.assert_array_equal(images, expected[0])
+        assert labels == expected[1]
+        whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+        with pytest.raises(ValueError, match=r"^cannot read .*val-00000-of-00002, record \d: (truncated|corrupted)"):
+            data.load("tfrecord", str(root))
+
+    @pytest.mark.parametrize("start", [b"\x78\x9c", b"\x78\xda", b"\x1f\x8b"])
+    def test_the_length_of_a_record_is_no_sign_of_packing(self, start, tmp_path):
+        """A record whose length is written with the bytes that packed files begin with."""
+        image = write(tmp_path / "x.png", RAMP).read_bytes()
+        length = int.from_bytes(start, "little")
+        short = write_records(tmp_path / "x", [(image + bytes(length - 400), 1)]).stat().st_size - 16
+        file = write_records(tmp_path / "x.tfrecord", [(image + bytes(2 * length - 400 - short), 1)])
+        assert file.read_bytes().startswith(start)
+        assert contents(data.load("tfrecord", str(file)))[1] == [0]
 
     def test_a_damaged_image_is_named_by_its_record(self, tmp_path):
         whole = write(tmp_path / "x.png", RAMP).read_bytes()
