@@ -23,6 +23,7 @@ from eval import data, settings
 from eval.results import Results
 from tf_smoothadv import criteria, protocol
 from tf_smoothadv.attacks import core
+from tf_smoothadv.classifier import Classifier
 
 BATCH = 50
 GRID = 100  # digits on which settings are chosen
@@ -265,6 +266,6 @@ def scaled(model: core.Model, originals: protocol.Originals, adversarial: np.nda
     best = core.start(images, 0)
     for scale in SCALES:
         candidate = core.quantized(core.clip(images + scale * (adversarial - images)), LEVELS)
-        success = criteria.is_adversarial(core.logits_of(model, candidate), originals.labels)
+        success = criteria.is_adversarial(Classifier.of(model)(candidate), originals.labels)
         best = core.keep_best(best, images, candidate, success, gradients=0)
     return best.adversarial.numpy()

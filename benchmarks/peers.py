@@ -12,6 +12,7 @@ import tensorflow as tf
 from benchmarks import adversarial_library, attacks, networks, timing
 from tf_smoothadv import criteria
 from tf_smoothadv.attacks import DDN, FGSM, FMN, PGD2, CarliniWagner, core
+from tf_smoothadv.classifier import Classifier
 
 Call = Callable[[], np.ndarray]  # adversarial images
 
@@ -39,7 +40,7 @@ def run(problem: networks.Problem, slow: int, steps: int, rounds: int) -> Iterat
         gradients = 1 if attack == "FGSM" else SHORT
         per_gradient = timing.Times(times[attack, library].rounds / gradients)
         adversarial = tf.constant(call())
-        success = criteria.is_adversarial(core.logits_of(mine.model, adversarial), mine.labels).numpy()
+        success = criteria.is_adversarial(Classifier.of(mine.model)(adversarial), mine.labels).numpy()
         distortion = core.l2_norm(adversarial - mine.images).numpy()
         yield {
             "attack": attack,

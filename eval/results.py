@@ -152,10 +152,13 @@ def writing(path: pathlib.Path) -> Iterator[None]:
 def _parsed(path: pathlib.Path, content: bytes, kind: type[R], key: Callable[[Any], Any]) -> dict[Any, R]:
     """Records by their key. One that was made again, because its batch was cut off, counts once, as it was last."""
     kinds = typing.get_type_hints(kind)
+    optional = {field.name for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING}
     records = {}
     for number, line in enumerate(content.splitlines(), start=1):
         try:
-            record = kind(**fields.taken(fields.parsed(line), kinds))
+            values = fields.parsed(line)
+            there = {name: type_ for name, type_ in kinds.items() if name in values or name not in optional}
+            record = kind(**fields.taken(values, there))
         except ValueError as error:
             raise ValueError(
                 f"{path}, line {number} is no record: {error}; delete the line, and the command that made the results "

@@ -59,6 +59,8 @@ Made by `python -m models.train --training={training} --epochs={epochs} --seed={
 examples; not a digit recogniser to build on.
 """
 
+SMALLEST = 1e-6  # change of a pixel
+
 
 class AdversarialTraining(keras.Model):
     """Trains `network` with half of every batch replaced by adversarial examples of the network itself."""
@@ -68,7 +70,6 @@ class AdversarialTraining(keras.Model):
         self.network = network
         self._method = method
         self._epsilon = epsilon
-        self._attack = tf.function(sa.attacks.FGSM(epsilon=epsilon).run)
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         return self.network(images, training=training)
@@ -80,11 +81,12 @@ class AdversarialTraining(keras.Model):
         return super().train_step((tf.concat([attacked, images[half:]], 0), labels))
 
     def _adversarial(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        epsilon = tf.abs(tf.random.truncated_normal(tf.shape(labels), stddev=self._epsilon / 2))
+        drawn = tf.abs(tf.random.truncated_normal(tf.shape(labels), stddev=self._epsilon / 2))
+        epsilon = tf.maximum(drawn, SMALLEST)  # epsilon is above 0
         targets = None
         if self._method == "step_ll":
             targets = tf.argmin(self.network(images, training=False), axis=1, output_type=tf.int32)
-        return tf.stop_gradient(self._attack(self.network, images, labels, targets, epsilon).adversarial)
+        return sa.attacks.FGSM(epsilon)(self.network, images, labels, targets).adversarial
 
 
 def main() -> None:

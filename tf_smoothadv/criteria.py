@@ -2,10 +2,12 @@
 
 Every function takes logits [B, K], the true classes `labels` [B], and optionally `targets` [B], the classes to reach:
 without targets any class but the label counts (untargeted), with them only the target does. Margins are in the units of
-the logits, cross-entropies in nats.
+the logits, log-odds in nats.
 """
 
 from __future__ import annotations
+
+import math
 
 import tensorflow as tf
 
@@ -31,13 +33,18 @@ def margin(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None = Non
     return own - best_other if targets is None else best_other - own
 
 
-def is_adversarial(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None = None) -> tf.Tensor:
+def is_adversarial(
+    logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None = None, tolerance: tf.Tensor | float = 0.0
+) -> tf.Tensor:
     """Success, p(x) != t (or p(x) = target), as the sign of the margin; [B] bool. A tie is no success.
+
+    Logits that are NaN or plus infinity are no success either. With a `tolerance`, in units of the logits, the margin
+    must be below minus that.
 
     >>> is_adversarial(tf.constant([[3.0, 1.0], [1.0, 3.0], [2.0, 2.0]]), tf.constant([0, 0, 0])).numpy()
     array([False,  True, False])
     """
-    return margin(logits, labels, targets) < 0
+    return (margin(logits, labels, targets) < -tolerance) & tf.reduce_all(logits < math.inf, axis=1)
 
 
 def margin_loss(
@@ -70,24 +77,34 @@ def margin_ratio(
     return tf.math.divide_no_nan(margins, largest[:, 0] - largest[:, 2])
 
 
+def log_odds(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None = None) -> tf.Tensor:
+    """The log-odds of the label, log p_t / (1 - p_t) = y_t - log sum_{i != t} exp y_i; minus those of a target; [B].
+
+    Its gradient is that of the cross-entropy log p_t divided by 1 - p_t: of the same direction at every point, and
+    never zero, where that of the cross-entropy vanishes once the softmax is saturated.
+
+    >>> log_odds(tf.constant([[0.0, 0.0], [3000.0, 0.0]]), tf.constant([0, 0])).numpy()
+    array([   0., 3000.], dtype=float32)
+    """
+    classes = labels if targets is None else targets
+    chosen = tf.one_hot(classes, tf.shape(logits)[1], on_value=True, off_value=False)
+    own = tf.gather(logits, classes, axis=1, batch_dims=1)
+    others = tf.reduce_logsumexp(tf.where(chosen, logits.dtype.min, logits), axis=1)
+    return own - others if targets is None else others - own
+
+
 def classification_loss(kind: str, logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None = None) -> tf.Tensor:
     """The loss l(y, t) that (10) descends, smaller nearer success; [B].
 
     Args:
-        kind: "cross_entropy", minus the cross-entropy to the label, or the cross-entropy to the target; "margin",
-            `margin`, which unlike (3) goes on below zero.
+        kind: "cross_entropy", `log_odds`, whose gradient has the direction of the cross-entropy's; "margin", `margin`,
+            which unlike (3) goes on below zero.
 
     Raises:
         ValueError: another kind.
 
     >>> classification_loss("margin", tf.constant([[1.0, 3.0]]), tf.constant([0])).numpy()
     array([-2.], dtype=float32)
-    >>> bool(classification_loss("cross_entropy", tf.constant([[0.0, 0.0]]), tf.constant([0])) == -tf.math.log(2.0))
-    True
     """
     checks.one_of("kind", kind, LOSSES)
-    if kind == "margin":
-        return margin(logits, labels, targets)
-    if targets is None:
-        return -tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+    return (margin if kind == "margin" else log_odds)(logits, labels, targets)

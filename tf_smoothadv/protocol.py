@@ -6,17 +6,20 @@ Every image is judged twice: as computed, and as delivered, that is rounded to 8
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
+import math
 import reprlib
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from tf_smoothadv import checks, criteria
+from tf_smoothadv import checks
 from tf_smoothadv.attacks import core
+from tf_smoothadv.classifier import Classifier, NoGradientError
 from tf_smoothadv.smoothing import Smoother, Smoothing
 
 Attacks = Mapping[str, core.Attack | Sequence[core.Attack]]
@@ -41,6 +44,9 @@ class Record:
         trace: how the distortion as computed came down, as the attack itself saw it: a pair for every success that was
             less distorted than those before, of the gradients taken until then and its distortion; empty without any,
             or where nobody looked.
+        faulty: how many of the gradients were not finite in every pixel or, without success, zero in all.
+        share, share_8bit: of a random model the share of its draws that errs on the image, as computed and as
+            delivered; NaN for another model.
 
     Raises:
         ValueError: a trace whose gradients do not rise, up to `gradients`, or whose distortions do not fall.
@@ -65,6 +71,9 @@ class Record:
     gradients: int
     seconds: float
     trace: Trace
+    faulty: int = dataclasses.field(default=0, kw_only=True)
+    share: float = dataclasses.field(default=math.nan, kw_only=True)
+    share_8bit: float = dataclasses.field(default=math.nan, kw_only=True)
 
     def __post_init__(self) -> None:
         steps = [(-1, float("inf")), *self.trace, (self.gradients + 1, float("-inf"))]
@@ -346,8 +355,9 @@ def evaluate(model: core.Model, dataset: Iterable[Any], attacks: Attacks, *, ref
         A `Run`.
 
     Raises:
-        ValueError: no attack, an empty dataset, one of which no image is classified correctly, or images or labels that
-            the attacks refuse.
+        ValueError: no attack, an empty dataset, one of which no image is classified correctly, batches that are not
+            (images, labels) or (images, labels, targets), labels that the model does not have, or what the attacks
+            refuse.
 
     Source: section 5.1 of the paper.
 
@@ -370,14 +380,16 @@ def evaluate(model: core.Model, dataset: Iterable[Any], attacks: Attacks, *, ref
 class CorrectImages:
     """The images of a dataset that a model classifies correctly, regrouped into batches of the dataset's size.
 
-    Iterating gives `Originals`; the counts are those of the images seen so far.
+    Iterating gives `Originals`; the counts are those of the images seen so far. Images of another size than those
+    before them begin a new batch.
 
     Attributes:
         num_images: N', all.
         num_correct: N, correctly classified.
 
     Raises:
-        ValueError: when iterated: images outside [0, 1], labels that are none, or no image at all.
+        ValueError: when iterated: images outside [0, 1], labels that the model does not have, no image at all, or, the
+            second time, other images or another order than the first time.
 
     >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
     ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
@@ -389,30 +401,40 @@ class CorrectImages:
     """
 
     def __init__(self, model: core.Model, dataset: Iterable[Any]) -> None:
-        self._model = model
+        self._model = Classifier.of(model)
         self._dataset = dataset
+        self._digests: list[bytes] = []  # of the batches of the pass that came furthest
         self.num_images = self.num_correct = 0
-        self._logits_of: Callable[[tf.Tensor], tf.Tensor] | None = None
 
     def logits_of(self, images: Any) -> tf.Tensor:
         """The model's logits [B, K]: the one judge of clean, adversarial and delivered images."""
-        images = tf.convert_to_tensor(images, tf.float32)
-        if self._logits_of is None:
-            self._logits_of = core.compiled_logits(self._model, tuple(images.shape[1:]))
-        return self._logits_of(images)
+        return mean_logits(self._model, tf.convert_to_tensor(images, tf.float32))
 
     def __iter__(self) -> Iterator[Originals]:
+        self.num_images = self.num_correct = 0
         size, waiting = 0, None
-        for batch in self._dataset:
-            images = tf.cast(checks.as_images(batch[0]), tf.float32)
-            labels, *targets = (checks.as_labels(classes, images.shape[0]).numpy() for classes in batch[1:])
+        for number, batch in enumerate(self._dataset):
+            images, labels, targets = _checked_batch(batch)
+            self._check_order(number, images, labels)
+            if number == 0:
+                self._model.check(tf.constant(images))
+            logits = self.logits_of(images)
+            for name, classes in (("labels", labels), ("targets", targets)):
+                if classes is not None and np.max(classes) >= logits.shape[1]:
+                    raise ValueError(
+                        f"{name} must be below the model's {logits.shape[1]} classes; received {np.max(classes)}"
+                    )
             positions = np.arange(self.num_images, self.num_images + len(labels))
-            correct = tf.argmax(self.logits_of(images), axis=1).numpy() == labels
-            columns = [column[correct] for column in (positions, images.numpy(), labels, *targets)]
-            waiting = columns if waiting is None else [np.concatenate(pair) for pair in zip(waiting, columns)]
+            correct = tf.argmax(logits, axis=1).numpy() == labels
+            columns = [column[correct] for column in (positions, images, labels, targets) if column is not None]
             size = max(size, len(labels))
             self.num_images += len(labels)
             self.num_correct += int(correct.sum())
+            if waiting is not None and waiting[1].shape[1:] != images.shape[1:]:
+                if len(waiting[0]):
+                    yield Originals(*waiting)
+                waiting = None
+            waiting = columns if waiting is None else [np.concatenate(pair) for pair in zip(waiting, columns)]
             while len(waiting[0]) >= size > 0:
                 yield Originals(*(column[:size] for column in waiting))
                 waiting = [column[size:] for column in waiting]
@@ -420,6 +442,38 @@ class CorrectImages:
             raise ValueError("the dataset must hold at least one image; received none")
         if waiting is not None and len(waiting[0]):
             yield Originals(*waiting)
+
+    def _check_order(self, number: int, images: np.ndarray, labels: np.ndarray) -> None:
+        """Raises ValueError unless a batch is the one that came in its place before, if any did."""
+        digest = hashlib.blake2b(np.ascontiguousarray(images).tobytes() + labels.tobytes(), digest_size=16).digest()
+        if number == len(self._digests):
+            self._digests.append(digest)
+        elif self._digests[number] != digest:
+            raise ValueError(
+                f"the dataset must give the same images in the same order each time; batch {number} is another one the "
+                "second time: leave out the shuffling, or take a list of its batches"
+            )
+
+
+def _checked_batch(batch: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """The images, labels and targets of an element of a dataset."""
+    if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+        received = f"the keys {', '.join(map(str, batch))}" if isinstance(batch, Mapping) else type(batch).__name__
+        count = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
+        raise ValueError(
+            "the dataset must give batches (images, labels) or (images, labels, targets), as "
+            f"dataset.map(lambda row: (row['image'], row['label'])).batch(n) makes them; received {received}{count}"
+        )
+    images = tf.cast(checks.as_images(batch[0]), tf.float32)
+    named = zip(("labels", "targets"), batch[1:])
+    classes = [checks.as_labels(classes, images.shape[0], name).numpy() for name, classes in named]
+    return images.numpy(), classes[0], classes[1] if len(classes) == 2 else None
+
+
+def mean_logits(model: core.Model, images: tf.Tensor) -> tf.Tensor:
+    """The logits [B, K] by which a model classifies images: of a random one, the mean over its draws."""
+    model = Classifier.of(model)
+    return tf.reduce_mean(core.over_draws(model, model.draws(images)), axis=0)
 
 
 def attack_batches(
@@ -451,19 +505,33 @@ def attack_batches(
     >>> [(batch.attack, [record.image for record in batch.records]) for batch in batches]
     [('fgsm', [0, 2])]
     """
+    if not isinstance(attacks, Mapping):
+        raise ValueError(f"attacks must be attacks by name, {{'fmn': FMN()}}; received {attacks!r}")
     if not attacks:
         raise ValueError("attacks must name at least one attack; received none")
+    model = Classifier.of(model)
+    differentiable = False
     for originals in images:
         smoother = (reference or Smoothing()).guided_by(originals.images)
         for name, variants in attacks.items():
             if all((name, int(position)) in done for position in originals.positions):
                 continue
             began = time.perf_counter()
-            result = _merged(model, variants, originals.images, originals.labels, originals.targets)
+            try:
+                result = _merged(model, variants, originals.images, originals.labels, originals.targets)
+                differentiable = True
+            except NoGradientError:
+                if not differentiable:
+                    raise
+                # Images that have none, of a model that has: failures, which do not end the run.
+                result = core.start(tf.constant(originals.images), 0)
+                result = result._replace(faulty=result.faulty + 1)
             adversarial = result.adversarial.numpy()
             seconds = (time.perf_counter() - began) / len(originals.positions)
-            gradients, trace = result.gradients.numpy(), result.trace.numpy()
-            yield judged(model, name, originals, adversarial, smoother, gradients, seconds, trace)
+            counts = {"gradients": result.gradients.numpy(), "faulty": result.faulty.numpy()}
+            yield judged(
+                model, name, originals, adversarial, smoother, seconds=seconds, trace=result.trace.numpy(), **counts
+            )
 
 
 def judged(
@@ -475,6 +543,7 @@ def judged(
     gradients: Any = 0,
     seconds: float = 0.0,
     trace: np.ndarray | None = None,
+    faulty: Any = 0,
 ) -> Batch:
     """The records of adversarial images, whoever made them: as computed, and as delivered in 8 bits.
 
@@ -487,6 +556,7 @@ def judged(
         gradients: what each image took, [B], or a number for all.
         seconds: what an image took.
         trace: [B, G + 1], as in an `AttackResult`; None where nobody looked.
+        faulty: as in an `AttackResult`, [B], or a number for all.
 
     Raises:
         ValueError: images of another shape or dtype than the originals', or values outside [0, 1].
@@ -505,9 +575,9 @@ def judged(
             f"adversarial must have the shape of the originals, {originals.images.shape}; received {adversarial.shape}"
         )
     delivered = deliver(adversarial)
-    counts = np.broadcast_to(gradients, len(adversarial)).tolist()
+    counts = [np.broadcast_to(count, len(adversarial)).tolist() for count in (gradients, faulty)]
     traces = [()] * len(adversarial) if trace is None else map(_improvements, trace)
-    columns = (originals.positions.tolist(), originals.labels.tolist(), counts, traces)
+    columns = (originals.positions.tolist(), originals.labels.tolist(), *counts, traces)
     computed, rounded = (_measured(model, originals, images, smoother) for images in (adversarial, delivered))
     records = [
         Record(
@@ -519,8 +589,9 @@ def judged(
             gradients=count,
             seconds=seconds,
             trace=improvements,
+            faulty=flaws,
         )
-        for position, label, count, improvements, one, other in zip(*columns, computed, rounded)
+        for position, label, count, flaws, improvements, one, other in zip(*columns, computed, rounded)
     ]
     return Batch(attack, records, originals.images, adversarial, delivered)
 
@@ -537,8 +608,7 @@ def predict(model: core.Model, images: Any) -> np.ndarray:
     (array([0], dtype=int32), array([1], dtype=int32))
     """
     images = tf.cast(checks.as_images(images), tf.float32)
-    logits = core.compiled_logits(model, tuple(images.shape[1:]))(images)
-    return tf.argmax(logits, axis=1, output_type=tf.int32).numpy()
+    return tf.argmax(mean_logits(model, images), axis=1, output_type=tf.int32).numpy()
 
 
 def finished(records: Iterable[Record], images: CorrectImages) -> Run:
@@ -594,7 +664,7 @@ def merge(results: Sequence[core.AttackResult]) -> core.AttackResult:
         raise ValueError("an attack by name must be at least one attack; received an empty sequence")
     best = core.start(results[0].adversarial, sum(result.trace.shape[1] - 1 for result in results))
     for result in results:
-        best = core.followed_by(best, result)
+        best = core.merge_results(best, result)
     return best
 
 
@@ -618,13 +688,17 @@ def _measured(
     model: core.Model, originals: Originals, adversarial: np.ndarray, smoother: Smoother
 ) -> list[dict[str, Any]]:
     """One row an image: success, distortion, smoothness energy and prediction, by the names of `Record`."""
-    logits = core.compiled_logits(model, adversarial.shape[1:])(adversarial)
+    model = Classifier.of(model)
+    logits = model.draws(tf.constant(adversarial))
+    wrong = core.over_draws(model, core.errs(model, logits, originals.labels, originals.targets))
     r = tf.constant(adversarial - originals.images)
     columns = {
-        "success": criteria.is_adversarial(logits, originals.labels, originals.targets),
+        "success": tf.reduce_all(wrong, axis=0),
         "distortion": core.l2_norm(r),
         "smoothness_energy": smoother.energy(r),
-        "prediction": tf.argmax(logits, axis=1),
+        "prediction": tf.argmax(tf.reduce_mean(core.over_draws(model, logits), axis=0), axis=1),
     }
+    if model.samples > 1:
+        columns["share"] = tf.reduce_mean(tf.cast(wrong, tf.float32), axis=0)
     values = [column.numpy().tolist() for column in columns.values()]
     return [dict(zip(columns, row)) for row in zip(*values)]

@@ -17,6 +17,7 @@ CG_ITERATIONS = 50
 CG_LIMIT = 10_000
 CHEBYSHEV_TOL = 1e-3
 ROUNDING_SWEEPS = 3
+LARGEST_ALPHA = 0.999999
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Smoothing:
     """How to smooth a signal like an image (section 3 of the paper).
 
     Attributes:
-        alpha: bandwidth in [0, 1) of (6): 0 passes everything, towards 1 only what is smooth like the image.
+        alpha: bandwidth of (6), from 0, which passes everything, to 0.999999; towards 1 only what is smooth like the
+            image passes.
         gamma: of the feature kernel in (5), at least 0; the larger, the more an edge of the image separates.
         kernel: "laplacian", exp(-gamma ||x_i - x_j||), or "gaussian", exp(-gamma ||x_i - x_j||^2).
         color: "joint", one graph from all channels, as in (5); "per_channel", one graph each, as in the authors' code.
@@ -59,6 +61,10 @@ class Smoothing:
 
     def __post_init__(self) -> None:
         checks.in_range("alpha", self.alpha, 0, 1)
+        if self.alpha > LARGEST_ALPHA:
+            raise ValueError(
+                f"alpha must be at most {LARGEST_ALPHA}, beyond which float32 loses 1 - alpha; received {self.alpha!r}"
+            )
         checks.in_range("gamma", self.gamma, 0)
         checks.one_of("kernel", self.kernel, graph.KERNELS)
         checks.one_of("color", self.color, graph.COLORS)
@@ -175,12 +181,33 @@ class Smoother:
         """
         return self.solve(z) * self._inverse_gain
 
+    def apply(self, z: Any) -> tf.Tensor:
+        """What calling it returns, without a gradient.
+
+        In a graph that is made for each model this is the one to take: TensorFlow never frees a graph that has a custom
+        gradient in it, as `__call__` has.
+        """
+        return self._solver(tf.stop_gradient(self._signal(z))).values * self._inverse_gain
+
     def adjoint(self, z: Any) -> tf.Tensor:
         """The adjoint of (9), s(z / s(1)): what the gradient of a loss takes from r back to z, as in (19).
 
-        z and the result are [B, H, W, C].
+        z and the result are [B, H, W, C]. No gradient flows through it.
         """
-        return self.solve(self._signal(z) * self._inverse_gain)
+        return self._solver(tf.stop_gradient(self._signal(z)) * self._inverse_gain).values
+
+    def pull_back(self, z: Any, gradient: Any) -> tf.Tensor:
+        """The gradient of a loss at z, from its `gradient` at r = s(z) / s(1), as `Smoothing.gradient` says; (19).
+
+        All are [B, H, W, C].
+        """
+        if self.spec.gradient == "implicit":
+            return self.adjoint(gradient)
+        z = self._signal(z)
+        with tf.GradientTape() as tape:
+            tape.watch(z)
+            r = self(z)
+        return tape.gradient(r, z, gradient)
 
     def solve(self, z: Any) -> tf.Tensor:
         """Smoothing (8), s(z) = L_alpha^-1 z; z and the result [B, H, W, C]."""

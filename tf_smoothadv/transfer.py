@@ -7,10 +7,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tf_smoothadv import protocol
 from tf_smoothadv.attacks import core
 from tf_smoothadv.smoothing import Smoothing
+
+TIE = 1e-3  # of the spread of an image's logits: what another size of batch may round otherwise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +51,14 @@ def records(
         networks: by name; models from images [B, H, W, C] in [0, 1] to logits [B, K] of the same classes.
         source: the name of the one to attack.
         dataset, attacks, reference, done: see `protocol.attack_batches`.
-        clean: the class that each network predicts for each image of the dataset (`protocol.predict`).
+        clean: the class that each network predicts for each image of the dataset (`protocol.predict`), in its order.
 
     Yields:
         The records of one attack on one batch, one an image.
 
     Raises:
-        ValueError: no attack, or an empty dataset.
+        ValueError: no attack, an empty dataset, or `clean` that is not what a network says of the images in their
+            order, as where the dataset shuffles them anew.
 
     Source: section 5.4 of the paper.
 
@@ -71,7 +75,13 @@ def records(
     (True, {'a': 1, 'b': 0})
     """
     images = protocol.CorrectImages(networks[source], dataset)
+    checked: set[int] = set()
     for batch in protocol.attack_batches(networks[source], images, attacks, reference=reference, done=done):
+        positions = [record.image for record in batch.records]
+        if not checked.issuperset(positions):
+            for name, classes in clean.items():
+                _check_clean(name, networks[name], batch.images, positions, classes)
+            checked.update(positions)
         delivered = {name: protocol.predict(network, batch.delivered) for name, network in networks.items()}
         yield [
             Record(
@@ -82,6 +92,24 @@ def records(
             )
             for place, record in enumerate(batch.records)
         ]
+
+
+def _check_clean(
+    name: str, network: core.Model, images: np.ndarray, positions: Sequence[int], classes: Sequence[int]
+) -> None:
+    """Raises ValueError unless these are the classes that a network gives the images, but for ties."""
+    if len(classes) <= max(positions):
+        raise ValueError(f"clean must have a class of each image of the dataset; for {name} it has {len(classes)}")
+    logits = protocol.mean_logits(network, tf.constant(images)).numpy()
+    said = np.array([classes[position] for position in positions])
+    behind = logits.max(axis=1) - logits[np.arange(len(said)), said]
+    other = np.flatnonzero(behind > TIE * (logits.max(axis=1) - logits.min(axis=1)))
+    if len(other):
+        raise ValueError(
+            f"clean must be what the networks say of the images in the order of the dataset; {name} gives image "
+            f"{positions[other[0]]} another class than {said[other[0]]}: the dataset must give its images in the same "
+            "order each time, without shuffling"
+        )
 
 
 def scores(records: Sequence[Record], target: str) -> dict[str, float]:

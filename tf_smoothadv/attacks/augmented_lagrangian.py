@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import ClassVar
 
 import tensorflow as tf
 
 from tf_smoothadv import checks, criteria
 from tf_smoothadv.attacks import core
+from tf_smoothadv.classifier import Classifier
 from tf_smoothadv.smoothing import Smoothing
 
 CHECKED_EVERY = 10  # steps
@@ -53,7 +55,7 @@ class ALMA(core.Attack):
     (array([ True]), array([0.25], dtype=float32), array([100], dtype=int32))
     """
 
-    tensors: ClassVar[dict[str, tf.DType]] = {"steps": tf.int32, "step_size": tf.float32}
+    tensors: ClassVar[dict[str, tf.DType]] = {"steps": tf.int32, "step_size": tf.float32, "averaging": tf.float32}
 
     steps: int = 100
     step_size: float = 0.5
@@ -68,56 +70,49 @@ class ALMA(core.Attack):
         checks.optional("smoothing", self.smoothing, Smoothing)
         core.check_levels(self.levels)
 
-    def run(  # type: ignore[override]
-        self,
-        model: core.Model,
-        images: tf.Tensor,
-        labels: tf.Tensor,
-        targets: tf.Tensor | None,
-        steps: tf.Tensor,
-        step_size: tf.Tensor,
+    def run(
+        self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> core.AttackResult:
         smoother = self.smoothing.guided_by(images) if self.smoothing else None
+        averaging = self.averaging
+        loss = functools.partial(criteria.margin_ratio, confidence=CONFIDENCE)
 
-        x, best = images, core.start(images, steps)
+        x, last, best = images, images, core.start(images, self.steps * model.samples)
         square, momentum = tf.ones_like(x), tf.zeros_like(x)
         mu = rho = tf.ones_like(best.distortion)
         first_rate, before = tf.zeros_like(mu), tf.zeros_like(mu)
-        found = tf.fill(tf.shape(labels), steps)
-        for step in tf.range(steps):
-            with tf.GradientTape() as tape:
-                tape.watch(x)
-                shown = core.quantized(x, self.levels, smoother)
-                logits = core.logits_of(model, shown)
-                ratio = criteria.margin_ratio(logits, labels, targets, CONFIDENCE)
-            pull = tape.gradient(ratio, x)
+        first_success = tf.fill(tf.shape(labels), self.steps)
+        for step in tf.range(self.steps):
+            shown = core.quantized(x, self.levels, smoother)
+            slope = core.slope(model, shown, labels, targets, loss, step == 0)
+            ratio, pull, usable = slope.loss, slope.gradient, slope.usable
 
             check = step % CHECKED_EVERY == CHECKED_EVERY - 1
-            stuck = check & (found == steps) & (ratio >= IMPROVED * before)
-            rho = tf.where(stuck, RHO_GROWTH * rho, rho)
-            before = tf.where(check | (step == 0), ratio, before)
-            followed = self.averaging * mu + (1 - self.averaging) * penalty_slope(ratio, rho, mu)
-            mu = tf.where(step == 0, mu, tf.clip_by_value(followed, 1e-6, 1e12))
+            stuck = check & (first_success == self.steps) & (ratio >= IMPROVED * before)
+            rho = tf.where(stuck & usable, RHO_GROWTH * rho, rho)
+            before = tf.where((check & usable) | (step == 0), ratio, before)
+            followed = averaging * mu + (1 - averaging) * penalty_slope(ratio, rho, mu)
+            mu = tf.where((step == 0) | ~usable, mu, tf.clip_by_value(followed, 1e-6, 1e12))
 
-            success = criteria.is_adversarial(logits, labels, targets)
-            found = tf.where(success, tf.minimum(found, step), found)
-            best = core.keep_best(best, images, shown, success)
+            first_success = tf.where(slope.success, tf.minimum(first_success, step), first_success)
+            best = core.keep_best(best, images, shown, slope.success, model.samples, slope.faulty)
 
             if smoother is not None:
-                pull = core.per_image(core.l2_norm(pull)) * core.unit_l2(smoother(pull))
-            gradient = core.unit_l2(x - images) + core.per_image(penalty_slope(ratio, rho, mu)) * pull
+                pull = core.per_image(core.l2_norm(pull)) * core.unit_l2(smoother.apply(pull))
+            weight = tf.where(usable, penalty_slope(ratio, rho, mu), 0)
+            gradient = core.unit_l2(x - images) + core.per_image(weight) * pull
             latest = tf.square(gradient)
             if smoother is not None:
                 latest = tf.zeros_like(latest) + tf.reduce_mean(latest, axis=[1, 2, 3], keepdims=True)
-            square = self.averaging * square + (1 - self.averaging) * latest
-            momentum = self.averaging * momentum + gradient / (tf.sqrt(square) + 1e-8)
+            square = averaging * square + (1 - averaging) * latest
+            momentum = averaging * momentum + gradient / (tf.sqrt(square) + 1e-8)
             if step == 0:
-                first_rate = tf.math.divide_no_nan(step_size, core.l2_norm(momentum))
-            since = tf.cast(tf.maximum(step - found, 0) / tf.maximum(steps - found, 1), x.dtype)
-            x = core.clip(x - core.per_image(first_rate * tf.pow(LAST_RATE, since)) * momentum)
+                first_rate = tf.math.divide_no_nan(self.step_size, core.l2_norm(momentum))
+            since = tf.cast(tf.maximum(step - first_success, 0) / tf.maximum(self.steps - first_success, 1), x.dtype)
+            rate = first_rate * tf.pow(LAST_RATE, since)
+            x, last = core.go_on(usable, core.clip(x - core.per_image(rate) * momentum), x, last)
         shown = core.quantized(x, self.levels, smoother)
-        logits = core.logits_of(model, shown)
-        return core.keep_best(best, images, shown, criteria.is_adversarial(logits, labels, targets), gradients=0)
+        return core.keep_best(best, images, shown, core.is_adversarial(model, shown, labels, targets))
 
 
 def penalty_slope(margin: tf.Tensor, rho: tf.Tensor, mu: tf.Tensor) -> tf.Tensor:

@@ -9,7 +9,10 @@ import tensorflow as tf
 
 from tf_smoothadv import checks, criteria
 from tf_smoothadv.attacks import core, optimizers
+from tf_smoothadv.classifier import Classifier
 from tf_smoothadv.smoothing import Smoothing
+
+LARGEST_CONST = 1e10  # as in the source's code: float32 holds its square
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,16 +29,16 @@ class CarliniWagner(core.Attack):
     against; with another alpha it keeps the latent's r smooth to the end: minimising ||s(z)||^2 over z shrinks what is
     smooth first.
 
-    The constant c = 1 / lambda starts at `initial_const`; it is multiplied by 10 until the image yields and then
-    bisected, each time from a new start. Of all iterates the least distorted success is kept; success is
-    misclassification, whatever the confidence.
+    The constant c = 1 / lambda starts at `initial_const`; it is multiplied by 10 until the image has had
+    a success and then bisected, each time from a new start. Of the image itself and all iterates the least distorted
+    success is kept; success is misclassification, whatever the confidence.
 
     Args:
         steps: gradients for each constant.
         binary_search_steps: constants to try.
         learning_rate: the optimiser's, at the first step of each constant.
         learning_rate_decay: let it fall linearly over the steps, to learning_rate / steps at the last; False keeps it.
-        initial_const: c = 1 / lambda, above 0.
+        initial_const: c = 1 / lambda, above 0 and at most 1e10, where the search for it ends, too.
         confidence: margin m of (3), in logits, at least 0.
         smoothing: shape the perturbation like the image; None for the plain attack.
         smoothness_penalty: mu of (14), at least 0; needs `smoothing`, whose graph it is measured on.
@@ -93,7 +96,7 @@ class CarliniWagner(core.Attack):
         checks.count("steps", self.steps)
         checks.count("binary_search_steps", self.binary_search_steps)
         checks.in_range("learning_rate", self.learning_rate, 0, open_low=True)
-        checks.in_range("initial_const", self.initial_const, 0, open_low=True)
+        checks.in_range("initial_const", self.initial_const, 0, LARGEST_CONST, open_low=True, open_high=False)
         checks.in_range("confidence", self.confidence, 0)
         checks.optional("smoothing", self.smoothing, Smoothing)
         checks.in_range("smoothness_penalty", self.smoothness_penalty, 0)
@@ -108,65 +111,63 @@ class CarliniWagner(core.Attack):
     def any_batch_size(self) -> bool:
         return self.optimizer is None
 
-    def prepared(self, shape: tuple[int | None, ...]) -> dict[str, Any]:
+    def prepare(self, shape: tuple[int | None, ...]) -> dict[str, Any]:
         return {"optimizer": optimizers.of(self.optimizer, shape) if self.optimizer else optimizers.ADAM}
 
-    def run(  # type: ignore[override]
-        self,
-        model: core.Model,
-        images: tf.Tensor,
-        labels: tf.Tensor,
-        targets: tf.Tensor | None,
-        steps: tf.Tensor,
-        binary_search_steps: tf.Tensor,
-        learning_rate: tf.Tensor,
-        initial_const: tf.Tensor,
-        confidence: tf.Tensor,
-        optimizer: optimizers.Optimizer,
+    def run(
+        self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> core.AttackResult:
         smoother = self.smoothing.guided_by(images) if self.smoothing else None
+        optimizer: Any = self.optimizer  # as `prepare` made it
         if smoother is not None:
             start = tf.zeros_like(images)
         else:
             start = sigmoid_inverse(tf.clip_by_value(images, self.border, 1 - self.border))
 
         def decode(value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            """The image x that the variable stands for, and the r whose norm counts."""
+            """The image x of the w of (4), or of the r of (17), and the r whose norm counts."""
             if smoother is not None:
-                r = smoother(value)
-                return core.clip(images + r), r
+                return core.clip(images + value), value
             x = tf.sigmoid(value)
             return x, x - images
 
-        def descend(const: tf.Tensor, best: core.AttackResult) -> tuple[tf.Tensor, core.AttackResult]:
-            """From the start with this constant; which images yielded, and the best iterates."""
-            value, state = start, optimizer.begin(start)
-            reached = tf.zeros_like(labels, tf.bool)
-            for step in tf.range(steps):
-                with tf.GradientTape() as tape:
-                    tape.watch(value)
-                    x, r = decode(value)
-                    x = core.quantized(x, self.levels, smoother)
-                    logits = core.logits_of(model, x)
-                    loss = tf.reduce_sum(tf.square(r), axis=[1, 2, 3])
-                    loss += const * criteria.margin_loss(logits, labels, targets, confidence)
-                    if smoother is not None and self.smoothness_penalty:
-                        loss += self.smoothness_penalty * smoother.penalty(r)
-                gradient = tape.gradient(loss, value)
-                success = criteria.is_adversarial(logits, labels, targets)
-                best = core.keep_best(best, images, x, success)
-                reached |= success
-                rate = tf.cast(1 - step / steps, value.dtype) if self.learning_rate_decay else 1.0
-                value, state = optimizer.step(value, state, gradient, learning_rate * rate)
-            return reached, best
+        def descend(const: tf.Tensor, best: core.AttackResult, first: tf.Tensor) -> tuple[tf.Tensor, core.AttackResult]:
+            """From the start with this constant; which images have had a success, and the best iterates."""
 
-        best = core.start(images, steps * binary_search_steps)
-        const = tf.fill(tf.shape(labels), initial_const)
+            def loss(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
+                return core.per_draw(model, const) * criteria.margin_loss(logits, labels, targets, self.confidence)
+
+            value, last, state = start, start, optimizer.begin(start)
+            any_success = tf.zeros_like(labels, tf.bool)
+            for step in tf.range(self.steps):
+                decoded = value if smoother is None else smoother.apply(value)  # w of (4), or r = s(z) of (18)
+                with tf.GradientTape() as tape:
+                    tape.watch(decoded)
+                    x, r = decode(decoded)
+                    size = tf.reduce_sum(tf.square(r), axis=[1, 2, 3])
+                    if smoother is not None and self.smoothness_penalty:
+                        size += self.smoothness_penalty * smoother.penalty(r)
+                shown = core.quantized(x, self.levels, smoother)
+                slope = core.slope(model, shown, labels, targets, loss, first & (step == 0))
+                gradient = tape.gradient([x, size], decoded, [slope.gradient, tf.ones_like(size)])
+                if smoother is not None:
+                    gradient = smoother.pull_back(value, gradient)
+                best = core.keep_best(best, images, shown, slope.success, model.samples, slope.faulty)
+                any_success |= slope.success
+                rate = tf.cast(1 - step / self.steps, value.dtype) if self.learning_rate_decay else 1.0
+                following, state = optimizer.step(value, state, gradient, self.learning_rate * rate)
+                value, last = core.go_on(slope.usable, following, value, last)
+            return any_success, best
+
+        shown = core.quantized(images, self.levels, smoother)
+        best = core.start(images, self.steps * self.binary_search_steps * model.samples)
+        best = core.keep_best(best, images, shown, core.is_adversarial(model, shown, labels, targets))
+        const = tf.fill(tf.shape(labels), self.initial_const)
         low, high = tf.zeros_like(const), tf.fill(tf.shape(labels), const.dtype.max)
-        for _ in tf.range(binary_search_steps):
-            reached, best = descend(const, best)
-            low, high = tf.where(reached, low, const), tf.where(reached, const, high)
-            const = tf.where(high == const.dtype.max, 10 * const, (low + high) / 2)
+        for search in tf.range(self.binary_search_steps):
+            any_success, best = descend(const, best, search == 0)
+            low, high = tf.where(any_success, low, const), tf.where(any_success, const, high)
+            const = tf.where(high == const.dtype.max, tf.minimum(10 * const, LARGEST_CONST), (low + high) / 2)
         return best
 
 

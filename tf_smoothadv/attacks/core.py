@@ -1,19 +1,29 @@
-"""What every attack shares: the call, the result, norms, projections, the best iterate."""
+"""What every attack shares: the call, the result, the slope of a loss, norms, projections, the best iterate."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import functools
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import tensorflow as tf
 
-from tf_smoothadv import checks
+from tf_smoothadv import checks, criteria
+from tf_smoothadv.classifier import Classifier, NoGradientError, compile_for
 from tf_smoothadv.smoothing import Smoother
 
-Model = Callable[[tf.Tensor], tf.Tensor]
+Model = Callable[[tf.Tensor], tf.Tensor] | Classifier
+Loss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor | None], tf.Tensor]
+A = TypeVar("A", bound="Attack")
+
+REMEDY = (
+    "the model must be differentiable in the images, without rounding, argmax, stop_gradient or NumPy; around what is "
+    "not, put a straight-through gradient: x + tf.stop_gradient(f(x) - x)"
+)
+NO_GRADIENT = f"the model's loss has no gradient in the images: {REMEDY}"
+ZERO_GRADIENT = f"the gradient of the attack's loss is zero or not finite at every image, at the first step: {REMEDY}"
 
 
 class AttackResult(NamedTuple):
@@ -21,11 +31,14 @@ class AttackResult(NamedTuple):
 
     Attributes:
         adversarial: [B, H, W, C] in [0, 1], the successful iterate of least distortion; where none succeeded, the last.
-        success: [B] bool, whether the model errs on it (`criteria.is_adversarial`).
+        success: [B] bool, whether the model errs on it (`criteria.is_adversarial`) when it is called anew.
         distortion: [B], the L2 norm of adversarial - images.
         gradients: [B] int32, how many gradients of the model it took.
-        trace: [B, G + 1], G the most gradients that it may take for an image: at k the least distortion of what k of
-            them led to, where that deceives, else infinity. The least up to k is the best so far after k gradients.
+        trace: [B, G + 1], G the most gradients that it may take for an image: trace[b, k] is the distortion of the
+            iterate after k gradients if it is adversarial, else infinity; its running minimum is the best so far.
+        faulty: [B] int32, how many of the gradients were not finite in every pixel or, without success, zero in all.
+        share: [B], of the new draws of a random model (`Classifier.samples`) the share that errs on it; of another
+            model 1 or 0, as `success` is.
 
     >>> from tf_smoothadv.attacks import FGSM
     >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
@@ -42,6 +55,8 @@ class AttackResult(NamedTuple):
     distortion: tf.Tensor
     gradients: tf.Tensor
     trace: tf.Tensor
+    faulty: Any = 0
+    share: Any = 0.0
 
 
 def start(images: tf.Tensor, gradients: tf.Tensor | int) -> AttackResult:
@@ -53,23 +68,39 @@ def start(images: tf.Tensor, gradients: tf.Tensor | int) -> AttackResult:
         distortion=tf.zeros([batch], images.dtype),
         gradients=tf.zeros([batch], tf.int32),
         trace=tf.fill([batch, gradients + 1], tf.constant(math.inf, images.dtype)),
+        faulty=tf.zeros([batch], tf.int32),
+        share=tf.zeros([batch], images.dtype),
     )
 
 
 def keep_best(
-    best: AttackResult, images: tf.Tensor, candidate: tf.Tensor, success: tf.Tensor, gradients: int = 1
+    best: AttackResult,
+    images: tf.Tensor,
+    candidate: tf.Tensor,
+    success: tf.Tensor,
+    gradients: int = 0,
+    faulty: tf.Tensor | None = None,
 ) -> AttackResult:
-    """The better of what was kept and a new iterate of the attack on `images`, where it takes so many gradients."""
+    """The better of what was kept and a new iterate of the attack on `images`.
+
+    Args:
+        best, images: what was kept, and the originals.
+        candidate, success: the iterate, and whether it is adversarial [B].
+        gradients: how many were taken there.
+        faulty: whether they were (see `Slope`) [B], where any were taken.
+    """
     distortion = l2_norm(candidate - images)
     taken = tf.fill(tf.shape(success), gradients)
     trace = tf.where(success, distortion, math.inf)[:, tf.newaxis]
-    return followed_by(best, AttackResult(candidate, success, distortion, taken, trace))
+    count = tf.zeros_like(taken) if faulty is None else tf.cast(faulty, tf.int32)
+    later = AttackResult(candidate, success, distortion, taken, trace, count, tf.zeros_like(distortion))
+    return merge_results(best, later)
 
 
-def followed_by(best: AttackResult, later: AttackResult) -> AttackResult:
-    """What an attack has come to when `later` has gone on where `best`, with room for its trace, ended.
+def merge_results(best: AttackResult, later: AttackResult) -> AttackResult:
+    """One result of two on the same images: per image the least distorted success, the later one without any.
 
-    Per image the least distorted success; the later one where neither has succeeded.
+    The trace of `later` is put behind the gradients that `best` took, whose trace must have room for it.
     """
     better = tf.where(best.success, later.success & (later.distortion < best.distortion), True)
     columns = best.gradients[:, tf.newaxis] + tf.range(tf.shape(later.trace)[1])
@@ -80,13 +111,15 @@ def followed_by(best: AttackResult, later: AttackResult) -> AttackResult:
         distortion=tf.where(better, later.distortion, best.distortion),
         gradients=best.gradients + later.gradients,
         trace=tf.tensor_scatter_nd_min(best.trace, tf.stack([rows, columns], axis=-1), later.trace),
+        faulty=best.faulty + later.faulty,
+        share=tf.where(better, later.share, best.share),
     )
 
 
-def compacted(active: tf.Tensor) -> tf.Tensor:
-    """Indices of the active images [B], filled up by others to a whole number of quarters of the batch.
+def active_first(active: tf.Tensor) -> tf.Tensor:
+    """The indices of the active images [B] and, to fill up a quarter of the batch, of some others behind them.
 
-    With so few sizes, what is compiled for each size is soon compiled for all.
+    There are four sizes then, and what is compiled for each size is soon compiled for all.
     """
     batch = tf.size(active)
     quarter = (batch + 3) // 4
@@ -115,6 +148,15 @@ def per_image(x: tf.Tensor) -> tf.Tensor:
     return x[:, tf.newaxis, tf.newaxis, tf.newaxis]
 
 
+def power_of_two(x: tf.Tensor) -> tf.Tensor:
+    """The largest power of two that is at most |x|, by which a float can be divided exactly; 1 for 0 and what is not
+    finite.
+    """
+    bits = tf.bitwise.bitwise_and(tf.bitcast(tf.cast(x, tf.float32), tf.int32), 0x7F800000)  # the exponent
+    power = tf.bitcast(bits, tf.float32)
+    return tf.cast(tf.where((power > 0) & (power < math.inf), power, 1), x.dtype)
+
+
 def l2_norm(x: tf.Tensor) -> tf.Tensor:
     """||x|| of each image; [B]."""
     return tf.sqrt(tf.reduce_sum(tf.square(x), axis=[1, 2, 3]))
@@ -122,6 +164,7 @@ def l2_norm(x: tf.Tensor) -> tf.Tensor:
 
 def unit_l2(x: tf.Tensor) -> tf.Tensor:
     """The unit vector x / ||x|| of each image; zero where x is zero."""
+    x /= power_of_two(tf.reduce_max(tf.abs(x), axis=[1, 2, 3], keepdims=True))  # whose squares float32 can hold
     return tf.math.divide_no_nan(x, per_image(l2_norm(x)))
 
 
@@ -150,19 +193,148 @@ def quantized(x: tf.Tensor, levels: int | None, smoother: Smoother | None = None
     return x + tf.stop_gradient(clip(tf.cast(level, x.dtype)) - x)
 
 
-def logits_of(model: Model, images: tf.Tensor) -> tf.Tensor:
-    """The model's logits [B, K] in float32, Keras models in inference mode."""
-    logits = model(images, training=False) if hasattr(model, "call") else model(images)  # type: ignore[call-arg]
-    return tf.cast(logits, tf.float32)
+class Slope(NamedTuple):
+    """What a model shows of its loss at some images.
+
+    Attributes:
+        success: whether it errs on them, in every draw and beyond its tolerance; [B] bool.
+        loss: [B].
+        margin: `criteria.margin`; [B].
+        gradient: of the loss in the images; [B, H, W, C], zero where it is not finite.
+        usable: whether an attack can go on by it: the logits are finite and it is not zero, or needs not be after a
+            success; [B] bool.
+        faulty: whether it is not usable, or was not finite in some pixel; [B] bool.
+    """
+
+    success: tf.Tensor
+    loss: tf.Tensor
+    margin: tf.Tensor
+    gradient: tf.Tensor
+    usable: tf.Tensor
+    faulty: tf.Tensor
+
+
+def slope(
+    model: Classifier,
+    images: tf.Tensor,
+    labels: tf.Tensor,
+    targets: tf.Tensor | None,
+    loss: Loss = criteria.margin,
+    first: tf.Tensor | bool = False,
+) -> Slope:
+    """The loss of a model at some images, and its gradient; the mean over its draws, where it is random.
+
+    The slope of the loss in the logits goes backwards through the model with its largest value near 1, so that float16
+    can hold it; the scale, a power of two, is put back behind.
+
+    Args:
+        model, images, labels, targets: see `Attack.run`.
+        loss: from logits [B, K], labels and targets to [B].
+        first: whether this is an attack's first step, where a model without any usable gradient is an error.
+
+    Raises:
+        NoGradientError: TensorFlow knows of no gradient.
+        tf.errors.InvalidArgumentError: when run, at the first step, if no image has a usable gradient.
+    """
+    every_label, every_target = per_draw(model, labels), None if targets is None else per_draw(model, targets)
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        logits = model.draws(images)
+    with tf.GradientTape() as inner:
+        inner.watch(logits)
+        losses = loss(logits, every_label, every_target)
+    upstream = inner.gradient(losses, logits) / model.samples
+    scale = power_of_two(tf.reduce_max(tf.abs(over_draws(model, upstream)), axis=[0, 2]))
+    gradient = tape.gradient(logits, images, upstream / per_draw(model, scale)[:, tf.newaxis])
+    if gradient is None:
+        raise NoGradientError(NO_GRADIENT)
+    gradient = tf.cast(gradient, images.dtype) * per_image(scale)
+
+    success = errs_in_every_draw(model, logits, labels, targets)
+    finite = tf.math.is_finite(gradient)
+    gradient = tf.where(finite, gradient, 0)
+    usable = success | tf.reduce_any(gradient != 0, axis=[1, 2, 3])
+    usable &= tf.reduce_all(tf.math.is_finite(over_draws(model, logits)), axis=[0, 2])
+    faulty = ~(usable & tf.reduce_all(finite, axis=[1, 2, 3]))
+    tf.debugging.Assert(tf.reduce_any(usable) | tf.logical_not(first), [ZERO_GRADIENT])
+    margins = criteria.margin(logits, every_label, every_target)
+    return Slope(
+        success,
+        tf.reduce_mean(over_draws(model, losses), axis=0),
+        tf.reduce_mean(over_draws(model, margins), axis=0),
+        gradient,
+        usable,
+        faulty,
+    )
+
+
+def is_adversarial(model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
+    """Whether a model errs on images in every draw, and beyond its tolerance; [B] bool."""
+    return errs_in_every_draw(model, model.draws(images), labels, targets)
+
+
+def errs_in_every_draw(model: Classifier, logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
+    """The same by the logits of the draws, [samples * B, K]."""
+    return tf.reduce_all(over_draws(model, errs(model, logits, labels, targets)), axis=0)
+
+
+def errs(model: Classifier, logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
+    """Whether each draw of each image is adversarial, [samples * B] bool, by its logits."""
+    every_target = None if targets is None else per_draw(model, targets)
+    return criteria.is_adversarial(logits, per_draw(model, labels), every_target, model.tolerance)
+
+
+def per_draw(model: Classifier, x: tf.Tensor) -> tf.Tensor:
+    """[B] as [samples * B], in the order of `Classifier.draws`."""
+    return tf.tile(x, [model.samples]) if model.samples > 1 else x
+
+
+def over_draws(model: Classifier, x: tf.Tensor) -> tf.Tensor:
+    """[samples * B, ...] as [samples, B, ...]."""
+    if model.samples == 1:
+        return tf.expand_dims(x, 0)
+    return tf.reshape(x, tf.concat([[model.samples, -1], tf.shape(x)[1:]], 0))
+
+
+def go_on(usable: tf.Tensor, following: tf.Tensor, x: tf.Tensor, last: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The next iterate, and the last one that had a usable gradient.
+
+    Where that at x is not usable, the next is half the way back to the last one where it was.
+
+    Args:
+        usable: [B] bool, of the gradient at x.
+        following: what the attack steps to from x.
+        x, last: the iterate, and the last one before it with a usable gradient.
+    """
+    usable = per_image(usable)
+    return tf.where(usable, following, (x + last) / 2), tf.where(usable, x, last)
+
+
+def judge(model: Classifier, result: AttackResult, labels: tf.Tensor, targets: tf.Tensor | None) -> AttackResult:
+    """The result with the success that the model itself, called anew on what is returned, confirms.
+
+    A success that it does not confirm is none, and has no trace.
+    """
+    logits = model.draws(result.adversarial)
+    wrong = over_draws(model, errs(model, logits, labels, targets))
+    success = tf.reduce_all(wrong, axis=0)
+    trace = tf.where(success[:, tf.newaxis], result.trace, math.inf)
+    at_last = tf.stack([tf.range(tf.size(result.gradients)), result.gradients], axis=1)
+    new = tf.where(success & ~result.success, result.distortion, math.inf)
+    return result._replace(
+        success=success,
+        trace=tf.tensor_scatter_nd_min(trace, at_last, new),
+        share=tf.reduce_mean(tf.cast(wrong, result.distortion.dtype), axis=0),
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class Attack:
-    """Base of the attacks: checks what it is given, and runs one compiled loop per model.
+    """Base of the attacks: checks what it is given, runs one compiled loop per model, and judges what comes out.
 
     A subclass is a frozen dataclass of settings with a method `run`, TensorFlow code from a batch to an
-    `AttackResult`. Settings named in `tensors` are passed to `run` as tensors, so that attacks that differ in nothing
-    else share one compiled loop.
+    `AttackResult`. Settings named in `tensors` are tensors there, so that attacks that differ in nothing else share one
+    compiled loop.
     """
 
     tensors: ClassVar[dict[str, tf.DType]] = {}
@@ -172,19 +344,38 @@ class Attack:
         """Whether one compiled loop serves batches of every size; else there is one for each."""
         return True
 
-    def replaced(self, **settings: Any) -> Attack:
+    def replaced(self: A, **settings: Any) -> A:
         """The same attack with other settings."""
         return dataclasses.replace(self, **settings)
 
-    def prepared(self, shape: tuple[int | None, ...]) -> dict[str, Any]:
-        """What `run` takes besides, made before it is compiled for images [B, H, W, C] of this shape."""
+    def prepare(self, shape: tuple[int | None, ...]) -> dict[str, Any]:
+        """Attributes that `run` needs besides, made before it is compiled for images [B, H, W, C] of this shape."""
         return {}
+
+    def tensor_settings(self) -> dict[str, tf.Tensor]:
+        """The settings named in `tensors`, as tensors."""
+        return {name: tf.cast(getattr(self, name), dtype) for name, dtype in self.tensors.items()}
+
+    def holding(self: A, values: dict[str, Any]) -> A:
+        """The same attack with these attributes, whatever they are."""
+        attack = copy.copy(self)
+        for name, value in values.items():
+            object.__setattr__(attack, name, value)
+        return attack
+
+    def loop_key(self) -> tuple[Any, ...]:
+        """What tells its compiled loop from that of other attacks."""
+        named = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
+        return type(self), *(value for name, value in named if name not in self.tensors)
 
     def __call__(self, model: Model, images: Any, labels: Any, targets: Any = None) -> AttackResult:
         """Attacks a batch.
 
+        Inside a `tf.function`, `tf.data.Dataset.map` or a Keras train step it becomes part of that graph; what can only
+        be seen in the values is then checked when the graph runs.
+
         Args:
-            model: a Keras model, or any callable, from images [B, H, W, C] in [0, 1] to logits [B, K].
+            model: a `Classifier`, a Keras model, or any callable, from images [B, H, W, C] in [0, 1] to logits [B, K].
             images: [B, H, W, C] in [0, 1], floats.
             labels: [B], the true classes.
             targets: [B], the classes to reach; None for any class but the label.
@@ -193,27 +384,79 @@ class Attack:
             An `AttackResult`, one entry an image.
 
         Raises:
-            ValueError: images, labels or targets that are not that, or a model that does not return finite logits.
+            ValueError: images, labels or targets that are not that, or a model that does not return finite logits, or
+                none that repeat, or has no gradient in the images (`NoGradientError`).
         """
+        model = Classifier.of(model)
         images = tf.cast(checks.as_images(images), tf.float32)
         labels = checks.as_labels(labels, images.shape[0])
         if targets is not None:
             targets = checks.as_labels(targets, images.shape[0], "targets")
         if images.shape[0] == 0:
             raise ValueError("images must hold at least one image; received an empty batch")
-        classes = check_model(model, images[:2])
-        for name, given in (("labels", labels), ("targets", targets)):
-            if given is not None and int(tf.reduce_max(given)) >= classes:
-                raise ValueError(f"{name} must be below the model's {classes} classes; received {tf.reduce_max(given)}")
-        settings = {name: tf.constant(getattr(self, name), dtype) for name, dtype in self.tensors.items()}
-        same_loop = dataclasses.replace(self, **dict.fromkeys(self.tensors, 1))
-        batch = None if self.any_batch_size else images.shape[0]
-        loop = _compiled(same_loop, model, (batch, *images.shape[1:]), targets is not None)
-        return loop(images, labels, *([] if targets is None else [targets]), **settings)
+        attack = self._run_eagerly if tf.executing_eagerly() else self._run_in_graph
+        return judge(model, attack(model, images, labels, targets), labels, targets)
 
-    def run(
-        self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None, **settings: Any
+    def _run_eagerly(
+        self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> AttackResult:
+        checked = model.check(images)
+        for name, given in (("labels", labels), ("targets", targets)):
+            if given is not None and int(tf.reduce_max(given)) >= checked.classes:
+                highest = int(tf.reduce_max(given))
+                raise ValueError(f"{name} must be below the model's {checked.classes} classes; received {highest}")
+        settings = self.tensor_settings()
+        classes = [labels] if targets is None else [labels, targets]
+        arguments = [images, *classes, tf.constant(checked.tolerance, tf.float32), *settings.values()]
+        batch = None if self.any_batch_size else images.shape[0]
+        # Settings, too, may be one a batch or one an image.
+        shapes = [(batch, *tensor.shape[1:]) if tensor.shape.rank else () for tensor in arguments]
+        specs = [tf.TensorSpec(shape, tensor.dtype) for shape, tensor in zip(shapes, arguments)]
+
+        def make() -> Callable[..., AttackResult]:
+            prepared = self.prepare(shapes[0])
+
+            def run(images: tf.Tensor, labels: tf.Tensor, *rest: tf.Tensor) -> AttackResult:
+                *targets, tolerance = rest[: len(classes)]
+                values = dict(zip(settings, rest[len(classes) :]))
+                attack = self.holding({**prepared, **values})
+                return attack.run(model.within(tolerance), images, labels, targets[0] if targets else None)
+
+            return compile_for(run, *specs)
+
+        loop = model.compiled((self.loop_key(), tuple(shapes), len(classes)), make)
+        try:
+            return loop(*arguments)
+        except tf.errors.InvalidArgumentError as error:
+            if ZERO_GRADIENT in str(error):
+                raise NoGradientError(ZERO_GRADIENT) from error
+            raise
+
+    def _run_in_graph(
+        self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
+    ) -> AttackResult:
+        """A part of the graph that is being made, which no other graph may share."""
+        if not self.any_batch_size and images.shape[0] is None:
+            raise ValueError("an attack with optimizer= needs batches of a known size inside a tf.function")
+        prepared = self.prepare(tuple(images.shape))
+
+        def run(images: tf.Tensor, labels: tf.Tensor, *targets: tf.Tensor) -> AttackResult:
+            attack = self.holding({**prepared, **self.tensor_settings()})
+            return attack.run(model, images, labels, targets[0] if targets else None)
+
+        arguments = [tensor for tensor in (images, labels, targets) if tensor is not None]
+        specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in arguments]
+        # AutoGraph makes the loops of it, whether it is on around or not.
+        result = AttackResult(*tf.function(run).get_concrete_function(*specs)(*arguments))
+        classes = model(images[:1]).shape[1]
+        for name, given in (("labels", labels), ("targets", targets)):
+            if given is not None:
+                tf.debugging.Assert(
+                    tf.reduce_all(given < classes), [f"{name} must be below the model's {classes} classes"]
+                )
+        return result._replace(adversarial=tf.ensure_shape(result.adversarial, images.shape))
+
+    def run(self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> AttackResult:
         """The attack itself, in TensorFlow operations: images [B, H, W, C], labels and targets [B] int32."""
         raise NotImplementedError
 
@@ -222,48 +465,3 @@ def check_levels(levels: Any) -> None:
     """Raises ValueError unless `levels` is an integer of at least 2, or None."""
     if levels is not None:
         checks.count("levels", levels, at_least=2)
-
-
-@functools.lru_cache(maxsize=64)
-def _compiled(
-    attack: Attack, model: Model, shape: tuple[int | None, ...], targeted: bool
-) -> Callable[..., AttackResult]:
-    """`attack.run` traced once, for images [B, H, W, C] of this shape, B None for batches of any size."""
-    prepared = attack.prepared(shape)
-
-    def run(images: tf.Tensor, labels: tf.Tensor, *targets: tf.Tensor, **settings: tf.Tensor) -> AttackResult:
-        return attack.run(model, images, labels, targets[0] if targets else None, **settings, **prepared)
-
-    classes = tf.TensorSpec(shape[:1], tf.int32)
-    settings = {name: tf.TensorSpec([], dtype) for name, dtype in attack.tensors.items()}
-    function = tf.function(run)
-    function.get_concrete_function(tf.TensorSpec(shape), classes, *([classes] if targeted else []), **settings)
-    return function
-
-
-@functools.lru_cache(maxsize=64)
-def compiled_logits(model: Model, image_shape: tuple[int, ...]) -> Callable[[tf.Tensor], tf.Tensor]:
-    """`logits_of` this model as one compiled function of images [B, *image_shape], B of any size."""
-    return tf.function(lambda images: logits_of(model, images), input_signature=[tf.TensorSpec([None, *image_shape])])
-
-
-def check_model(model: Model, images: tf.Tensor) -> int:
-    """The number of classes K of a model that maps these images to logits [B, K].
-
-    Raises:
-        ValueError: the model's output has another rank, is not finite, or looks like probabilities.
-    """
-    logits = compiled_logits(model, tuple(images.shape[1:]))(images)
-    if logits.shape.rank != 2 or logits.shape[0] != images.shape[0] or logits.shape[1] < 2:
-        raise ValueError(
-            f"the model must map images {images.shape} to logits [batch, classes]; it returned {logits.shape}"
-        )
-    if not bool(tf.reduce_all(tf.math.is_finite(logits))):
-        raise ValueError("the model must return finite logits; it returned NaN or infinity for these images")
-    sums = tf.reduce_sum(logits, axis=1)
-    if bool(tf.reduce_all(logits >= 0) & tf.reduce_all(tf.abs(sums - 1) < 1e-3)):
-        raise ValueError(
-            "the model must return logits; each row it returned is non-negative and sums to 1, which is what a softmax "
-            "gives: take the softmax off its last layer (activation=None)"
-        )
-    return int(logits.shape[1])

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 from typing import Any, ClassVar, NamedTuple
 
 import tensorflow as tf
 
 from tf_smoothadv import checks, criteria
 from tf_smoothadv.attacks import core
+from tf_smoothadv.classifier import Classifier
 from tf_smoothadv.smoothing import Smoother, Smoothing
 
 
 class Search(NamedTuple):
-    """Where a descent stands: the iterate x [B, H, W, C], whether one before it deceived [B], the best of all."""
+    """Where a descent stands.
+
+    Attributes:
+        x: the iterate, [B, H, W, C].
+        last: the last iterate before it with a usable gradient.
+        success: whether one before it was adversarial, [B] bool.
+        best: the best of all.
+    """
 
     x: tf.Tensor
-    reached: tf.Tensor
+    last: tf.Tensor
+    success: tf.Tensor
     best: core.AttackResult
 
 
@@ -36,6 +47,7 @@ class GradientAttack(core.Attack):
     """
 
     tensors: ClassVar[dict[str, tf.DType]] = {"epsilon": tf.float32, "step_size": tf.float32, "steps": tf.int32}
+    largest_epsilon: ClassVar[float] = math.inf
 
     epsilon: float
     step_size: float
@@ -46,7 +58,9 @@ class GradientAttack(core.Attack):
     levels: int | None = None
 
     def __post_init__(self) -> None:
-        checks.in_range("epsilon", self.epsilon, 0, open_low=True)
+        checks.in_range(
+            "epsilon", self.epsilon, 0, self.largest_epsilon, open_low=True, open_high=self.largest_epsilon == math.inf
+        )
         checks.in_range("step_size", self.step_size, 0, open_low=True)
         checks.count("steps", self.steps)
         checks.one_of("loss", self.loss, criteria.LOSSES)
@@ -66,67 +80,55 @@ class GradientAttack(core.Attack):
         """The nearest perturbation of size epsilon [B] or less."""
         raise NotImplementedError
 
-    def run(  # type: ignore[override]
-        self,
-        model: core.Model,
-        images: tf.Tensor,
-        labels: tf.Tensor,
-        targets: tf.Tensor | None,
-        epsilon: tf.Tensor,
-        step_size: tf.Tensor,
-        steps: tf.Tensor | int,
+    def run(
+        self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> core.AttackResult:
         smoother = self.smoothing.guided_by(images) if self.smoothing else None
+        loss = functools.partial(criteria.classification_loss, self.loss)
 
-        def advance(search: Search, batch: Any, smoother: Smoother | None) -> Search:
+        def advance(search: Search, batch: Any, smoother: Smoother | None, first: tf.Tensor) -> Search:
             """One step of (11) from x, which is tried on the way."""
             images, labels, targets, limit = batch
-            with tf.GradientTape() as tape:
-                tape.watch(search.x)
-                shown = core.quantized(search.x, self.levels, smoother)
-                logits = core.logits_of(model, shown)
-                loss = criteria.classification_loss(self.loss, logits, labels, targets)
-            direction = tape.gradient(loss, search.x)
-            if smoother is not None:
-                direction = smoother(direction)
-            success = criteria.is_adversarial(logits, labels, targets)
-            r = search.x - self.step(direction, limit * step_size / epsilon) - images
-            return Search(
-                x=core.clip(images + self.project(r, limit)),
-                reached=search.reached | success,
-                best=core.keep_best(search.best, images, shown, success),
-            )
+            shown = core.quantized(search.x, self.levels, smoother)
+            slope = core.slope(model, shown, labels, targets, loss, first)
+            direction = slope.gradient if smoother is None else smoother.apply(slope.gradient)
+            r = search.x - self.step(direction, limit * self.step_size / self.epsilon) - images
+            following = core.clip(images + self.project(r, limit))
+            x, last = core.go_on(slope.usable, following, search.x, search.last)
+            best = core.keep_best(search.best, images, shown, slope.success, model.samples, slope.faulty)
+            return Search(x, last, search.success | slope.success, best)
 
         def descend(limit: tf.Tensor, best: core.AttackResult) -> tuple[tf.Tensor, core.AttackResult]:
             """All the steps within this epsilon [B], when searching until the image's first success.
 
-            Which images yielded, and the best iterates.
+            Which images have had one, and the best iterates.
             """
             batch = images, labels, targets, limit
-            search = Search(images, tf.zeros_like(labels, tf.bool), best)
-            for _ in tf.range(steps):
+            search = Search(images, images, tf.zeros_like(labels, tf.bool), best)
+            for step in tf.range(self.steps):
                 if self.binary_search_steps:
-                    active = ~search.reached
+                    active = ~search.success
                     if not tf.reduce_any(active):
                         break
-                    some = core.compacted(active)
+                    some = core.active_first(active)
                     taken = None if smoother is None else smoother.take(some)
-                    advanced = advance(core.gather(search, some), core.gather(batch, some), taken)
+                    advanced = advance(core.gather(search, some), core.gather(batch, some), taken, step == 0)
                     search = core.scatter(search, some, advanced, active)
                 else:
-                    search = advance(search, batch, smoother)
+                    search = advance(search, batch, smoother, step == 0)
             shown = core.quantized(search.x, self.levels, smoother)
-            success = criteria.is_adversarial(core.logits_of(model, shown), labels, targets)
-            return search.reached | success, core.keep_best(search.best, images, shown, success, gradients=0)
+            success = core.is_adversarial(model, shown, labels, targets)
+            return search.success | success, core.keep_best(search.best, images, shown, success)
 
-        high = tf.broadcast_to(epsilon, tf.shape(labels))  # one for all, or each image its own
+        high = tf.broadcast_to(self.epsilon, tf.shape(labels))  # one for all, or each image its own
         low = tf.zeros_like(high)
-        _, best = descend(high, core.start(images, steps * (1 + self.binary_search_steps)))
+        gradients = self.steps * (1 + self.binary_search_steps) * model.samples
+        _, best = descend(high, core.start(images, gradients))
         for _ in tf.range(self.binary_search_steps):
             high = tf.where(best.success, tf.minimum(high, self.size(best.adversarial - images)), high)
             middle = (low + high) / 2
-            reached, best = descend(middle, best)
-            low, high = tf.where(reached, low, middle), tf.where(reached, middle, high)
+            success, best = descend(middle, best)
+            low, high = tf.where(success, low, middle), tf.where(success, middle, high)
         return best
 
 
@@ -156,6 +158,8 @@ class IFGSM(GradientAttack):
     >>> [round(float(pixel), 2) for pixel in (tf.reduce_min(result.adversarial), tf.reduce_max(result.adversarial))]
     [0.41, 0.41]
     """
+
+    largest_epsilon: ClassVar[float] = 1.0
 
     def size(self, r: tf.Tensor) -> tf.Tensor:
         return tf.reduce_max(tf.abs(r), axis=[1, 2, 3])
@@ -243,12 +247,7 @@ class FGSM(core.Attack):
     def _as_iterative(self) -> IFGSM:
         return IFGSM(self.epsilon, self.epsilon, 1, self.smoothing, self.loss, levels=self.levels)
 
-    def run(  # type: ignore[override]
-        self,
-        model: core.Model,
-        images: tf.Tensor,
-        labels: tf.Tensor,
-        targets: tf.Tensor | None,
-        epsilon: tf.Tensor,
+    def run(
+        self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> core.AttackResult:
-        return self._as_iterative().run(model, images, labels, targets, epsilon, epsilon, steps=1)
+        return self._as_iterative().run(model, images, labels, targets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import ClassVar, NamedTuple
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from tf_smoothadv import checks, criteria
 from tf_smoothadv.attacks import core
+from tf_smoothadv.classifier import Classifier
 from tf_smoothadv.smoothing import Smoothing
 
 
@@ -19,8 +21,8 @@ class Tried(NamedTuple):
     Attributes:
         r: [B, H, W, C].
         direction: the unit gradient there, smoothed if the attack is, down which the loss falls; [B, H, W, C].
-        success: whether it deceives; [B] bool.
-        smallest: the smallest norm of an iterate that does, this one's included; infinite as long as none does; [B].
+        success: whether it is adversarial; [B] bool.
+        smallest: the smallest norm of an adversarial iterate, this one's included; infinite without any; [B].
         boundary: the norm at which the margin would be zero, by its slope along the direction; [B].
     """
 
@@ -31,8 +33,8 @@ class Tried(NamedTuple):
     boundary: tf.Tensor
 
     @property
-    def found(self) -> tf.Tensor:
-        """Whether an iterate has deceived, this one or one before; [B] bool."""
+    def any_success(self) -> tf.Tensor:
+        """Whether an iterate was adversarial, this one or one before; [B] bool."""
         return self.smallest < self.smallest.dtype.max
 
 
@@ -52,7 +54,7 @@ class MinimalNormAttack(core.Attack):
     `smoothing` it is rounded so that r stays smooth (`Smoother.rounded`), otherwise to the nearest level.
     """
 
-    tensors: ClassVar[dict[str, tf.DType]] = {"steps": tf.int32, "step_size": tf.float32}
+    tensors: ClassVar[dict[str, tf.DType]] = {"steps": tf.int32, "step_size": tf.float32, "norm_step": tf.float32}
 
     steps: int = 100
     step_size: float = 1.0
@@ -75,47 +77,34 @@ class MinimalNormAttack(core.Attack):
         """The next r and its epsilon [B], after an iterate with this epsilon [B]; the steps are those of the moment."""
         raise NotImplementedError
 
-    def run(  # type: ignore[override]
-        self,
-        model: core.Model,
-        images: tf.Tensor,
-        labels: tf.Tensor,
-        targets: tf.Tensor | None,
-        steps: tf.Tensor,
-        step_size: tf.Tensor,
+    def run(
+        self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> core.AttackResult:
         smoother = self.smoothing.guided_by(images) if self.smoothing else None
+        loss = functools.partial(criteria.classification_loss, self.loss)
 
-        def tried_at(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            """The image that the model is shown, and its logits."""
-            shown = core.quantized(x, self.levels, smoother)
-            return shown, core.logits_of(model, shown)
-
-        x, best = images, core.start(images, steps)
+        x, last, best = images, images, core.start(images, self.steps * model.samples)
         epsilon = tf.ones_like(best.distortion)
         smallest = tf.fill(tf.shape(labels), images.dtype.max)
-        for step in tf.range(steps):
-            with tf.GradientTape() as tape:
-                tape.watch(x)
-                shown, logits = tried_at(x)
-                loss = criteria.classification_loss(self.loss, logits, labels, targets)
-            gradient = tape.gradient(loss, x)
-            direction = core.unit_l2(gradient if smoother is None else smoother(gradient))
+        for step in tf.range(self.steps):
+            shown = core.quantized(x, self.levels, smoother)
+            slope = core.slope(model, shown, labels, targets, loss, step == 0)
+            direction = core.unit_l2(slope.gradient if smoother is None else smoother.apply(slope.gradient))
 
             r = x - images
-            success = criteria.is_adversarial(logits, labels, targets)
-            best = core.keep_best(best, images, shown, success)
+            best = core.keep_best(best, images, shown, slope.success, model.samples, slope.faulty)
             norm = core.l2_norm(r)
-            smallest = tf.where(success, tf.minimum(smallest, norm), smallest)
-            slope = tf.reduce_sum(gradient * direction, axis=[1, 2, 3])
-            boundary = norm + tf.math.divide_no_nan(criteria.margin(logits, labels, targets), slope)
+            smallest = tf.where(slope.success, tf.minimum(smallest, norm), smallest)
+            steepness = tf.reduce_sum(slope.gradient * direction, axis=[1, 2, 3])
+            boundary = norm + tf.math.divide_no_nan(slope.margin, steepness)
 
-            rate = 0.505 + 0.495 * tf.cos(math.pi * tf.cast(step / steps, x.dtype))
-            tried = Tried(r, direction, success, smallest, boundary)
-            r, epsilon = self.step(tried, epsilon, rate * step_size, rate * self.norm_step)
-            x = core.clip(images + r)
-        shown, logits = tried_at(x)
-        return core.keep_best(best, images, shown, criteria.is_adversarial(logits, labels, targets), gradients=0)
+            rate = 0.505 + 0.495 * tf.cos(math.pi * tf.cast(step / self.steps, x.dtype))
+            tried = Tried(r, direction, slope.success, smallest, boundary)
+            r, following = self.step(tried, epsilon, rate * self.step_size, rate * self.norm_step)
+            x, last = core.go_on(slope.usable, core.clip(images + r), x, last)
+            epsilon = tf.where(slope.usable, following, epsilon)
+        shown = core.quantized(x, self.levels, smoother)
+        return core.keep_best(best, images, shown, core.is_adversarial(model, shown, labels, targets))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,7 +174,7 @@ class FMN(MinimalNormAttack):
     def step(
         self, tried: Tried, epsilon: tf.Tensor, step_size: tf.Tensor, norm_step: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        outside = tf.where(tried.found, epsilon * (1 + norm_step), tried.boundary * (1 + self.norm_step))
+        outside = tf.where(tried.any_success, epsilon * (1 + norm_step), tried.boundary * (1 + self.norm_step))
         epsilon = tf.where(tried.success, tf.minimum(epsilon * (1 - norm_step), tried.smallest), outside)
         return core.project_l2(tried.r - step_size * tried.direction, epsilon), epsilon
 
@@ -239,7 +228,7 @@ class BP(MinimalNormAttack):
 
         longer = norm / (1 - norm_step)
         length = along + tf.sqrt(tf.square(longer) - tf.square(norm) + tf.square(along))
-        crossing = r - core.per_image(tf.where(tried.found, length, step_size)) * direction
+        crossing = r - core.per_image(tf.where(tried.any_success, length, step_size)) * direction
         return tf.where(core.per_image(tried.success), walked, crossing), epsilon
 
 

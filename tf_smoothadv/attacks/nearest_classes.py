@@ -8,11 +8,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_smoothadv import checks, criteria
+from tf_smoothadv import checks
 from tf_smoothadv.attacks import core
+from tf_smoothadv.classifier import Classifier
 from tf_smoothadv.smoothing import Smoother, Smoothing
 
-RESULT = core.AttackResult(tf.float32, tf.bool, tf.float32, tf.int32, tf.float32)
+RESULT = core.AttackResult(tf.float32, tf.bool, tf.float32, tf.int32, tf.float32, tf.int32, tf.float32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +69,22 @@ class NearestClasses(core.Attack):
     def any_batch_size(self) -> bool:
         return self.base.any_batch_size
 
-    def prepared(self, shape: tuple[int | None, ...]) -> dict[str, Any]:
-        return self.base.prepared(shape)
+    @property
+    def tensors(self) -> dict[str, tf.DType]:  # type: ignore[override]
+        """Those of the attack that it aims."""
+        return self.base.tensors
+
+    def prepare(self, shape: tuple[int | None, ...]) -> dict[str, Any]:
+        return self.base.prepare(shape)
+
+    def tensor_settings(self) -> dict[str, tf.Tensor]:
+        return self.base.tensor_settings()
+
+    def holding(self, values: dict[str, Any]) -> NearestClasses:
+        return dataclasses.replace(self, base=self.base.holding(values))
+
+    def loop_key(self) -> tuple[Any, ...]:
+        return type(self), self.base.loop_key(), self.classes, self.candidates
 
     def replaced(self, **settings: Any) -> NearestClasses:
         """The same attack with other settings, its own or those of `base`."""
@@ -78,33 +93,33 @@ class NearestClasses(core.Attack):
         return dataclasses.replace(changed, base=changed.base.replaced(**settings))
 
     def run(
-        self, model: core.Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None, **prepared: Any
+        self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> core.AttackResult:
         if targets is not None:
             raise ValueError("targets must be None: NearestClasses chooses the classes itself")
-        settings = {name: tf.constant(getattr(self.base, name), kind) for name, kind in self.base.tensors.items()}
 
         def aimed(target: tf.Tensor) -> core.AttackResult:
-            return self.base.run(model, images, labels, target, **settings, **prepared)
+            return self.base.run(model, images, labels, target)
 
         shown = core.quantized(images, getattr(self.base, "levels", None))
-        logits = core.logits_of(model, shown)
+        logits = model.draws(shown)
         nearest, gradients = self.nearest(model, images, labels, logits)
         results = tf.map_fn(aimed, nearest, fn_output_signature=RESULT, parallel_iterations=1)
         each = [core.AttackResult(*(field[rank] for field in results)) for rank in range(nearest.shape[0])]
         best = core.start(images, gradients + len(each) * (tf.shape(results.trace)[2] - 1))
-        best = core.keep_best(best, images, shown, criteria.is_adversarial(logits, labels), gradients=0)
+        best = core.keep_best(best, images, shown, core.errs_in_every_draw(model, logits, labels, None))
         best = best._replace(gradients=best.gradients + gradients)
         for later in each:
-            best = core.followed_by(best, later)
+            best = core.merge_results(best, later)
         return best
 
     def nearest(
-        self, model: core.Model, images: tf.Tensor, labels: tf.Tensor, logits: tf.Tensor
+        self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, logits: tf.Tensor
     ) -> tuple[tf.Tensor, int]:
         """The classes to aim at, the nearest first, [classes, B] int32, and how many gradients that took."""
         smoothing: Smoothing | None = getattr(self.base, "smoothing", None)
         smoother = smoothing.guided_by(images) if smoothing else None
+        logits = tf.reduce_mean(core.over_draws(model, logits), axis=0)
         label = tf.one_hot(labels, logits.shape[1], on_value=True, off_value=False)
         others = tf.where(label, logits.dtype.min, logits)
         candidates = tf.math.top_k(others, min(self.candidates, logits.shape[1] - 1)).indices
@@ -116,18 +131,19 @@ class NearestClasses(core.Attack):
             parallel_iterations=1,
         )
         order = tf.argsort(tf.transpose(distances))[:, : self.classes]
-        return tf.transpose(tf.gather(candidates, order, batch_dims=1)), candidates.shape[1]
+        nearest = tf.transpose(tf.gather(candidates, order, batch_dims=1))
+        return nearest, candidates.shape[1] * model.samples
 
 
 def distance(
-    model: core.Model, images: tf.Tensor, labels: tf.Tensor, candidate: tf.Tensor, smoother: Smoother | None
+    model: Classifier, images: tf.Tensor, labels: tf.Tensor, candidate: tf.Tensor, smoother: Smoother | None
 ) -> tf.Tensor:
     """d_k, how far the boundary to class `candidate` [B] is by the slope; [B], infinite where there is none."""
-    with tf.GradientTape() as tape:
-        tape.watch(images)
-        logits = core.logits_of(model, images)
-        difference = tf.gather(logits, labels, batch_dims=1) - tf.gather(logits, candidate, batch_dims=1)
-    gradient = tape.gradient(difference, images)
-    direction = core.unit_l2(gradient if smoother is None else smoother(gradient))
-    slope = tf.reduce_sum(gradient * direction, axis=[1, 2, 3])
-    return tf.where(slope > 0, tf.math.divide_no_nan(difference, slope), math.inf)
+
+    def difference(logits: tf.Tensor, labels: tf.Tensor, candidate: tf.Tensor | None) -> tf.Tensor:
+        return tf.gather(logits, labels, batch_dims=1) - tf.gather(logits, candidate, batch_dims=1)
+
+    slope = core.slope(model, images, labels, candidate, difference)
+    direction = core.unit_l2(slope.gradient if smoother is None else smoother.apply(slope.gradient))
+    steepness = tf.reduce_sum(slope.gradient * direction, axis=[1, 2, 3])
+    return tf.where(steepness > 0, tf.math.divide_no_nan(slope.loss, steepness), math.inf)

@@ -88,6 +88,7 @@ def of(factory: Factory, shape: tuple[int | None, ...]) -> Optimizer:
         return start
 
     def step(value: tf.Tensor, start: State, gradient: tf.Tensor, rate: tf.Tensor) -> tuple[tf.Tensor, State]:
+        moved.assign(value - start)  # the attack may have gone back
         optimizer.learning_rate.assign(rate)
         optimizer.apply_gradients([(gradient, moved)])
         return start + moved, start
