@@ -19,11 +19,11 @@ import rich.console
 import rich.table
 from absl import flags
 
-from benchmarks import adversarial_library, attacks, growth, minimal, networks, peers, solvers, timing
+from benchmarks import adversarial_library, attacks, checks, growth, minimal, networks, peers, solvers, timing
 from eval import plots
 from models import console
 
-PARTS = ("solvers", "attacks", "memory", "peers", "minimal", "grid", "growth")
+PARTS = ("solvers", "attacks", "checks", "memory", "peers", "minimal", "grid", "growth")
 MEDIANS = "Medians; ratios with their quartiles over the rounds."
 NOTES = {
     "minimal": "C4, clean; `_8bit` is as delivered. Rounding inside the attack, after it, or after scaling r.",
@@ -75,6 +75,7 @@ def main() -> None:
             FLAGS.limit,
         ),
         "attacks": lambda: attacks.run(problems(), FLAGS.rounds),
+        "checks": lambda: checks.run(problems(), FLAGS.rounds),
         "memory": lambda: ({"network": name, **attacks.memory(make)} for name, make in problems().items()),
         "peers": lambda: peers.run(networks.c4(FLAGS.digits), FLAGS.slow_digits, FLAGS.peer_steps, FLAGS.rounds),
         "minimal": lambda: minimal.run(FLAGS.data, FLAGS.digits, pathlib.Path(FLAGS.records)),

@@ -54,6 +54,15 @@ def finish(folder: pathlib.Path, run: protocol.Run, terminal: rich.console.Conso
         plots.save(draw({made_with["model"]: run}), folder / f"{draw.__name__}.png")
     plots.save(plots.examples(*kept_examples(folder, run.attacks)), folder / "examples.png")
     terminal.print(table(run, made_with))
+    for name in run.attacks:
+        images, gradients = run.faulty(name)
+        if images:
+            terminal.print(
+                f"{name}: on {images} of the {run.num_correct} images {gradients} gradients were not finite, or zero; "
+                "where these images are failures, the network is not robust for that",
+                markup=False,
+                soft_wrap=True,
+            )
     terminal.print(f"summary.json, records.jsonl, characteristic.png, budget.png and examples.png are in {folder}")
 
 

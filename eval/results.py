@@ -324,6 +324,7 @@ def attack_summary(run: protocol.Run, name: str) -> dict[str, float]:
         "seconds_per_image": float(np.mean(computed.seconds)) or math.nan,
         "smoothness_energy": computed.mean_smoothness_energy,
         "smoothness_energy_8bit": delivered.mean_smoothness_energy,
+        "faulty_images": run.faulty(name)[0],
     }
 
 

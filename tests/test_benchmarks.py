@@ -65,5 +65,5 @@ def test_an_unknown_part_is_one_line():
     finished = benchmarks("--only=speed")
     assert finished.returncode == 2
     assert finished.stderr.splitlines()[-1] == (
-        "error: --only must be of solvers, attacks, memory, peers, minimal, grid, growth; received speed"
+        "error: --only must be of solvers, attacks, checks, memory, peers, minimal, grid, growth; received speed"
     )

@@ -188,7 +188,10 @@ class TestJudged:
         [
             (np.zeros((5, 8, 8, 3), np.float32), r"shape of the originals, \(5, 8, 8, 1\); received \(5, 8, 8, 3\)"),
             (np.zeros((1, 8, 8, 1), np.float32), r"shape of the originals, \(5, 8, 8, 1\); received \(1, 8, 8, 1\)"),
-            (np.zeros((5, 8, 8, 1), np.uint8), "adversarial must be floats; received uint8; divide 8-bit values by 255"),
+            (
+                np.zeros((5, 8, 8, 1), np.uint8),
+                "adversarial must be floats; received uint8; divide 8-bit values by 255",
+            ),
             (np.full((5, 8, 8, 1), 2.0), r"adversarial must lie in \[0, 1\]; received values from 2 to 2"),
         ],
     )

@@ -1,6 +1,6 @@
 """Smooth adversarial examples for TensorFlow and Keras."""
 
-from tf_smoothadv import backend  # isort: skip (before anything that imports Keras)
+from tf_smoothadv import backend as backend  # isort: skip (before anything that imports Keras)
 
 from tf_smoothadv import addons, attacks, criteria, defenses, magnification, protocol, tradeoff, transfer
 from tf_smoothadv.attacks import AttackResult

@@ -321,6 +321,15 @@ class Run:
         """
         return Progress([record.trace for record in self._of(attack)])
 
+    def faulty(self, attack: str) -> tuple[int, int]:
+        """On how many images `attack` met gradients that were not finite or were zero, and how many these were.
+
+        Raises:
+            ValueError: an attack that the run does not have.
+        """
+        counts = [record.faulty for record in self._of(attack)]
+        return sum(count > 0 for count in counts), sum(counts)
+
     def _of(self, attack: str) -> list[Record]:
         checks.one_of("attack", attack, self.attacks)
         return [record for record in self.records if record.attack == attack]
