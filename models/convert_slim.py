@@ -21,7 +21,7 @@ flags.DEFINE_enum("network", None, list(slim.NETWORKS), "The network.", required
 flags.DEFINE_string(
     "checkpoint",
     None,
-    "A V1 checkpoint, the path without .index of a V2 one, or 'download' for the one published.",
+    "A V1 checkpoint, a V2 one by its path with or without .index, a folder of one, or 'download' for that published.",
     required=True,
 )
 flags.DEFINE_string("output", None, "The Keras file to write, .keras.", required=True)

@@ -6,6 +6,7 @@ model = slim.load("ens4_adv_inception_v3", "ens4_adv_inception_v3.ckpt")
 from __future__ import annotations
 
 import os
+import pathlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -16,8 +17,9 @@ import tensorflow as tf
 from keras import layers
 
 from models.slim_networks import CLASSES, NETWORKS, build
+from tf_smoothadv import checks
 
-__all__ = ["NETWORKS", "assign", "build", "has_background", "load", "read", "without_background"]
+__all__ = ["NETWORKS", "assign", "build", "checkpoints", "has_background", "load", "read", "without_background"]
 
 AVERAGE = "ExponentialMovingAverage"
 VARIABLES = {"kernel": "weights", "bias": "biases"}  # Keras's word: TF-Slim's, where they differ
@@ -25,6 +27,7 @@ IGNORED = re.compile(
     r"global_step|beta[12]_power|[^/]+/AuxLogits/.+"
     rf"|.+/({AVERAGE}|RMSProp|Momentum|Adagrad|Adadelta|Adam|Ftrl)(_\d+)?"
 )
+V2_FILE = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
 
 
 def load(
@@ -34,7 +37,7 @@ def load(
 
     Args:
         network: one of NETWORKS.
-        checkpoint: a V1 file, or the prefix of a V2 checkpoint (the path without .index).
+        checkpoint: see `read`.
         scope, moving_averages: see `assign`.
 
     Returns:
@@ -81,10 +84,11 @@ def read(checkpoint: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The variables of a TensorFlow checkpoint by their names.
 
     Args:
-        checkpoint: a V1 file, or the prefix of a V2 checkpoint.
+        checkpoint: a V1 file; the prefix of a V2 checkpoint, or one of its files (.index, .data-00000-of-00001, .meta);
+            or a folder with one checkpoint, or with a file `checkpoint` that names the newest.
 
     Raises:
-        ValueError: a file that is missing or no checkpoint.
+        ValueError: a file that is missing or no checkpoint, or a folder of several.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -96,13 +100,28 @@ def read(checkpoint: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     {'biases': array([1., 2.], dtype=float32)}
     """
     try:
-        reader = tf.train.load_checkpoint(os.fspath(checkpoint))
+        reader = tf.train.load_checkpoint(_prefix(os.fspath(checkpoint)))
         return {name: reader.get_tensor(name) for name in sorted(reader.get_variable_to_shape_map())}
     except (tf.errors.OpError, RuntimeError, ValueError) as error:
         raise ValueError(
-            f"cannot read a checkpoint from {checkpoint} (a V1 file, or a V2 checkpoint's path without .index): "
-            f"{str(error).partition(chr(10))[0]}"
+            f"cannot read a checkpoint from {checkpoint} (a V1 file, a V2 checkpoint's path, or a folder of one): "
+            f"{checks.first_line(error)}"
         ) from error
+
+
+def checkpoints(folder: pathlib.Path) -> set[pathlib.Path]:
+    """The paths of the V1 checkpoints in a folder, and the prefixes of the V2 ones."""
+    return {*folder.glob("*.ckpt"), *(path.with_suffix("") for path in folder.glob("*.index"))}
+
+
+def _prefix(path: str) -> str:
+    """What TensorFlow reads a checkpoint by."""
+    if not os.path.isdir(path):
+        return V2_FILE.sub("", path)
+    newest, there = tf.train.latest_checkpoint(path), sorted(map(str, checkpoints(pathlib.Path(path))))
+    if newest is None and len(there) != 1:
+        raise ValueError(f"the folder holds {', '.join(there) or 'none'}" + "; name one of them" * bool(there))
+    return newest or there[0]
 
 
 def assign(

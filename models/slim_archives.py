@@ -10,6 +10,7 @@ import zlib
 
 import keras
 
+from models import slim
 from tf_smoothadv import checks
 
 URL = "http://download.tensorflow.org/models"
@@ -67,7 +68,7 @@ def unpack(archive: pathlib.Path) -> pathlib.Path:
                         shutil.copyfileobj(content, file)
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise ValueError(f"cannot unpack {archive}: {error}; delete it to download it again") from error
-    checkpoints = {*folder.glob("*.ckpt"), *(path.with_suffix("") for path in folder.glob("*.index"))}
+    checkpoints = slim.checkpoints(folder)
     if len(checkpoints) != 1:
         raise ValueError(f"{archive} must hold one checkpoint; it holds {len(checkpoints)}")
     return checkpoints.pop()

@@ -219,6 +219,26 @@ class TestRead:
         for name, value in values.items():
             np.testing.assert_array_equal(read[name], value)
 
+    @pytest.mark.parametrize("suffix", ["", ".index", ".data-00000-of-00001", ".meta"])
+    @pytest.mark.parametrize("version", [V1, V2])
+    def test_by_the_name_of_any_of_its_files(self, version, suffix, values, tmp_path):
+        read = slim.read(save(tmp_path / "model.ckpt-7", values, version) + suffix)
+        assert read.keys() == values.keys()
+
+    def test_a_folder_of_one(self, values, tmp_path):
+        save(tmp_path / "model.ckpt", values, V2)
+        assert slim.read(tmp_path).keys() == values.keys()
+
+    def test_a_folder_of_several(self, values, tmp_path):
+        """Is refused, but for a file that names the newest."""
+        save(tmp_path / "new.ckpt", values, V2)
+        save(tmp_path / "old.ckpt", {name: 0 * value for name, value in values.items()}, V1)
+        with pytest.raises(ValueError, match=r"the folder holds .*new\.ckpt, .*old\.ckpt; name one of them$"):
+            slim.read(tmp_path)
+        (tmp_path / "checkpoint").write_text('model_checkpoint_path: "new.ckpt"\n')
+        for name, value in slim.read(tmp_path).items():
+            np.testing.assert_array_equal(value, values[name])
+
     def test_missing(self, tmp_path):
         with pytest.raises(ValueError, match=r"cannot read a checkpoint from .*nowhere\.ckpt"):
             slim.read(tmp_path / "nowhere.ckpt")
@@ -239,7 +259,7 @@ class TestRead:
             slim.read(tmp_path / "model.ckpt")
 
     def test_empty_folder(self, tmp_path):
-        with pytest.raises(ValueError, match="cannot read a checkpoint from"):
+        with pytest.raises(ValueError, match=r"cannot read a checkpoint from .*: the folder holds none$"):
             slim.read(tmp_path)
 
 
