@@ -2,10 +2,10 @@
 
 from models import slim
 from models.c4 import c4
-from models.files import fingerprint
+from models.files import fingerprint, import_module
 from models.imagenet import application, inception_v3, resnet_v2_50
-from models.inspection import check, without_softmax
-from models.loading import FORMS, load, load_all
+from models.inspection import check, num_classes, without_softmax
+from models.loading import FORMS, load, load_all, load_classifiers
 
 __all__ = [
     "FORMS",
@@ -13,9 +13,12 @@ __all__ = [
     "c4",
     "check",
     "fingerprint",
+    "import_module",
     "inception_v3",
     "load",
     "load_all",
+    "load_classifiers",
+    "num_classes",
     "resnet_v2_50",
     "slim",
     "without_softmax",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
+import importlib.machinery
 import json
 import pathlib
 import re
-from collections.abc import Callable
+import sys
+import types
+import zipfile
 from typing import Any
 
 import h5py
@@ -14,7 +18,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-COLOR = re.compile(r"\x1b\[\d*m")  # of a terminal, as in Keras's messages
+from tf_smoothadv.checks import first_line
+from tf_smoothadv.classifier import Classifier, call, only_batch_size, signature_of
+
+UNKNOWN = re.compile(r"(?:Could not locate \w+|Unknown [\w ]+:) '([^']+)'")  # in Keras's messages
 
 
 def read_model(path: pathlib.Path) -> Any:
@@ -25,12 +32,63 @@ def read_model(path: pathlib.Path) -> Any:
     """
     try:
         if path.is_dir():
-            return saved_model(path)
+            return SavedModel(path)
         if h5py.is_hdf5(path):
             _refuse_code(path)
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras, h5py, zipfile and TensorFlow each raise their own
-        raise ValueError(f"cannot read a model from {path}: {first_line(error)}") from error
+        raise ValueError(f"cannot read a model from {path}: {_told(error, path)}") from error
+
+
+def import_module(name: str) -> None:
+    """Imports a module, so that Keras knows the layers, models and functions that it defines, by their bare names too.
+
+    Args:
+        name: of the module, or the path of its file, .py.
+
+    Raises:
+        ValueError: it cannot be imported.
+    """
+    try:
+        if name.endswith(".py"):
+            module = types.ModuleType(name)
+            sys.modules[name] = module  # where a dataclass looks for its module
+            importlib.machinery.SourceFileLoader(name, name).exec_module(module)
+        else:
+            module = importlib.import_module(name)
+    except Exception as error:  # whatever its code raises
+        raise ValueError(f"cannot import {name}: {type(error).__name__}: {first_line(error)}") from error
+    # A class that was not registered when the model was saved stands in the file by its bare name.
+    own = {key: value for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__}
+    keras.saving.get_custom_objects().update({key: value for key, value in own.items() if callable(value)})
+
+
+def _told(error: Exception, path: pathlib.Path) -> str:
+    """What is wrong with a file, and what to do, by the error of who tried to read it."""
+    unknown, other = UNKNOWN.search(str(error)), _other_keras(path)
+    name = unknown and unknown[1]
+    remedy = "name the module or the .py file that defines it, --import=MODULE; from Python, import it first"
+    if other:
+        more = f"; where {name!r} is your own, {remedy}" if name else ""
+        return (
+            f"Keras {other} saved it, which Keras {keras.__version__} cannot read: model.export(FOLDER) there writes a "
+            f"SavedModel, which it can{more}"
+        )
+    return f"Keras does not know its {name!r}: {remedy}" if name else first_line(error)
+
+
+def _other_keras(path: pathlib.Path) -> str | None:
+    """The version of Keras that saved a file, if it is another major version than this one."""
+    try:
+        if h5py.is_hdf5(path):
+            with h5py.File(path) as file:
+                version = str(file.attrs["keras_version"])
+        else:
+            with zipfile.ZipFile(path) as archive:
+                version = str(json.loads(archive.read("metadata.json"))["keras_version"])
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return None
+    return None if version.split(".")[0] == keras.__version__.split(".")[0] else version
 
 
 def _refuse_code(path: pathlib.Path) -> None:
@@ -48,15 +106,27 @@ def _holds(values: Any, name: str, value: str) -> bool:
     return isinstance(values, list) and any(_holds(inner, name, value) for inner in values)
 
 
-def saved_model(folder: pathlib.Path) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The endpoint `serve` of a SavedModel, which Keras's `export` writes, or else the call of the module saved."""
-    loaded = tf.saved_model.load(str(folder))
-    endpoint = loaded.serve if hasattr(loaded, "serve") else loaded
+class SavedModel:
+    """A SavedModel folder as a function of images.
 
-    def call_it(images: tf.Tensor, _owner_of_the_variables: Any = loaded) -> tf.Tensor:
-        return endpoint(images)
+    It is the endpoint `serve`, which Keras's `export` writes, or else the call of the module saved, or else the
+    signature `serving_default`, which returns a dictionary.
 
-    return call_it
+    Attributes:
+        input_signature: as a `tf.function` has it; of the shape only the size of the batch is told.
+
+    Raises:
+        ValueError: it has none of these.
+    """
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._owner_of_the_variables = loaded = tf.saved_model.load(str(folder))
+        called = loaded.__call__ if callable(loaded) else None
+        self._endpoint = getattr(loaded, "serve", None) or called or signature_of(loaded)
+        self.input_signature = [tf.TensorSpec([only_batch_size(self._endpoint), None, None, None])]
+
+    def __call__(self, images: tf.Tensor) -> Any:
+        return call(self._endpoint, images)
 
 
 def fingerprint(model: Any) -> str | None:
@@ -68,17 +138,10 @@ def fingerprint(model: Any) -> str | None:
     >>> fingerprint(model) == fingerprint(same), fingerprint(lambda images: images)
     (True, None)
     """
-    weights = getattr(model, "weights", None)
+    weights = getattr(Classifier.of(model).model, "weights", None)
     if weights is None:
         return None
     digest = hashlib.sha256()
     for variable in weights:
         digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
     return digest.hexdigest()[:16]
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message that says something, or its type where none does."""
-    lines = COLOR.sub("", str(error)).splitlines()
-    telling = (line.strip() for line in lines if line.strip() and not line.startswith("Exception encountered when"))
-    return next(telling, type(error).__name__)

@@ -9,7 +9,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from models.files import first_line
 from tf_smoothadv import checks
 
 APPLICATIONS = tuple(name for name, _ in inspect.getmembers(keras.applications, inspect.isfunction))
@@ -80,7 +79,7 @@ def _network(name: str, weights: str | None, image_size: int | None) -> keras.Mo
         )
     except Exception as error:  # what the download raises is a bare Exception
         raise ValueError(
-            f"cannot make {name} for image_size={image_size} with weights={weights!r}: {first_line(error)}"
+            f"cannot make {name} for image_size={image_size} with weights={weights!r}: {checks.first_line(error)}"
         ) from error
     return keras.Model(images, network.output, name=name)
 

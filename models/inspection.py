@@ -2,47 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from models.files import first_line
-from tf_smoothadv import checks, criteria
+from tf_smoothadv import checks, criteria, protocol
 from tf_smoothadv.attacks import core
+from tf_smoothadv.classifier import Classifier, compile_for
 
-Logits = Callable[[tf.Tensor], tf.Tensor]
-
-RANGES = {  # scale and offset of images in [0, 1], and what to do about a model that expects the range
-    "[0, 1]": (1.0, 0.0, ""),
-    "[0, 255]": (255.0, 0.0, "put keras.layers.Rescaling(255) before its first layer"),
-    "[-1, 1]": (2.0, -1.0, "put keras.layers.Rescaling(2, offset=-1) before its first layer"),
-}
+RANGES = ((0, 1), (0, 255), (-1, 1))  # that networks expect
 SHIFTS = {0: "", 1: "add 1 to the labels, or drop the model's first class", -1: "subtract 1 from the labels"}
-REPEATED = 1e-4  # of the logits' spread: what the same computation may differ by
-REGROUPED = 1e-2  # in a batch of another size, where the order of sums is another
+REPEATED = 1e-4  # of the logits' spread: what two calls of one computation may differ by
+REGROUPED = 1e-2  # of the logits' spread: what the order of sums, another in a batch of another size, may change
+AT_ONCE = 32  # images of which a network is asked for logits
 
 
-def check(model: core.Model, images: Any, labels: Any, *, gradients: bool = True) -> float:
+def check(model: core.Model, images: Any, labels: Any = None, *, gradients: bool = True) -> float:
     """The accuracy of a model on a batch that it is about to be attacked on, once it has passed these checks.
 
-    It takes the images, returns finite logits, the same each time and whatever else is in the batch, and its margin
-    (`criteria.margin`) has a finite gradient at each image that is not zero everywhere. Where accuracy is much better
-    with images in another range or with labels shifted by one, that is an error too: at least half the images are
-    right then, a fifth of them and three more than before, and of three classes, as no network that always says the
-    same gets. A network that bears the wrong range well passes: one for [-1, 1] sees [0, 1] as a pale image.
+    It is what `Classifier.check` asks for, returns finite logits, the same each time and whatever else is in the batch,
+    and its margin (`criteria.margin`) has a finite gradient at each image that is not zero everywhere. Where accuracy is
+    much better with images in another range or with labels shifted by one, that is an error too: at least half the
+    images are right then, a fifth of them and three more than before, and of three classes, as no network that always
+    says the same gets. A network that bears the wrong range well passes: one for [-1, 1] sees [0, 1] as a pale image.
 
     Args:
-        model: a Keras model, or any callable, from images [B, H, W, C] in [0, 1] to logits [B, K].
+        model: a `Classifier`, a Keras model, or any callable, from images [B, H, W, C] in [0, 1] to logits [B, K].
         images: [B, H, W, C] in [0, 1], floats.
-        labels: [B], the true classes.
+        labels: [B], the true classes; None for what the model predicts.
         gradients: whether they are checked too; a model that only judges images needs none.
 
     Returns:
-        The share of the images that it classifies correctly.
+        The share of the images that it classifies correctly; of a random model by the mean of its draws' logits.
 
     Raises:
         ValueError: a check has failed; the message says what to do.
@@ -55,18 +50,36 @@ def check(model: core.Model, images: Any, labels: Any, *, gradients: bool = True
     Traceback (most recent call last):
     ValueError: the model must return logits; each row it returned is non-negative and sums to 1, which is what ...
     """
+    classifier = Classifier.of(model)
     images = tf.cast(checks.as_images(images), tf.float32)
-    labels = checks.as_labels(labels, images.shape[0])
-    _check_input(model, images)
-    classes = core.check_model(model, images)
-    logits_of = core.compiled_logits(model, tuple(images.shape[1:]))
-    _check_repeatable(logits_of, images)
-    accuracy = _checked_accuracy(logits_of, images, labels.numpy())
+    classes = num_classes(classifier, images)
+    predictions = _predictions(classifier, images)
+    labels = checks.as_labels(predictions if labels is None else labels, images.shape[0])
+    if classifier.samples == 1:
+        _check_repeatable(classifier, images)
+    accuracy = _checked_accuracy(classifier, images, predictions, labels.numpy())
     if int(tf.reduce_max(labels)) >= classes:
         raise ValueError(f"labels must be below the model's {classes} classes; received {int(tf.reduce_max(labels))}")
     if gradients:
-        _check_gradients(model, images, labels)
+        _check_gradients(classifier, images, labels)
     return accuracy
+
+
+def num_classes(model: core.Model, images: Any) -> int:
+    """K of a model that maps images [B, H, W, C] in [0, 1] to logits [B, K].
+
+    Raises:
+        ValueError: images of another shape than a Keras model says it takes, or what `Classifier.check` refuses.
+    """
+    classifier = Classifier.of(model)
+    images = tf.cast(checks.as_images(images), tf.float32)
+    inputs = getattr(classifier.model, "inputs", None) or []
+    if len(inputs) == 1 and not images.shape[1:].is_compatible_with(inputs[0].shape[1:]):
+        raise ValueError(
+            f"the model takes images {tuple(inputs[0].shape[1:])}, these are {tuple(images.shape[1:])}: "
+            "resize the images, or make the model for their size"
+        )
+    return classifier.check(images).classes
 
 
 def without_softmax(model: Any) -> Any:
@@ -103,72 +116,76 @@ def _linear(layer: Any) -> Any:
     return None
 
 
-def _check_input(model: core.Model, images: tf.Tensor) -> None:
-    inputs = getattr(model, "inputs", None) or []
-    if len(inputs) == 1 and not images.shape.is_compatible_with(inputs[0].shape):
-        raise ValueError(
-            f"the model takes images {tuple(inputs[0].shape[1:])}, these are {tuple(images.shape[1:])}: "
-            "resize the images, or make the model for their size"
-        )
-    try:
-        core.logits_of(model, images[:1])
-    except Exception as error:  # Keras, TensorFlow and the model's own code each raise their own
-        raise ValueError(
-            f"the model must take images {tuple(images.shape[1:])}; it raised {type(error).__name__}: "
-            f"{first_line(error)}"
-        ) from error
+def _logits(classifier: Classifier, images: tf.Tensor) -> np.ndarray:
+    """Those by which it classifies the images, [B, K]."""
+    size = max(1, AT_ONCE // classifier.samples)
+    parts = [protocol.mean_logits(classifier, images[i : i + size]) for i in range(0, len(images), size)]
+    return np.concatenate(parts)
 
 
-def _check_repeatable(logits_of: Logits, images: tf.Tensor) -> None:
+def _predictions(classifier: Classifier, images: tf.Tensor) -> np.ndarray:
+    logits = _logits(classifier, images)
+    if not np.isfinite(logits).all():
+        raise ValueError("the model must return finite logits; it returned NaN or infinity for these images")
+    return np.argmax(logits, axis=1)
+
+
+def _check_repeatable(classifier: Classifier, images: tf.Tensor) -> None:
+    """Raises ValueError for a model that is random, or does not treat each image by itself."""
     first = images[:1]
-    alone, again = logits_of(first), logits_of(first)
-    if not _close(alone, again, REPEATED):
+    alone = classifier(first)
+    spread = tf.reduce_max(alone) - tf.reduce_min(alone)
+    if not bool(tf.reduce_all(tf.abs(alone - classifier(first)) <= REPEATED * spread)):
         raise ValueError(
-            "the model must return the same logits each time; two calls on one image differ: "
-            "switch its dropout or noise off (training=False)"
+            "the model must return the same logits each time; two calls on one image differ: switch its dropout or "
+            "noise off (training=False), or say that it draws random numbers: sa.Classifier(model, samples=10), the "
+            "flag --samples=10"
         )
-    if not _close(alone, logits_of(tf.concat([first, 1 - first], 0))[:1], REGROUPED):
+    beside = classifier(tf.concat([first, 1 - first], 0))[:1]
+    if not bool(tf.reduce_all(tf.abs(alone - beside) <= REGROUPED * spread)):
         raise ValueError(
             "the model must treat each image by itself; an image's logits change with the rest of its batch: "
             "let batch normalisation use its moving statistics (training=False)"
         )
 
 
-def _close(logits: tf.Tensor, others: tf.Tensor, tolerance: float) -> bool:
-    spread = tf.reduce_max(logits) - tf.reduce_min(logits)
-    return bool(tf.reduce_all(tf.abs(logits - others) <= tolerance * spread))
-
-
-def _checked_accuracy(logits_of: Logits, images: tf.Tensor, labels: np.ndarray) -> float:
-    predictions = {
-        name: np.argmax(logits_of(scale * images + offset), axis=1) for name, (scale, offset, _) in RANGES.items()
-    }
-    right = {(name, shift): predictions[name] == labels + shift for name, shift in itertools.product(RANGES, SHIFTS)}
-    given = right["[0, 1]", 0]
-    (name, shift), best = max(right.items(), key=lambda item: np.sum(item[1]))
+def _checked_accuracy(classifier: Classifier, images: tf.Tensor, predictions: np.ndarray, labels: np.ndarray) -> float:
+    """The accuracy, unless it is another range of images or a shift of the labels that makes them right."""
+    said = {classifier.input_range: predictions}
+    for input_range in RANGES:
+        if input_range not in said:
+            other = Classifier(classifier.model, **{**classifier.settings(), "input_range": input_range})
+            with contextlib.suppress(Exception):  # of a network that refuses such images itself
+                said[input_range] = np.argmax(_logits(other, images), axis=1)
+    right = {(ends, shift): said[ends] == labels + shift for ends, shift in itertools.product(said, SHIFTS)}
+    given = right[classifier.input_range, 0]
+    ((low, high), shift), best = max(right.items(), key=lambda item: np.sum(item[1]))
     gain = np.sum(best) - np.sum(given)
     if np.mean(best) >= 0.5 and gain >= max(3, len(labels) / 5) and len(set(labels[best])) >= 3:
-        remedies = " and ".join(filter(None, [RANGES[name][2], SHIFTS[shift]]))
+        expected = (
+            f"say so: sa.Classifier(model, input_range=({low:g}, {high:g})), the flag --input_range={low:g},{high:g}"
+        )
+        remedies = [expected if (low, high) != classifier.input_range else "", SHIFTS[shift]]
         raise ValueError(
             f"the model's accuracy on {len(labels)} images is {np.mean(given):.3f}, but {np.mean(best):.3f} for images "
-            f"in {name} and labels {shift:+d}: {remedies}"
+            f"in [{low:g}, {high:g}] and labels {shift:+d}: {' and '.join(filter(None, remedies))}"
         )
     return float(np.mean(given))
 
 
-def _check_gradients(model: core.Model, images: tf.Tensor, labels: tf.Tensor) -> None:
-    @tf.function
+def _check_gradients(classifier: Classifier, images: tf.Tensor, labels: tf.Tensor) -> None:
     def sizes(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             tape.watch(images)
-            margin = criteria.margin(core.logits_of(model, images), labels)
+            margin = criteria.margin(classifier(images), labels)
         gradient = tape.gradient(margin, images, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return tf.reduce_sum(tf.abs(gradient), axis=[1, 2, 3])
 
-    found = sizes(images, labels).numpy()
+    function = compile_for(sizes, tf.TensorSpec([None, *images.shape[1:]]), tf.TensorSpec([None], tf.int32))
+    found = function(images, labels).numpy()
     for wrong, what, remedy in (
         (~np.isfinite(found), "NaN or infinite", "look for a root, logarithm or quotient at zero in it"),
-        (found == 0, "zero", "it must be differentiable in the images, without rounding, argmax or NumPy"),
+        (found == 0, "zero", core.REMEDY),
     ):
         if wrong.any():
             raise ValueError(

@@ -15,7 +15,6 @@ from models.c4 import c4
 from models.files import read_model
 from models.imagenet import application, inception_v3, resnet_v2_50
 from models.inspection import without_softmax
-from tf_smoothadv.attacks import core
 
 C4 = {"c4": "clean", "c4_adversarial": "adversarial"}
 IMAGENET = {"inception_v3": inception_v3, "resnet_v2_50": resnet_v2_50}
@@ -62,8 +61,43 @@ def load_all(names: Iterable[str]) -> dict[str, Any]:
     >>> models["c4"] in models["bilateral+c4"].layers
     True
     """
-    loaded = functools.cache(_undefended)
+    loaded = functools.cache(lambda name: _without_background(without_softmax(_undefended(name))))
     return {name: _defended(name, loaded) for name in names}
+
+
+def load_classifiers(
+    names: Iterable[str],
+    outputs: str = "logits",
+    input_range: tuple[float, float] = (0.0, 1.0),
+    samples: int = 1,
+    output_name: str | None = None,
+) -> dict[str, sa.Classifier]:
+    """The same models as classifiers, all of one kind; a defence sees images in [0, 1], whatever its network expects.
+
+    Args:
+        names: as `load` takes them.
+        outputs, input_range, samples, output_name: what the networks are, see `tf_smoothadv.Classifier`. Of
+            "probabilities" that are a Keras file's final softmax the logits are taken.
+
+    Raises:
+        ValueError: what `load` and `Classifier` refuse.
+
+    >>> load_classifiers(["c4", "bilateral+c4"], input_range=(0, 255))["c4"]
+    Classifier(c4_clean, input_range=(0.0, 255.0))
+    """
+
+    def classifier(name: str) -> sa.Classifier:
+        network = _undefended(name)
+        logits = without_softmax(network)
+        told = "logits" if outputs == "probabilities" and logits is not network else outputs
+        return sa.Classifier(_without_background(logits), told, input_range, samples, output_name)
+
+    loaded = functools.cache(classifier)
+    models = {name: _defended(name, loaded) for name in names}
+    return {
+        name: model if isinstance(model, sa.Classifier) else sa.Classifier(model, samples=samples)
+        for name, model in models.items()
+    }
 
 
 def _defended(name: str, load_network: Callable[[str], Any]) -> Any:
@@ -73,12 +107,31 @@ def _defended(name: str, load_network: Callable[[str], Any]) -> Any:
     return in_front(DEFENSES[defense](), _defended(rest, load_network))
 
 
-def in_front(defense: Callable[[Any], Any], model: core.Model) -> core.Model:
+class Defended:
+    """A classifier that sees images [B, H, W, C] in [0, 1] through a defence; `weights` are its model's."""
+
+    def __init__(self, defense: Callable[[Any], Any], classifier: sa.Classifier) -> None:
+        self._defense = defense
+        self._classifier = classifier
+        self.weights = getattr(classifier.model, "weights", None)
+
+    def __call__(self, images: Any) -> Any:
+        return self._classifier(self._defense(images))
+
+
+def in_front(defense: Callable[[Any], Any], model: Any) -> Any:
     """The model that sees images through a defence: a Keras model of it if it is one whose input is known."""
-    if not getattr(model, "inputs", None):
-        return lambda images: core.logits_of(model, defense(images))
-    images = keras.Input(model.inputs[0].shape[1:])  # type: ignore[attr-defined]
-    return keras.Model(images, model(defense(images)))
+    classifier = sa.Classifier.of(model)
+    network = classifier.model
+    if classifier.settings() or not isinstance(network, keras.Model) or not getattr(network, "inputs", None):
+        return Defended(defense, classifier)
+    batch_size, *shape = network.inputs[0].shape
+    images = keras.Input(shape, batch_size=batch_size)
+    return keras.Model(images, network(defense(images)))
+
+
+def _without_background(model: Any) -> Any:
+    return slim.without_background(model) if slim.has_background(model) else model
 
 
 def _undefended(name: str) -> Any:
@@ -92,9 +145,8 @@ def _undefended(name: str) -> Any:
         return application(network.removeprefix(KERAS), weights)
     if network.startswith(SLIM):
         network, _, checkpoint = name.removeprefix(SLIM).partition(":")
-        return slim.without_background(slim.load(network, checkpoint))
+        return slim.load(network, checkpoint)
     path = pathlib.Path(name)
     if not path.exists():
         raise ValueError(f"model must be one of {', '.join(FORMS)} or the path of a model; received {name!r}")
-    model = without_softmax(read_model(path))
-    return slim.without_background(model) if slim.has_background(model) else model
+    return read_model(path)

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import models
+import tf_smoothadv as sa
 
 LEVELS = np.linspace(0, 1, 5, dtype=np.float32)
 
@@ -46,6 +47,12 @@ def background_first(images):
     return tf.pad(CORRECT(images), [[0, 0], [1, 0]], constant_values=-9)
 
 
+def vanishing(images, dtype):
+    """CORRECT's logits, made small, of images that pass through a small number on their way: so does the gradient."""
+    small = tf.cast(images, dtype) * 2.0**-12
+    return 2.0**-26 * CORRECT(2.0**12 * tf.cast(small, tf.float32))
+
+
 def test_accuracy(greys, digits):
     assert models.check(CORRECT, *greys) == 1
     images, labels = greys
@@ -63,7 +70,7 @@ def test_random_weights_pass(seed, digits):
     ("model", "message"),
     [
         (lambda images: tf.nn.softmax(CORRECT(images)), "must return logits.* take the softmax off"),
-        (lambda images: images, r"to logits \[batch, classes\]; it returned \(20, 6, 6, 3\)"),
+        (lambda images: images, r"to logits \[batch, classes\]; it returned \(2, 6, 6, 3\)"),
         (lambda images: tf.math.log(CORRECT(images) - 9), "must return finite logits; it returned NaN"),
         (
             with_training(nearest_level(before=[keras.layers.Dropout(0.5)])),
@@ -75,11 +82,12 @@ def test_random_weights_pass(seed, digits):
         ),
         (
             nearest_level(scale=1 / 255),
-            r"is 0\.200, but 1\.000 for images in \[0, 255\] and labels \+0: put keras.layers.Rescaling\(255\) before",
+            r"is 0\.200, but 1\.000 for images in \[0, 255\] and labels \+0: say so: "
+            r"sa\.Classifier\(model, input_range=\(0, 255\)\), the flag --input_range=0,255$",
         ),
         (
             nearest_level(scale=1 / 2, offset=1 / 2),
-            r"but 1\.000 for images in \[-1, 1\] and labels \+0: put keras.layers.Rescaling\(2, offset=-1\) before",
+            r"but 1\.000 for images in \[-1, 1\] and labels \+0: say so: .*input_range=\(-1, 1\).* --input_range=-1,1$",
         ),
         (
             background_first,
@@ -87,11 +95,15 @@ def test_random_weights_pass(seed, digits):
         ),
         (
             lambda images: background_first(images / 255),
-            r"in \[0, 255\] and labels \+1: put keras.layers.Rescaling\(255\) .* and add 1 to the labels",
+            r"in \[0, 255\] and labels \+1: say so: .*=0,255 and add 1 to the labels",
         ),
         (
             lambda images: CORRECT(tf.round(images * 8) / 8),
-            "gradient of the model's margin is zero at 20 of 20 images: it must be differentiable",
+            "gradient of the model's margin is zero at 20 of 20 images: the model must be differentiable",
+        ),
+        (
+            lambda images: vanishing(images, tf.float16),
+            "gradient of the model's margin is zero at 20 of 20 images: the model must be differentiable",
         ),
         (
             lambda images: CORRECT(tf.sqrt((images - 0.03) ** 2) + 0.03),
@@ -115,6 +127,62 @@ def test_bad_models(model, message, greys):
 
 def test_a_model_that_only_judges_needs_no_gradient(greys):
     assert models.check(lambda images: CORRECT(tf.round(images * 8) / 8), *greys, gradients=False) == 1
+
+
+def test_a_small_gradient_that_float32_holds(greys):
+    assert models.check(lambda images: vanishing(images, tf.float32), *greys) == 1
+
+
+class TestClassifier:
+    def test_another_range(self, greys):
+        model = sa.Classifier(nearest_level(scale=1 / 255), input_range=(0, 255))
+        assert models.check(model, *greys) == 1
+
+    def test_a_range_that_is_not_the_models(self, greys):
+        message = (
+            r"but 1\.000 for images in \[0, 1\] and labels \+0: say so: sa\.Classifier\(model, input_range=\(0, 1\)\)"
+        )
+        with pytest.raises(ValueError, match=message):
+            models.check(sa.Classifier(CORRECT, input_range=(-1, 1)), *greys)
+
+    def test_a_model_that_refuses_other_ranges_itself(self, greys):
+        def strict(images):
+            with tf.control_dependencies([tf.debugging.assert_less_equal(images, 1.0)]):
+                return CORRECT(images)
+
+        assert models.check(strict, *greys) == 1
+
+    def test_probabilities(self, greys):
+        probabilities = nearest_level(keras.layers.Softmax())
+        assert models.check(sa.Classifier(probabilities, outputs="probabilities"), *greys) == 1
+
+    def test_a_model_that_draws_random_numbers(self, greys):
+        images, labels = greys
+        noise = with_training(nearest_level(before=[keras.layers.GaussianNoise(0.01)]))
+        assert models.check(sa.Classifier(noise, samples=20), images, labels) == 1
+        with pytest.raises(ValueError, match=r"two calls on one image differ: .* the flag --samples=10"):
+            models.check(noise, images, labels)
+        shifted = np.where(np.arange(20) < 5, (labels + 2) % 5, labels)
+        assert models.check(sa.Classifier(noise, samples=20), images, shifted) == 0.75
+
+    def test_batches_of_one_size_alone(self, greys):
+        function = tf.function(lambda images: CORRECT(images), input_signature=[tf.TensorSpec([8, 6, 6, 3])])
+        assert models.check(function, *greys) == 1
+
+
+def test_what_the_model_predicts(greys):
+    images, _ = greys
+    assert models.check(background_first, images) == 1
+    with pytest.raises(ValueError, match="must return finite logits"):
+        models.check(lambda x: CORRECT(x) * np.nan, images)
+
+
+def test_logits_of_every_image_must_be_finite(greys):
+    images, labels = greys
+    with pytest.raises(ValueError, match="must return finite logits; it returned NaN"):
+        models.check(
+            lambda x: CORRECT(tf.sqrt(x - 0.01)), np.concatenate([images[4:], 0 * images[:1]]), [*labels[4:], 0]
+        )
 
 
 def test_labels_that_count_from_one(greys):
