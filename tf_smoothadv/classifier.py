@@ -31,6 +31,10 @@ class NoGradientError(ValueError):
     """A loss of a model that has no gradient in the images."""
 
 
+class OutputError(ValueError):
+    """A choice among a model's outputs that it does not have."""
+
+
 class Checked(NamedTuple):
     """What a model has shown of itself.
 
@@ -38,10 +42,12 @@ class Checked(NamedTuple):
         classes: K.
         tolerance: how far beyond the boundary, in units of the logits, a compiled attack has to go for an eager call to
             agree that it has crossed it.
+        rounding: of the number format of its output, relative.
     """
 
     classes: int
     tolerance: float
+    rounding: float
 
 
 class _Functions:
@@ -175,31 +181,51 @@ class Classifier:
             images: [B, H, W, C] float32 in [0, 1], those that are attacked next.
 
         Raises:
-            ValueError: a model that does not take them or does not return finite logits, one that looks like
-                probabilities, one that draws random numbers where `samples` is 1, or one that TensorFlow cannot
-                compile.
+            ValueError: what `check_output` refuses, a model that draws random numbers where `samples` is 1, or one that
+                TensorFlow cannot compile.
         """
-        few = images[: only_batch_size(self.model) or COMPARED]
-        output = self._tried(few)
-        logits = self._logits(output)
-        self._check_logits(output, logits)
+        few = images[:COMPARED]
+        output, logits = self.check_output(few)
         classes, rounding = int(logits.shape[1]), EPSILON.get(output.dtype, SINGLE)
         if self.samples > 1:
-            return Checked(classes, 0.0)
-
-        scale = float(tf.reduce_max(tf.abs(logits))) or 1.0
-
-        def difference() -> float:
-            return float(tf.reduce_max(tf.abs(self._compiled_logits(few)(few) - logits))) / scale
+            return Checked(classes, 0.0, rounding)
 
         functions = _OWNER.functions_of(self.model)
-        allowed = max(SAME * rounding, ROUNDINGS * functions.difference)
-        if not functions.compiled or not difference() <= allowed:  # so NaN is another one, too
+        if not functions.compiled or self.has_changed(few, logits, rounding):
             functions.compiled.clear()
-            functions.difference = difference()
+            functions.difference = self._difference(few, logits)
             if not functions.difference <= SAME * rounding:
                 self._check_repeatable(few, logits, functions)
-        return Checked(classes, MARGIN * scale * max(functions.difference, rounding))
+        return Checked(classes, MARGIN * _scale(logits) * max(functions.difference, rounding), rounding)
+
+    def has_changed(self, images: tf.Tensor, logits: tf.Tensor, rounding: float) -> bool:
+        """Whether what is compiled gives some images other logits than these of an eager call, by more than rounding.
+
+        Args:
+            images: [B, H, W, C] float32 in [0, 1].
+            logits: [B, K].
+            rounding: see `Checked`.
+        """
+        usual = ROUNDINGS * _OWNER.functions_of(self.model).difference
+        return not self._difference(images, logits) <= max(SAME * rounding, usual)  # so NaN is a change, too
+
+    def _difference(self, images: tf.Tensor, logits: tf.Tensor) -> float:
+        """What compiled logits differ by from these, where these are finite, relative to the largest."""
+        finite = tf.math.is_finite(logits)
+        apart = tf.abs(self._compiled_logits(images)(images) - logits)
+        return float(tf.reduce_max(tf.where(finite, apart, 0))) / _scale(logits)
+
+    def check_output(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """What the model returns for some images, and the logits [B, K] that it stands for.
+
+        Raises:
+            ValueError: a model that does not take the images or does not return finite logits, or one that looks like
+                probabilities.
+        """
+        output = self._tried(images)
+        logits = self._logits(output)
+        self._check_logits(output, logits)
+        return output, logits
 
     def compiled(self, key: Any, make: Callable[[], Function]) -> Function:
         """What `make` compiles, kept for as long as the model lives and does not change.
@@ -210,16 +236,27 @@ class Classifier:
         """
         # Whether a random model has changed cannot be told: it is compiled for each call.
         functions = _OWNER.functions_of(self.model) if self.samples == 1 else _Functions()
-        key = (key, *self.settings().items())
+        key = self._key(key)
         if key not in functions.compiled:
             functions.compiled[key] = make()
         return functions.compiled[key]
+
+    def has_compiled(self, key: Any) -> bool:
+        """Whether `compiled` has something of this key."""
+        return self.samples == 1 and self._key(key) in _OWNER.functions_of(self.model).compiled
+
+    def forget(self) -> None:
+        """Lets go of all that is compiled for the model."""
+        _OWNER.functions_of(self.model).compiled.clear()
 
     def within(self, tolerance: Any) -> Classifier:
         """The same classifier with this tolerance."""
         changed = copy.copy(self)
         changed.tolerance = tolerance
         return changed
+
+    def _key(self, key: Any) -> Any:
+        return (key, *self.settings().items())
 
     def _one_batch(self, images: tf.Tensor) -> tf.Tensor:
         return self._logits(self._output(call(self.model, self._scaled(images))))
@@ -235,7 +272,7 @@ class Classifier:
         return tf.reshape(logits, [-1, logits.shape[-1]])[:count]
 
     def _compiled_logits(self, images: tf.Tensor) -> Function:
-        spec = tf.TensorSpec([only_batch_size(self.model), *images.shape[1:]], tf.float32)
+        spec = tf.TensorSpec([None, *images.shape[1:]], tf.float32)
         return self.compiled(("logits", *spec.shape), lambda: compile_for(self, spec))
 
     def _scaled(self, images: tf.Tensor) -> tf.Tensor:
@@ -243,14 +280,18 @@ class Classifier:
         return images if (low, high) == (0, 1) else low + (high - low) * images
 
     def _tried(self, images: tf.Tensor) -> tf.Tensor:
+        count, size = images.shape[0], only_batch_size(self.model) or images.shape[0]
+        filled = tf.gather(images, tf.range(size) % count)
         try:
-            returned = call(self.model, self._scaled(images))
+            output = self._output(call(self.model, self._scaled(filled)))
+        except OutputError:
+            raise
         except Exception as error:  # Keras, TensorFlow and the model's own code each raise their own
             raise ValueError(
                 f"the model must take images {tuple(images.shape[1:])}; it raised {type(error).__name__}: "
                 f"{checks.first_line(error)}"
             ) from error
-        return self._output(returned)
+        return output[:count] if output.shape.rank else output
 
     def _output(self, returned: Any) -> tf.Tensor:
         """The one output to take of what the model returns."""
@@ -262,11 +303,11 @@ class Classifier:
         elif self.output_name is None:
             return tf.convert_to_tensor(returned)
         else:
-            raise ValueError(f"the model returns one output without a name; received output_name={self.output_name!r}")
+            raise OutputError(f"the model returns one output without a name; received output_name={self.output_name!r}")
         if self.output_name is None and len(outputs) == 1:
             return tf.convert_to_tensor(*outputs.values())
         if self.output_name not in outputs:
-            raise ValueError(
+            raise OutputError(
                 f"the model returns the outputs {', '.join(outputs) or 'none'}: take one by "
                 f"sa.Classifier(model, output_name=...), the flag --output_name; received {self.output_name!r}"
             )
@@ -320,8 +361,7 @@ class Classifier:
 
     def _check_repeatable(self, images: tf.Tensor, logits: tf.Tensor, functions: _Functions) -> None:
         """Raises ValueError for a model that is random, or another one when it is compiled."""
-        scale = float(tf.reduce_max(tf.abs(logits))) or 1.0
-        again = float(tf.reduce_max(tf.abs(self(images) - logits))) / scale
+        again = float(tf.reduce_max(tf.abs(self(images) - logits))) / _scale(logits)
         if not again <= functions.difference / 2:
             raise ValueError(
                 "the model must return the same logits each time; two calls on one image differ: switch its dropout or "
@@ -333,6 +373,11 @@ class Classifier:
                 f"the model must return the same logits compiled by tf.function as called eagerly; they differ by "
                 f"{functions.difference:.2g} of the largest: look for what asks tf.executing_eagerly() in it"
             )
+
+
+def _scale(logits: tf.Tensor) -> float:
+    """The largest of the finite logits; 1 where all are zero."""
+    return float(tf.reduce_max(tf.where(tf.math.is_finite(logits), tf.abs(logits), 0))) or 1.0
 
 
 def call(model: Any, images: tf.Tensor) -> Any:

@@ -426,7 +426,7 @@ class CorrectImages:
             images, labels, targets = _checked_batch(batch)
             self._check_order(number, images, labels)
             if number == 0:
-                self._model.check(tf.constant(images))
+                self._model.check_output(tf.constant(images))
             logits = self.logits_of(images)
             for name, classes in (("labels", labels), ("targets", targets)):
                 if classes is not None and np.max(classes) >= logits.shape[1]:

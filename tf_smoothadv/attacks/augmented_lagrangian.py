@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import ClassVar
 
 import tensorflow as tf
@@ -75,7 +74,10 @@ class ALMA(core.Attack):
     ) -> core.AttackResult:
         smoother = self.smoothing.guided_by(images) if self.smoothing else None
         averaging = self.averaging
-        loss = functools.partial(criteria.margin_ratio, confidence=CONFIDENCE)
+
+        def loss(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
+            confidence = CONFIDENCE + core.allowance(model, logits, labels, targets)
+            return criteria.margin_ratio(logits, labels, targets, confidence)
 
         x, last, best = images, images, core.start(images, self.steps * model.samples)
         square, momentum = tf.ones_like(x), tf.zeros_like(x)

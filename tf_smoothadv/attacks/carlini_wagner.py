@@ -135,7 +135,9 @@ class CarliniWagner(core.Attack):
             """From the start with this constant; which images have had a success, and the best iterates."""
 
             def loss(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
-                return core.per_draw(model, const) * criteria.margin_loss(logits, labels, targets, self.confidence)
+                confidence = self.confidence + core.allowance(model, logits, labels, targets)
+                margin = criteria.margin_loss(logits, labels, targets, confidence)
+                return core.per_draw(model, const) * margin
 
             value, last, state = start, start, optimizer.begin(start)
             any_success = tf.zeros_like(labels, tf.bool)

@@ -18,6 +18,8 @@ Model = Callable[[tf.Tensor], tf.Tensor] | Classifier
 Loss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor | None], tf.Tensor]
 A = TypeVar("A", bound="Attack")
 
+SPREADS = 5.0  # fewer let the luckiest of a hundred iterates pass, whose eight draws happen to lie close together
+
 REMEDY = (
     "the model must be differentiable in the images, without rounding, argmax, stop_gradient or NumPy; around what is "
     "not, put a straight-through gradient: x + tf.stop_gradient(f(x) - x)"
@@ -199,7 +201,7 @@ class Slope(NamedTuple):
     Attributes:
         success: whether it errs on them, in every draw and beyond its tolerance; [B] bool.
         loss: [B].
-        margin: `criteria.margin`; [B].
+        margin: `criteria.margin` and the `allowance`, zero where success begins; [B].
         gradient: of the loss in the images; [B, H, W, C], zero where it is not finite.
         usable: whether an attack can go on by it: the logits are finite and it is not zero, or needs not be after a
             success; [B] bool.
@@ -258,6 +260,7 @@ def slope(
     faulty = ~(usable & tf.reduce_all(finite, axis=[1, 2, 3]))
     tf.debugging.Assert(tf.reduce_any(usable) | tf.logical_not(first), [ZERO_GRADIENT])
     margins = criteria.margin(logits, every_label, every_target)
+    margins += allowance(model, logits, every_label, every_target)
     return Slope(
         success,
         tf.reduce_mean(over_draws(model, losses), axis=0),
@@ -274,8 +277,31 @@ def is_adversarial(model: Classifier, images: tf.Tensor, labels: tf.Tensor, targ
 
 
 def errs_in_every_draw(model: Classifier, logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
-    """The same by the logits of the draws, [samples * B, K]."""
-    return tf.reduce_all(over_draws(model, errs(model, logits, labels, targets)), axis=0)
+    """The same by the logits of the draws, [samples * B, K]; of a random model so clearly that new draws will err too.
+
+    Of many iterates some have lucky draws: the margin must be below zero by SPREADS of its standard deviations.
+    """
+    every_label, every_target = per_draw(model, labels), None if targets is None else per_draw(model, targets)
+    wrong = criteria.is_adversarial(logits, every_label, every_target, model.tolerance)
+    if model.samples > 1:
+        margins = over_draws(model, criteria.margin(logits, every_label, every_target))
+        clear = (
+            tf.reduce_mean(margins, axis=0) < -allowance(model, logits, every_label, every_target)[: tf.size(labels)]
+        )
+        return tf.reduce_all(over_draws(model, wrong), axis=0) & clear
+    return wrong
+
+
+def allowance(model: Classifier, logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
+    """How far below zero a margin must be to stay there when the model is called anew, in units of the logits.
+
+    Its tolerance, or, [samples * B], SPREADS standard deviations over its draws, by the logits of all of them and their
+    labels.
+    """
+    if model.samples == 1:
+        return model.tolerance
+    margins = over_draws(model, criteria.margin(logits, labels, targets))
+    return tf.stop_gradient(per_draw(model, SPREADS * tf.math.reduce_std(margins, axis=0)))
 
 
 def errs(model: Classifier, logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
@@ -310,12 +336,13 @@ def go_on(usable: tf.Tensor, following: tf.Tensor, x: tf.Tensor, last: tf.Tensor
     return tf.where(usable, following, (x + last) / 2), tf.where(usable, x, last)
 
 
-def judge(model: Classifier, result: AttackResult, labels: tf.Tensor, targets: tf.Tensor | None) -> AttackResult:
-    """The result with the success that the model itself, called anew on what is returned, confirms.
+def judge(
+    model: Classifier, result: AttackResult, logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
+) -> AttackResult:
+    """The result with the success that the model itself confirms, by the logits of its draws on what is returned.
 
     A success that it does not confirm is none, and has no trace.
     """
-    logits = model.draws(result.adversarial)
     wrong = over_draws(model, errs(model, logits, labels, targets))
     success = tf.reduce_all(wrong, axis=0)
     trace = tf.where(success[:, tf.newaxis], result.trace, math.inf)
@@ -389,13 +416,17 @@ class Attack:
         """
         model = Classifier.of(model)
         images = tf.cast(checks.as_images(images), tf.float32)
+        if tf.is_symbolic_tensor(images):
+            inside = tf.reduce_all((images >= 0) & (images <= 1))
+            tf.debugging.Assert(inside, ["images must lie in [0, 1]"])
         labels = checks.as_labels(labels, images.shape[0])
         if targets is not None:
             targets = checks.as_labels(targets, images.shape[0], "targets")
         if images.shape[0] == 0:
             raise ValueError("images must hold at least one image; received an empty batch")
-        attack = self._run_eagerly if tf.executing_eagerly() else self._run_in_graph
-        return judge(model, attack(model, images, labels, targets), labels, targets)
+        if not tf.executing_eagerly():
+            return self._run_in_graph(model, images, labels, targets)
+        return self._run_eagerly(model, images, labels, targets)
 
     def _run_eagerly(
         self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
@@ -424,13 +455,14 @@ class Attack:
 
             return compile_for(run, *specs)
 
-        loop = model.compiled((self.loop_key(), tuple(shapes), len(classes)), make)
-        try:
-            return loop(*arguments)
-        except tf.errors.InvalidArgumentError as error:
-            if ZERO_GRADIENT in str(error):
-                raise NoGradientError(ZERO_GRADIENT) from error
-            raise
+        key = self.loop_key(), tuple(shapes), len(classes)
+        for known in (model.has_compiled(key), False):
+            result = _run_loop(model, model.compiled(key, make), arguments)
+            logits = model.draws(result.adversarial)
+            if not (known and model.has_changed(result.adversarial, logits, checked.rounding)):
+                break
+            model.forget()  # the first images have not shown it
+        return judge(model, result, logits, labels, targets)
 
     def _run_in_graph(
         self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
@@ -454,11 +486,26 @@ class Attack:
                 tf.debugging.Assert(
                     tf.reduce_all(given < classes), [f"{name} must be below the model's {classes} classes"]
                 )
-        return result._replace(adversarial=tf.ensure_shape(result.adversarial, images.shape))
+        adversarial = tf.ensure_shape(result.adversarial, images.shape)
+        result = AttackResult(*map(tf.stop_gradient, result._replace(adversarial=adversarial)))
+        return judge(model, result, model.draws(result.adversarial), labels, targets)
 
     def run(self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> AttackResult:
         """The attack itself, in TensorFlow operations: images [B, H, W, C], labels and targets [B] int32."""
         raise NotImplementedError
+
+
+def _run_loop(model: Classifier, loop: Callable[..., AttackResult], arguments: list[tf.Tensor]) -> AttackResult:
+    try:
+        # Pauses the tape of whoever differentiates around the attack, as adversarial training does: its result is a
+        # constant there.
+        with tf.init_scope():
+            return loop(*arguments)
+    except tf.errors.InvalidArgumentError as error:
+        if ZERO_GRADIENT in str(error):
+            model.forget()  # or a gradient put in would not be seen, where the logits stay as they are
+            raise NoGradientError(ZERO_GRADIENT) from error
+        raise
 
 
 def check_levels(levels: Any) -> None:
