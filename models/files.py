@@ -21,6 +21,7 @@ import tensorflow as tf
 from tf_smoothadv.checks import first_line
 from tf_smoothadv.classifier import Classifier, call, only_batch_size, signature_of
 
+KERAS = (keras, keras.layers, keras.activations, keras.initializers, keras.regularizers, keras.constraints)
 UNKNOWN = re.compile(r"(?:Could not locate \w+|Unknown [\w ]+:) '([^']+)'")  # in Keras's messages
 
 
@@ -41,7 +42,10 @@ def read_model(path: pathlib.Path) -> Any:
 
 
 def import_module(name: str) -> None:
-    """Imports a module, so that Keras knows the layers, models and functions that it defines, by their bare names too.
+    """Imports a module, so that Keras knows the layers, models and functions that it defines.
+
+    One that was not registered when a model was saved stands in the file by its bare name: it is known by that too,
+    unless Keras has one of that name itself.
 
     Args:
         name: of the module, or the path of its file, .py.
@@ -58,16 +62,17 @@ def import_module(name: str) -> None:
             module = importlib.import_module(name)
     except Exception as error:  # whatever its code raises
         raise ValueError(f"cannot import {name}: {type(error).__name__}: {first_line(error)}") from error
-    # A class that was not registered when the model was saved stands in the file by its bare name.
-    own = {key: value for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__}
-    keras.saving.get_custom_objects().update({key: value for key, value in own.items() if callable(value)})
+    for key, value in vars(module).items():
+        own = callable(value) and getattr(value, "__module__", None) == module.__name__
+        if own and not any(hasattr(part, key) for part in KERAS):
+            keras.saving.get_custom_objects()[key] = value
 
 
 def _told(error: Exception, path: pathlib.Path) -> str:
     """What is wrong with a file, and what to do, by the error of who tried to read it."""
     unknown, other = UNKNOWN.search(str(error)), _other_keras(path)
     name = unknown and unknown[1]
-    remedy = "name the module or the .py file that defines it, --import=MODULE; from Python, import it first"
+    remedy = "name the module or the .py file that defines it: --import=MODULE, or models.import_module(MODULE) first"
     if other:
         more = f"; where {name!r} is your own, {remedy}" if name else ""
         return (

@@ -25,8 +25,8 @@ def check(model: core.Model, images: Any, labels: Any = None, *, gradients: bool
     """The accuracy of a model on a batch that it is about to be attacked on, once it has passed these checks.
 
     It is what `Classifier.check` asks for, returns finite logits, the same each time and whatever else is in the batch,
-    and its margin (`criteria.margin`) has a finite gradient at each image that is not zero everywhere. Where accuracy is
-    much better with images in another range or with labels shifted by one, that is an error too: at least half the
+    and its margin (`criteria.margin`) has a finite gradient at each image that is not zero everywhere. Where accuracy
+    is much better with images in another range or with labels shifted by one, that is an error too: at least half the
     images are right then, a fifth of them and three more than before, and of three classes, as no network that always
     says the same gets. A network that bears the wrong range well passes: one for [-1, 1] sees [0, 1] as a pale image.
 

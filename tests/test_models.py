@@ -217,12 +217,18 @@ class TestOwnClasses:
         with pytest.raises(ValueError, match=rf"cannot read a model from .*model\.{suffix}: ") as error:
             models.load(str(tmp_path / f"model.{suffix}"))
         if not KERAS_2:  # which does not always tell the name
-            told = (
-                rf"Keras does not know its '({name}|{kind})': name the module .* --import=MODULE; from Python, import"
-            )
+            told = rf"not know its '({name}|{kind})': name the module .*: --import=MODULE, or models\.import_module"
             assert re.search(told, str(error.value))
         sys.modules.pop("own_layers", None)
         models.import_module(named)
+        assert_same_logits_and_gradients(models.load(str(tmp_path / f"model.{suffix}")), model, colors)
+
+    @pytest.mark.parametrize("suffix", ["keras", "h5"])
+    def test_do_not_stand_for_those_of_keras(self, suffix, files, tmp_path, colors):
+        model = small_network(keras.layers.Conv2D(3, 2, activation="relu"))
+        model.save(tmp_path / f"model.{suffix}")
+        (tmp_path / "like_keras.py").write_text(f"{NETWORK}\nDense = Conv2D = Halved\nrelu = squared\n")
+        models.import_module("like_keras")
         assert_same_logits_and_gradients(models.load(str(tmp_path / f"model.{suffix}")), model, colors)
 
     @pytest.mark.parametrize(
