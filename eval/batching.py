@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any
 
 import tensorflow as tf
 
 from tf_smoothadv.attacks import core
+from tf_smoothadv.classifier import Classifier, call, only_batch_size
 
 MOST = 200
 NUMBERS = 2**21  # of the images in a batch: from there on an image takes no less time (8 photographs of 299 x 299)
@@ -17,18 +17,26 @@ COPIES = 3  # what a step keeps of every tensor of the network: itself, its grad
 
 
 def automatic(model: core.Model, image_shape: tuple[int, ...]) -> int:
-    """Images [H, W, C] that a step of an attack on `model` has room for, as far as more of them save time."""
-    numbers = math.prod(image_shape)
+    """Images [H, W, C] that a step of an attack on `model` has room for, as far as more of them save time.
+
+    A model that takes batches of one size alone gets whole ones.
+    """
+    draws, size = Classifier.of(model).samples, only_batch_size(Classifier.of(model).model) or 1
     room = int(SHARE * free_memory() / (4 * COPIES * tensors_of(model, image_shape)))
-    return max(1, min(MOST, NUMBERS // numbers, room))
+    most = min(MOST, NUMBERS // math.prod(image_shape), room) // draws
+    return max(1, most // size) * size
 
 
 def tensors_of(model: core.Model, image_shape: tuple[int, ...]) -> int:
     """Numbers in all the tensors between an image and its logits."""
-    image = tf.TensorSpec([1, *image_shape])
-    graph = tf.function(lambda x: core.logits_of(model, x)).get_concrete_function(image).graph
-    tensors: list[Any] = [tensor for operation in graph.get_operations() for tensor in operation.outputs]
-    return sum(tensor.shape.num_elements() or 0 for tensor in tensors if tensor.dtype.is_floating)
+    network = Classifier.of(model).model
+    size = only_batch_size(network) or 1
+    images = tf.TensorSpec([size, *image_shape])
+    graph = tf.function(lambda x: call(network, x)).get_concrete_function(images).graph.as_graph_def(add_shapes=True)
+    # Those of a SavedModel lie in functions that the graph calls, for batches of any size.
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    shapes = [shape for node in nodes for shape in node.attr["_output_shapes"].list.shape if not shape.unknown_rank]
+    return sum(math.prod(size if side.size < 0 else side.size for side in shape.dim) for shape in shapes) // size
 
 
 def free_memory() -> int:

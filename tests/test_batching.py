@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import models
+import tf_smoothadv as sa
 from eval import batching
 
 
@@ -42,6 +44,33 @@ def test_half_the_memory_holds_half_the_images(monkeypatch):
         sizes.append(batching.automatic(model, (28, 28, 1)))
     assert 1 < sizes[0] < batching.MOST
     assert sizes[0] // 2 == pytest.approx(sizes[1], abs=1)
+
+
+def test_tensors_of_a_saved_model_are_those_of_the_model(tmp_path):
+    model = models.c4()
+    module = tf.Module()
+    module.serve = tf.function(model, input_signature=[tf.TensorSpec([None, 28, 28, 1])])
+    module.model = model
+    tf.saved_model.save(module, str(tmp_path))
+    expected = batching.tensors_of(model, (28, 28, 1))
+    assert batching.tensors_of(models.load(str(tmp_path)), (28, 28, 1)) == pytest.approx(expected, rel=0.01)
+
+
+def test_a_model_of_one_size_of_batch_gets_whole_ones(monkeypatch):
+    fixed = tf.function(pixel_logits, input_signature=[tf.TensorSpec([7, 8, 8, 1])])
+    inputs = keras.Input((8, 8, 1), batch_size=7)
+    network = keras.Model(inputs, keras.layers.Dense(5)(keras.layers.Flatten()(inputs)))
+    assert batching.tensors_of(fixed, (8, 8, 1)) >= 8 * 8
+    for memory, expected in ((2**40, 196), (0, 7)):
+        monkeypatch.setattr(batching, "free_memory", lambda memory=memory: memory)
+        for model in (fixed, network, sa.Classifier(network, input_range=(0, 255))):
+            assert batching.automatic(model, (8, 8, 1)) == expected
+
+
+def test_draws_share_the_memory(monkeypatch):
+    monkeypatch.setattr(batching, "free_memory", lambda: 2**40)
+    assert batching.automatic(sa.Classifier(pixel_logits, samples=10), (28, 28, 1)) == batching.MOST // 10
+    assert batching.automatic(sa.Classifier(pixel_logits, samples=1000), (28, 28, 1)) == 1
 
 
 def test_free_memory_is_that_of_a_machine():
