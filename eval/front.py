@@ -37,13 +37,15 @@ flags.DEFINE_float(
 )
 flags.DEFINE_string("output", "results/front", "Folder for the results.")
 
+TUNED = "tuned"  # the paper has no parameters for these attacks
 FRONT = "front.json"
 PICKED = "picked"
 
 
 def main() -> None:
     """Runs what the flags say."""
-    attacks = settings.over_alpha(FLAGS.dataset, FLAGS.settings, FLAGS.attacks, alphas(), FLAGS.gradients)
+    attacks = settings.over_alpha(FLAGS.dataset, TUNED, FLAGS.attacks, alphas(), FLAGS.gradients)
+    reference = settings.reference(FLAGS.dataset, TUNED)
     model, dataset = network.loaded(inputs.dataset(shard.part()))
     folder = console.output_folder(FLAGS.output)
     dataset = inputs.batched(dataset, [model], folder)
@@ -51,11 +53,13 @@ def main() -> None:
         **network.made_with(model),
         **shard.made_with(),
         **inputs.made_with(dataset),
+        "settings": TUNED,
+        "reference": reference.get_config(),
         "levels": settings.LEVELS,
         "attacks": {name: settings.described(variants) for name, variants in attacks.items()},
     }
     kept = results.Results(folder, made_with, protocol.Record)
-    run = running.attacked(model, dataset, attacks, kept, inputs.reference(), save_images=True)
+    run = running.attacked(model, dataset, attacks, kept, reference, save_images=True)
 
     front = tradeoff.Front.of(run)
     picked = front.smoothest(FLAGS.premium)

@@ -1,4 +1,4 @@
-"""The flags of every binary that judges images: which ones they are made from, and on which graph they are measured."""
+"""The flags of every binary that works on images: which ones, and how many at once."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from absl import flags
 
-from eval import batching, data, results, settings
-from tf_smoothadv import checks, smoothing
+from eval import batching, data, results
+from tf_smoothadv import checks
 from tf_smoothadv.attacks import core
 
 AUTO = "auto"
@@ -43,12 +43,6 @@ flags.register_validator(
     lambda value: value == AUTO or (value.isdecimal() and int(value) > 0),
     message=f"batch_size must be {AUTO!r} or an integer of at least 1",
 )
-flags.DEFINE_enum(
-    "settings",
-    "tuned",
-    settings.NAMES,
-    "The best parameters found, or the paper's: of attacks, and of the graph that measures smoothness energies.",
-)
 
 CHECKED = 32  # images that a model is checked on
 
@@ -56,11 +50,6 @@ CHECKED = 32  # images that a model is checked on
 def dataset(shard: tuple[int, int] = (1, 1)) -> data.Dataset:
     """The images that the flags name, or a part of them, in batches to check models on."""
     return data.load(FLAGS.dataset, FLAGS.data, FLAGS.num_images, CHECKED, FLAGS.image_size, shard)
-
-
-def reference() -> smoothing.Smoothing:
-    """The smoothing whose graph measures the energy of every perturbation."""
-    return settings.reference(FLAGS.dataset, FLAGS.settings)
 
 
 def batched(dataset: data.Dataset, models: Iterable[core.Model], folder: pathlib.Path | None = None) -> data.Dataset:
@@ -82,13 +71,11 @@ def batched(dataset: data.Dataset, models: Iterable[core.Model], folder: pathlib
 
 
 def made_with(dataset: data.Dataset) -> dict[str, Any]:
-    """What records depend on, but for the model and the attacks."""
+    """What records depend on of the images."""
     return {
         "dataset": FLAGS.dataset,
         "data": dataset.path,
         "images": dataset.names,
         "image_size": FLAGS.image_size,
         "batch_size": dataset.batch_size,
-        "settings": FLAGS.settings,
-        "reference": reference().get_config(),
     }

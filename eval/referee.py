@@ -24,7 +24,7 @@ from collections.abc import Collection, Iterator, Mapping
 import rich.console
 from absl import flags
 
-from eval import inputs, network, submissions
+from eval import inputs, network, preset, saving, submissions
 from eval.finish import finish, keep
 from eval.results import Results
 from eval.terminal import print_settings, progress
@@ -34,7 +34,7 @@ from tf_smoothadv.attacks import core
 from tf_smoothadv.smoothing import Smoothing
 
 FLAGS = flags.FLAGS
-for module in (inputs, network):
+for module in (inputs, preset, network, saving):
     flags.adopt_module_key_flags(module)
 flags.DEFINE_string("output", "results/referee", "Folder for the results.")
 
@@ -54,6 +54,7 @@ def main(paths: list[str]) -> None:
     made_with = {
         **network.made_with(model),
         **inputs.made_with(dataset),
+        **preset.made_with(),
         "levels": None,
         "attacks": {name: submission.described() for name, submission in submitted.items()},
     }
@@ -64,7 +65,7 @@ def main(paths: list[str]) -> None:
     correct = protocol.CorrectImages(model, dataset)
     with progress(terminal) as bar:
         task = bar.add_task("", total=len(dataset.names) * len(submitted))
-        for batch in batches(model, correct, submitted, inputs.reference(), results.done):
+        for batch in batches(model, correct, submitted, preset.reference(), results.done):
             keep(results, batch, dataset.names if FLAGS.save_images else None)
             bar.update(task, description=batch.attack, advance=len(batch.records))
         bar.update(task, completed=len(dataset.names) * len(submitted))

@@ -23,21 +23,20 @@ import rich.table
 from absl import flags
 
 import models
-from eval import attacking, data, inputs, settings
+from eval import attacking, classifiers, data, inputs, preset, settings
 from eval.results import TRANSFER, Results, write
 from eval.terminal import print_settings, progress
 from models import console
 from tf_smoothadv import protocol, transfer
-from tf_smoothadv.attacks import core
 
 FLAGS = flags.FLAGS
-for module in (inputs, attacking):
+for module in (inputs, preset, attacking, classifiers):
     flags.adopt_module_key_flags(module)
 flags.DEFINE_list(
     "sources",
     ["c4"],
-    f"Networks to attack: {', '.join(models.FORMS)}, or the path of a .keras or .h5 file or of a SavedModel folder; "
-    "models from images in [0, 1] to logits, all of the same classes.",
+    f"Networks to attack: {classifiers.NAMES}. All networks have the same classes, and --outputs, --input_range, "
+    "--samples and --output_name hold for every one of them.",
 )
 flags.DEFINE_list("targets", ["bilateral+c4", "c4_adversarial"], "Networks to transfer to, beside the sources.")
 flags.DEFINE_string("output", "results/transfer", "Folder for the results.")
@@ -54,10 +53,10 @@ def main() -> None:
         if not FLAGS[role].value:
             raise ValueError(f"{role} must name at least one model; received none")
     attacks = settings.transfer(FLAGS.dataset, FLAGS.settings, FLAGS.attacks, FLAGS.levels)
-    reference = inputs.reference()
+    reference = preset.reference()
     dataset = inputs.dataset()
     sources = list(dict.fromkeys(FLAGS.sources))
-    networks = models.load_all([*sources, *FLAGS.targets])
+    networks = classifiers.load([*sources, *FLAGS.targets])
     check(networks, dataset)
     folder = console.output_folder(FLAGS.output)
     dataset = inputs.batched(dataset, networks.values(), folder)
@@ -65,7 +64,9 @@ def main() -> None:
         "sources": sources,
         "targets": list(networks),
         "weights": {name: models.fingerprint(network) for name, network in networks.items()},
+        **classifiers.made_with(),
         **inputs.made_with(dataset),
+        **preset.made_with(),
         **attacking.made_with(attacks),
     }
     results = Results(folder, made_with, transfer.Record, key=("source", "attack", "image"))
@@ -116,10 +117,11 @@ def check(networks: Mapping[str, Any], dataset: data.Dataset) -> None:
     classes = {}
     for name, network in networks.items():
         try:
+            classes[name] = models.num_classes(network, images)
+            dataset.check_classes(classes[name])
             models.check(network, images, labels)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
-        classes[name] = core.logits_of(network, images[:1]).shape[1]
     if len(set(classes.values())) > 1:
         told = ", ".join(f"{name} has {count}" for name, count in classes.items())
         raise ValueError(f"sources and targets must have the same classes: {told}")

@@ -5,6 +5,7 @@
     python -m eval.white_box --attacks=cw,scw --settings=paper    two attacks with the paper's parameters
     python -m eval.white_box --attacks=fmn,alma --gradients=25    two attacks with fewer steps
     python -m eval.white_box --model=net.keras                    your own network: [0, 1] to logits
+    python -m eval.white_box --model=net.keras --input_range=0,255 --outputs=probabilities    bytes to probabilities
     python -m eval.white_box --model=net.keras --dataset=nips2017 --data=DIR    on other images
     python -m eval.white_box --shard=1/4 --output=a               a quarter of the images; eval.merge joins the parts
 
@@ -16,13 +17,13 @@ from __future__ import annotations
 
 from absl import flags
 
-from eval import attacking, inputs, network, running, settings, shard, tensorboard
+from eval import attacking, inputs, network, preset, running, saving, settings, shard, tensorboard
 from eval.results import Results
 from models import console
 from tf_smoothadv import protocol
 
 FLAGS = flags.FLAGS
-for module in (inputs, attacking, network, shard):
+for module in (inputs, preset, attacking, network, saving, shard):
     flags.adopt_module_key_flags(module)
 flags.DEFINE_integer(
     "gradients",
@@ -46,11 +47,12 @@ def main() -> None:
         **network.made_with(model),
         **shard.made_with(),
         **inputs.made_with(dataset),
+        **preset.made_with(),
         **attacking.made_with(attacks),
     }
     board = tensorboard.Board(str(console.output_folder(FLAGS.tensorboard))) if FLAGS.tensorboard else None
     results = Results(folder, made_with, protocol.Record)
-    running.attacked(model, dataset, attacks, results, inputs.reference(), save_images=FLAGS.save_images, board=board)
+    running.attacked(model, dataset, attacks, results, preset.reference(), save_images=FLAGS.save_images, board=board)
 
 
 if __name__ == "__main__":

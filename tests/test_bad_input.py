@@ -78,7 +78,23 @@ TABLE = [
     ("eval.white_box", "--gradients=2 --attacks=cw", "steps must be an integer of at least 1; received 0"),
     ("eval.front", "--gradients=0", "--gradients=0"),
     ("eval.front", "--gradients=11 --attacks=nfmn", "steps must be an integer of at least 1; received 0"),
-    ("eval.front", "--settings=paper", "settings must be one of 'tuned'; received 'paper'"),
+    ("eval.front", "--settings=paper", "Unknown command line flag 'settings'"),
+    ("eval.front", "--save_images", "Unknown command line flag 'save_images'"),
+    ("eval.white_box", "--outputs=scores", "--outputs=scores: value should be one of <logits|"),
+    ("eval.white_box", "--input_range=255", "input_range must be two numbers, the first below the second"),
+    ("eval.white_box", "--input_range=0,128,255", "input_range must be two numbers, the first below the second"),
+    ("eval.white_box", "--input_range=255,0", "input_range must be two numbers, the first below the second"),
+    ("eval.white_box", "--input_range=black,white", "input_range must be two numbers, the first below the second"),
+    ("eval.white_box", "--input_range=0,nan", "input_range must be two numbers, the first below the second"),
+    ("eval.white_box", "--samples=0", "--samples=0"),
+    ("eval.white_box", "--import=nowhere", "cannot import nowhere: ModuleNotFoundError: No module named 'nowhere'"),
+    (
+        "eval.white_box",
+        "--import=json,IN/nowhere.py",
+        r"cannot import IN/nowhere\.py: FileNotFoundError: .*No such file",
+    ),
+    ("eval.white_box", "--import=json --import=IN/text.py", r"cannot import IN/text\.py: SyntaxError: invalid syntax"),
+    ("eval.transfer", "--import=nowhere", "cannot import nowhere: ModuleNotFoundError: No module named 'nowhere'"),
     ("eval.referee", "", r"name at least one folder of PNG files or \.npz file; received none"),
     ("eval.referee", "--attacks=fgsm IN/given/whole.npz", "Unknown command line flag 'attacks'"),
     ("eval.transfer", "--shard=1/2", "Unknown command line flag 'shard'"),
@@ -157,6 +173,16 @@ TABLE = [
         f"--num_images=1 --dataset=folder --data=IN/pictures {NET}",
         r"pictures must hold a folder of images \(\.png .* \.webp\) for each class; found none",
     ),
+    (
+        "eval.white_box",
+        f"--num_images=1 --dataset=folder --data=IN/two_classes --image_size=8 {NET}",
+        r"two_classes has 2 class folders, the model has 5 classes: write .*classes\.txt",
+    ),
+    (
+        "eval.transfer",
+        "--num_images=1 --dataset=folder --data=IN/two_classes --image_size=8 --sources=IN/net.keras",
+        r"net\.keras: .*two_classes has 2 class folders, the model has 5 classes",
+    ),
     ("eval.magnify", "IN/grey.png IN/grey.jpg", r"two pictures would be written to grey\.png"),
     # adversarial images
     ("eval.referee", "missing", "no such file or folder: missing"),
@@ -233,6 +259,60 @@ TABLE = [
     ("eval.white_box", "--model=IN/run", r"cannot read a model from .*run: "),
     ("eval.white_box", "--model=IN/lambda.keras", r"cannot read a model from .*lambda\.keras: .*`?Lambda`? layer"),
     ("eval.white_box", "--model=IN/lambda.h5", r"cannot read a model from .*lambda\.h5: .*`?Lambda`? layer"),
+    (
+        "eval.white_box",
+        "--model=IN/own.keras",
+        r"cannot read a model from .*own\.keras: Keras does not know its 'Own': name the module .*: --import=MODULE",
+    ),
+    (
+        "eval.white_box",
+        "--model=IN/silent",
+        r"cannot read a model from .*silent: .* signature 'serving_default'; it has",
+    ),
+    (
+        "eval.white_box",
+        "--model=slim:resnet_v2_50:IN/checkpoints",
+        r"cannot read a checkpoint from IN/checkpoints .*: the folder holds .*a\.ckpt, .*b\.ckpt; name one of them",
+    ),
+    (
+        "eval.white_box",
+        "--model=slim:resnet_v2_50:IN/checkpoints/a.ckpt.index",
+        r"the checkpoint does not fit resnet_v2_50: it lacks",
+    ),
+    ("eval.white_box", "--model=IN/two.keras", "the model returns the outputs .*: take one by .* --output_name"),
+    ("eval.white_box", "--output_name=a", "the model returns one output without a name; received output_name='a'"),
+    ("eval.transfer", "--output_name=a", r"seven\.keras: the model returns one output without a name"),
+    ("eval.white_box", "--model=IN/single.keras", r"it returned \(2, 1\); .*outputs='logit'"),
+    ("eval.white_box", "--outputs=logit", "the model must return one logit an image, by outputs='logit'; it returned"),
+    (
+        "eval.white_box",
+        "--outputs=probabilities",
+        "rows that are non-negative and sum to 1, by outputs='probabilities'",
+    ),
+    (
+        "eval.white_box",
+        "--model=IN/bytes.keras --num_images=32",
+        r"but 1\.000 for images in \[0, 255\] and labels \+0: say so: .* --input_range=0,255$",
+    ),
+    ("eval.white_box", "--model=IN/noise", "two calls on one image differ: .* the flag --samples=10"),
+    (
+        "eval.white_box",
+        "--model=IN/steps",
+        "the gradient of the model's margin is zero at 2 of 2 images: the model must be",
+    ),
+    ("eval.white_box", "--model=IN/softmax.keras --labels=predicted", "must return logits; .* take the softmax off"),
+    (
+        "eval.white_box",
+        "--model=IN/nan.keras --labels=predicted",
+        "the model must return finite logits; it returned NaN",
+    ),
+    (
+        "eval.white_box",
+        "--model=IN/wide.keras --labels=predicted",
+        r"the model takes images \(8, 8, 3\), these are \(28",
+    ),
+    ("eval.white_box", "--model=IN/steps --labels=predicted", "the gradient of the model's margin is zero at 2 of 2"),
+    ("eval.referee", "--model=IN/rank.keras --labels=predicted IN/given/whole.npz", r"to logits \[batch, classes\]"),
     ("eval.white_box", "--model=IN/rank.keras", r"to logits \[batch, classes\]; it returned \(2, 28, 28, 1\)"),
     ("eval.white_box", "--model=IN/softmax.keras", "must return logits; .* take the softmax off its last layer"),
     ("eval.white_box", "--model=IN/three.keras", "labels must be below the model's 3 classes; received 7"),
@@ -412,6 +492,17 @@ def make_images(folder: pathlib.Path) -> None:
         cmyk=encoded(PIL.Image.fromarray(color).convert("CMYK"), "JPEG"),
         opaque=png(np.dstack([color, 255 + 0 * color[..., 0]])),
     )
+    for name in "ab":
+        (folder / "two_classes" / name).mkdir(parents=True)
+        (folder / "two_classes" / name / "image.png").write_bytes(whole)
+    (folder / "checkpoints").mkdir()
+    for name in "ab":
+        tf.raw_ops.SaveV2(
+            prefix=str(folder / "checkpoints" / f"{name}.ckpt"),
+            tensor_names=["global_step"],
+            shape_and_slices=[""],
+            tensors=[tf.constant(7)],
+        )
     (folder / "grey.png").write_bytes(png(color[..., 0]))
     (folder / "grey.jpg").write_bytes(encoded(PIL.Image.fromarray(color[..., 0]), "JPEG"))
     for kind in ("webp", "gif"):
@@ -490,6 +581,17 @@ def make_models(folder: pathlib.Path) -> None:
     for suffix in ("keras", "h5"):
         secret.save(folder / f"lambda.{suffix}")
         (folder / f"text.{suffix}").write_text("no model at all")
+    images = keras.Input((28, 28, 1))
+    keras.Model(images, [dense(10)(images), dense(10)(images)]).save(folder / "two.keras")
+    dense(1).save(folder / "single.keras")
+    keras.Model(images, models.c4()(keras.layers.Rescaling(1 / 255)(images))).save(folder / "bytes.keras")
+
+    class Own(keras.layers.Layer):
+        def call(self, x: tf.Tensor) -> tf.Tensor:
+            return 2 * x
+
+    keras.Sequential([keras.Input((28, 28, 1)), Own(), *dense(10).layers]).save(folder / "own.keras")
+    (folder / "text.py").write_text("no module at all")
     whole = (folder / "net.keras").read_bytes()
     (folder / "truncated.keras").write_bytes(whole[: len(whole) // 2])
     kernel = tf.constant(np.random.default_rng(0).normal(size=(784, 10)), tf.float32)
@@ -497,6 +599,9 @@ def make_models(folder: pathlib.Path) -> None:
     def logits(x: tf.Tensor) -> tf.Tensor:
         return tf.reshape(x, [-1, 784]) @ kernel
 
+    tf.saved_model.save(tf.Module(), str(folder / "silent"))
+    save_function(folder / "noise", lambda x: logits(x + tf.random.normal(tf.shape(x), stddev=0.1)))
+    save_function(folder / "steps", lambda x: logits(tf.round(4 * x)))
     save_function(folder / "root", lambda x: logits(tf.sqrt(x)))
     save_function(folder / "batch", lambda x: logits(x - tf.reduce_mean(x, axis=0)) + logits(x))
 

@@ -6,10 +6,12 @@ import dataclasses
 import json
 import os
 import pathlib
+import runpy
 import shutil
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -18,6 +20,7 @@ import models
 from eval import gallery, report, results, settings
 from models import mnist
 from tests.conftest import SAMPLE
+from tests.many_runs import outcomes
 from tf_smoothadv import protocol
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -145,6 +148,86 @@ def test_an_interrupted_run_goes_on_where_it_stopped(result, tmp_path):
     refused = white_box("--num_images=12", "--batch_size=5", "--attacks=fgsm", f"--output={folder}")
     assert refused.returncode == 2
     assert "holds results with attacks=" in refused.stderr
+
+
+LAYER = """
+import keras
+
+
+class Standardised(keras.layers.Layer):
+    def call(self, x):
+        return x / 255
+"""
+
+
+@pytest.fixture(scope="module")
+def of_another_kind(tmp_path_factory) -> list[str]:
+    """C4 as a file with a layer of its own, from bytes to probabilities; the flags that say so."""
+    folder = tmp_path_factory.mktemp("kind")
+    layer = folder / "layer.py"
+    layer.write_text(LAYER)
+    images = keras.Input((28, 28, 1))
+    probabilities = keras.layers.Softmax()(models.c4()(runpy.run_path(str(layer))["Standardised"]()(images)))
+    keras.Model(images, keras.layers.Reshape((10,))(probabilities)).save(folder / "net.keras")
+    own = [f"--model={folder / 'net.keras'}", f"--import={layer}"]
+    return [*own, "--input_range=0,255", "--outputs=probabilities"]
+
+
+def test_a_network_of_another_kind(result, of_another_kind, tmp_path):
+    """The same network with other inputs and outputs has the same records, but for roundings."""
+    commands = [
+        ["eval.white_box", "--attacks=fgsm,pgd2", *of_another_kind],
+        ["eval.referee", *of_another_kind, str(result[1] / "images" / "pgd2")],
+        ["eval.front", "--alphas=0", "--gradients=20", *of_another_kind],
+    ]
+    folders = [tmp_path / command[0] for command in commands]
+    counts = ["--num_images=12", "--batch_size=5"]
+    ended = outcomes([[*command, *counts, f"--output={folder}"] for command, folder in zip(commands, folders)])
+    assert [one.status for one in ended] == [0, 0, 0], ended
+    made_with = [results.settings_of(folder) for folder in (result[1], *folders)]
+    for settings_of_a_run in made_with[1:]:
+        assert settings_of_a_run["outputs"] == "probabilities"
+        assert settings_of_a_run["input_range"] == [0, 255]
+        assert settings_of_a_run["import"] == [of_another_kind[1].removeprefix("--import=")]
+    assert not {"outputs", "input_range", "samples", "output_name", "import"} & set(made_with[0])
+
+    records = [
+        {(record.attack, record.image): record for record in results.read(folder).run.records}
+        for folder in (result[1], *folders)
+    ]
+    for key, record in records[1].items():
+        assert record.success == records[0][key].success
+        assert record.distortion == pytest.approx(records[0][key].distortion, rel=0.02)
+    assert len(records[2]) == 12
+    for key, record in records[2].items():
+        assert record.success_8bit == records[0][key].success_8bit
+    assert all(record.success_8bit for record in records[3].values())
+
+
+def test_a_network_that_draws_random_numbers(tmp_path):
+    model = models.c4()
+    module = tf.Module()
+    module.model = model
+    module.serve = tf.function(
+        lambda x: model(x + tf.random.normal(tf.shape(x), stddev=0.05)),
+        input_signature=[tf.TensorSpec([None, 28, 28, 1])],
+    )
+    tf.saved_model.save(module, str(tmp_path / "noise"))
+    flags = [f"--model={tmp_path / 'noise'}", "--samples=3", "--num_images=4", "--gradients=30", "--attacks=pgd2"]
+    (finished,) = outcomes([["eval.white_box", *flags, f"--output={tmp_path / 'run'}"]])
+    assert finished.status == 0, finished.stderr
+    assert results.settings_of(tmp_path / "run")["samples"] == 3
+    assert len(results.read(tmp_path / "run").run.records) == 4
+
+
+def test_predicted_classes(tmp_path):
+    """A network that has learnt nothing is attacked on what it says."""
+    keras.utils.set_random_seed(0)
+    models.c4(weights=None).save(tmp_path / "net.keras")
+    flags = [f"--model={tmp_path / 'net.keras'}", "--labels=predicted", "--num_images=6", "--attacks=fgsm"]
+    (finished,) = outcomes([["eval.white_box", *flags, f"--output={tmp_path / 'run'}"]])
+    assert finished.status == 0, finished.stderr
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["accuracy"] == 1
 
 
 def test_help_teaches():

@@ -226,6 +226,25 @@ class TestBinary:
         assert "fgsm, from source to target" in finished.stdout
         assert "pgd2 attack=PGD2, epsilon=6, step_size=6" in finished.stdout
 
+    def test_networks_of_another_kind(self, result, networks, tmp_path):
+        """C4 from bytes to probabilities, with and without the filter, as C4 itself is."""
+        images = keras.Input((28, 28, 1))
+        probabilities = keras.layers.Softmax()(networks["c4"](keras.layers.Rescaling(1 / 255)(images)))
+        path = str(tmp_path / "net.keras")
+        keras.Model(images, keras.layers.Reshape((10,))(probabilities)).save(path)
+        flags = [f"--sources={path}", f"--targets=bilateral+{path}", "--input_range=0,255", "--outputs=probabilities"]
+        finished = run(*flags, *DIGITS, "--attacks=fgsm", f"--output={tmp_path / 'run'}")
+        assert finished.returncode == 0, finished.stderr
+        made_with = json.loads((tmp_path / "run" / "settings.json").read_text())
+        assert (made_with["input_range"], made_with["outputs"]) == ([0, 255], "probabilities")
+        assert set(made_with["weights"].values()) == {models.fingerprint(networks["c4"])}
+        expected = [record for record in read(result[1])[1] if (record.source, record.attack) == ("c4", "fgsm")]
+        _, found = read(tmp_path / "run")
+        assert len(found) == len(expected) > 0
+        for one, other in zip(found, expected):
+            for name in ("c4", "bilateral+c4"):
+                assert one.delivered[name.replace("c4", path)] == other.delivered[name]
+
     @pytest.mark.slow
     def test_an_interrupted_run_goes_on_where_it_stopped(self, result, tmp_path):
         _, whole = result
