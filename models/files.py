@@ -79,7 +79,9 @@ def _told(error: Exception, path: pathlib.Path) -> str:
             f"Keras {other} saved it, which Keras {keras.__version__} cannot read: model.export(FOLDER) there writes a "
             f"SavedModel, which it can{more}"
         )
-    return f"Keras does not know its {name!r}: {remedy}" if name else first_line(error)
+    if name:
+        return f"Keras does not know its {name!r}: {remedy}"
+    return first_line(ValueError(str(error).split("Exception encountered: ")[-1]))  # Keras tells the cause last
 
 
 def _other_keras(path: pathlib.Path) -> str | None:

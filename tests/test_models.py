@@ -223,6 +223,17 @@ class TestOwnClasses:
         models.import_module(named)
         assert_same_logits_and_gradients(models.load(str(tmp_path / f"model.{suffix}")), model, colors)
 
+    @pytest.mark.skipif(KERAS_2, reason="tells it in other words")
+    def test_that_cannot_be_made_are_told_by_the_cause(self, files, tmp_path):
+        class Lacking(keras.layers.Layer):
+            def get_config(self):
+                return {**super().get_config(), "more": 1}
+
+        small_network(Lacking()).save(tmp_path / "model.keras")
+        message = r"cannot read a model from .*model\.keras: .*Lacking: \{'more': 1\}$"
+        with keras.saving.custom_object_scope({"Lacking": Lacking}), pytest.raises(ValueError, match=message):
+            models.load(str(tmp_path / "model.keras"))
+
     @pytest.mark.parametrize("suffix", ["keras", "h5"])
     def test_do_not_stand_for_those_of_keras(self, suffix, files, tmp_path, colors):
         model = small_network(keras.layers.Conv2D(3, 2, activation="relu"))
