@@ -49,7 +49,7 @@ screenshot: $(INSTALLED)  ## the report of the demo as the README shows it; need
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[eval,test]'
+	$(BIN)/python -m pip install --quiet --editable '.[eval,keras2,test]'
 	touch $@
 
 $(INSTALLED_LEGACY): pyproject.toml tests/legacy.txt

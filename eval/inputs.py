@@ -21,9 +21,10 @@ flags.DEFINE_string(
     "data",
     None,
     "Where the images lie. mnist: a file mnist.npz, or 'download'; by default the sample that ships with the project. "
-    "nips2017: a folder with images.csv and images/*.png. folder: a folder with one folder of PNG and JPEG images a "
-    "class, classes in sorted order or in that of its lines of classes.txt. tfrecord: a file, a glob or a folder of "
-    "TF-Slim's form, labels from 1 to 1000 (0 is the background).",
+    "nips2017: a folder with images.csv and images/*.png. folder: a folder with one folder of PNG, JPEG, BMP or WebP "
+    "images a class; the folders in sorted order must be all of the model's classes, or classes.txt beside them names "
+    "its classes, one folder a line. tfrecord: a file, a glob or a folder of TF-Slim's form, also packed by GZIP or "
+    "ZLIB, labels from 1 to 1000 (0 is the background).",
 )
 flags.DEFINE_integer(
     "num_images",

@@ -70,6 +70,9 @@ def num_classes(model: core.Model, images: Any) -> int:
 
     Raises:
         ValueError: images of another shape than a Keras model says it takes, or what `Classifier.check` refuses.
+
+    >>> num_classes(lambda images: images[:, 0, :3, 0], tf.fill([1, 4, 4, 1], 0.5))
+    3
     """
     classifier = Classifier.of(model)
     images = tf.cast(checks.as_images(images), tf.float32)

@@ -19,7 +19,7 @@ from keras import layers
 from models.slim_networks import CLASSES, NETWORKS, build
 from tf_smoothadv import checks
 
-__all__ = ["NETWORKS", "assign", "build", "checkpoints", "has_background", "load", "read", "without_background"]
+__all__ = ["NETWORKS", "assign", "build", "has_background", "load", "read", "without_background"]
 
 AVERAGE = "ExponentialMovingAverage"
 VARIABLES = {"kernel": "weights", "bias": "biases"}  # Keras's word: TF-Slim's, where they differ

@@ -15,6 +15,7 @@ TESTED_ELSEWHERE = {  # a name without an example: why, and the test's file and 
     "tf_smoothadv.attacks.Attack": ("to derive from, as CONTRIBUTING.md does", "test_readme.py", "SteepestDescent"),
     "models.inception_v3": ("24 million parameters", "test_imagenet.py", "models.inception_v3"),
     "models.resnet_v2_50": ("26 million parameters", "test_imagenet.py", "models.resnet_v2_50"),
+    "models.import_module": ("needs a module of the user's", "test_models.py", "models.import_module("),
     "models.slim.load": ("needs a checkpoint of a whole network", "test_slim.py", "slim.load("),
 }
 

@@ -480,7 +480,11 @@ def _checked_batch(batch: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | Non
 
 
 def mean_logits(model: core.Model, images: tf.Tensor) -> tf.Tensor:
-    """The logits [B, K] by which a model classifies images: of a random one, the mean over its draws."""
+    """The logits [B, K] by which a model classifies images: of a random one, the mean over its draws.
+
+    >>> mean_logits(lambda images: images[:, 0, :2, 0], tf.constant([[[[0.25], [0.5]]]])).numpy()
+    array([[0.25, 0.5 ]], dtype=float32)
+    """
     model = Classifier.of(model)
     return tf.reduce_mean(core.over_draws(model, model.draws(images)), axis=0)
 
