@@ -285,23 +285,28 @@ class TestTargets:
         assert np.array_equal(reached == [2, 1], result.success)
 
 
-ALL = [
-    FGSM(0.1),
-    IFGSM(0.1, 0.02, 5),
-    PGD2(np.float32(1.0), 0.2, np.int64(5)),
-    CarliniWagner(20, 3, 0.05, initial_const=1),
-    PGD2(2.0, 0.5, 5, binary_search_steps=3),
+SHORT = [
     FGSM(0.1, SPEC),
+    IFGSM(0.1, 0.02, 5),
+    PGD2(2.0, 0.5, 5, SPEC, binary_search_steps=3, levels=256),
+    CarliniWagner(20, 3, 0.05, initial_const=1),
+    CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, smoothness_penalty=1.0),
+    CarliniWagner(20, 3, 0.05, initial_const=1.0, optimizer=keras.optimizers.Adam),
+    DDN(20, loss="cross_entropy"),
+    FMN(20, smoothing=SPEC),
+    BP(20, levels=256),
+    ALMA(30, smoothing=SPEC),
+    NearestClasses(FMN(20, levels=256)),
+]
+LONG = [
+    FGSM(0.1),
+    PGD2(np.float32(1.0), 0.2, np.int64(5)),
+    PGD2(2.0, 0.5, 5, binary_search_steps=3),
     IFGSM(0.1, 0.02, 5, SPEC),
     PGD2(1.0, 0.2, 5, SPEC),
     CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC),
-    CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, smoothness_penalty=1.0),
-    DDN(20, loss="cross_entropy"),
-    FMN(20, smoothing=SPEC),
     BP(20, smoothing=SPEC),
     ALMA(30),
-    ALMA(30, smoothing=SPEC),
-    CarliniWagner(20, 3, 0.05, initial_const=1.0, optimizer=keras.optimizers.Adam),
     CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, optimizer=keras.optimizers.AdamW),
 ]
 DELIVERED = [
@@ -312,18 +317,15 @@ DELIVERED = [
     CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, levels=256),
     DDN(20, smoothing=SPEC, levels=256),
     FMN(20, levels=256),
-    BP(20, levels=256),
     ALMA(30, levels=256),
-    PGD2(2.0, 0.5, 5, SPEC, binary_search_steps=3, levels=256),
     ALMA(30, smoothing=SPEC, levels=256),
     NearestClasses(FMN(20, smoothing=SPEC, levels=256)),
 ]
-
-
+ALL = [*SHORT, *(pytest.param(attack, marks=pytest.mark.slow) for attack in LONG + DELIVERED)]
 FOUR = Linear(4, (8, 8, 1))  # of several tests, which share what is compiled for it
 
 
-@pytest.mark.parametrize("attack", ALL + DELIVERED, ids=repr)
+@pytest.mark.parametrize("attack", ALL, ids=repr)
 class TestResult:
     def test_says_what_the_images_are(self, attack):
         model = FOUR

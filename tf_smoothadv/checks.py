@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 COLOR = re.compile(r"\x1b\[\d*m")  # of a terminal, as in Keras's messages
+IN_USER_CODE = re.compile(r"^\s*in user code:\s.*?^\s*\w+(Error|Exception): ", re.DOTALL | re.MULTILINE)  # AutoGraph's
 HALF = (tf.float16, tf.bfloat16)
 NEAR = 1e-3  # what a resize or a filter may leave outside [0, 1]
 
@@ -67,7 +68,10 @@ def interval(name: str, value: Any) -> None:
 
 def first_line(error: Exception) -> str:
     """The first line of an error's message that says something, or its type where none does."""
-    lines = COLOR.sub("", str(error)).splitlines()
+    text = COLOR.sub("", str(error))
+    if raised := IN_USER_CODE.search(text):
+        text = text[raised.end() :]
+    lines = text.splitlines()
     telling = (line.strip() for line in lines if line.strip() and not line.startswith("Exception encountered when"))
     return next(telling, type(error).__name__)
 

@@ -18,11 +18,14 @@ OUTPUTS = ("logits", "probabilities", "logit")
 LEAST = 1e-37  # the smallest probability whose logarithm is taken: a normal number of float32
 EPSILON = {tf.float16: 2.0**-10, tf.bfloat16: 2.0**-7, tf.float64: 2.0**-52}
 SINGLE = 2.0**-23  # float32's
-SAME = 100  # times a number format's epsilon: what compiled and eager logits may differ by, relative to the largest ...
+SAME = 16  # times a number format's epsilon: what two calls' logits may differ by, relative to the largest; more often
+LEAST_SAME = 1e-5  # than not they differ by none ...
 ROUNDINGS = 8  # ... or so many times what they differed by when the compiled function was new
 OTHER = 0.1  # of the largest logit: what no rounding explains
-MARGIN = 4  # times what they differ by: how far beyond the boundary an attack has to go
+MARGIN = 4  # times what they differ by: how far beyond the boundary an attack has to go ...
+USUAL = 8  # ... or this times as many epsilons, so that it is the same for every batch where they differ by less
 COMPARED = 2  # images
+REPEATS = 3  # calls, in which a random model has to show that it is one
 
 Function = Callable[..., Any]
 
@@ -40,8 +43,8 @@ class Checked(NamedTuple):
 
     Attributes:
         classes: K.
-        tolerance: how far beyond the boundary, in units of the logits, a compiled attack has to go for an eager call to
-            agree that it has crossed it.
+        tolerance: how far beyond the boundary, relative to an image's largest logit, a compiled attack has to go for an
+            eager call to agree that it has crossed it.
         rounding: of the number format of its output, relative.
     """
 
@@ -184,7 +187,7 @@ class Classifier:
             ValueError: what `check_output` refuses, a model that draws random numbers where `samples` is 1, or one that
                 TensorFlow cannot compile.
         """
-        few = images[:COMPARED]
+        few = images[: min(COMPARED, only_batch_size(self.model) or COMPARED)]
         output, logits = self.check_output(few)
         classes, rounding = int(logits.shape[1]), EPSILON.get(output.dtype, SINGLE)
         if self.samples > 1:
@@ -194,9 +197,12 @@ class Classifier:
         if not functions.compiled or self.has_changed(few, logits, rounding):
             functions.compiled.clear()
             functions.difference = self._difference(few, logits)
-            if not functions.difference <= SAME * rounding:
-                self._check_repeatable(few, logits, functions)
-        return Checked(classes, MARGIN * _scale(logits) * max(functions.difference, rounding), rounding)
+            try:
+                self._check_repeatable(few, logits, rounding, functions.difference)
+            except ValueError:
+                functions.compiled.clear()  # or it would pass as known the next time
+                raise
+        return Checked(classes, MARGIN * max(functions.difference, USUAL * rounding), rounding)
 
     def has_changed(self, images: tf.Tensor, logits: tf.Tensor, rounding: float) -> bool:
         """Whether what is compiled gives some images other logits than these of an eager call, by more than rounding.
@@ -207,13 +213,11 @@ class Classifier:
             rounding: see `Checked`.
         """
         usual = ROUNDINGS * _OWNER.functions_of(self.model).difference
-        return not self._difference(images, logits) <= max(SAME * rounding, usual)  # so NaN is a change, too
+        return not self._difference(images, logits) <= max(_same(rounding), usual)  # so NaN is a change, too
 
     def _difference(self, images: tf.Tensor, logits: tf.Tensor) -> float:
         """What compiled logits differ by from these, where these are finite, relative to the largest."""
-        finite = tf.math.is_finite(logits)
-        apart = tf.abs(self._compiled_logits(images)(images) - logits)
-        return float(tf.reduce_max(tf.where(finite, apart, 0))) / _scale(logits)
+        return _difference(self._compiled_logits(images)(images), logits)
 
     def check_output(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """What the model returns for some images, and the logits [B, K] that it stands for.
@@ -222,9 +226,12 @@ class Classifier:
             ValueError: a model that does not take the images or does not return finite logits, or one that looks like
                 probabilities.
         """
+        images = images[: only_batch_size(self.model)]
         output = self._tried(images)
+        if not (output.dtype.is_floating or output.dtype.is_integer):
+            raise ValueError(f"the model must map images to logits; it returned {output.dtype.name}")
         logits = self._logits(output)
-        self._check_logits(output, logits)
+        self._check_logits(images, output, logits)
         return output, logits
 
     def compiled(self, key: Any, make: Callable[[], Function]) -> Function:
@@ -248,6 +255,12 @@ class Classifier:
     def forget(self) -> None:
         """Lets go of all that is compiled for the model."""
         _OWNER.functions_of(self.model).compiled.clear()
+
+    def renew(self, images: tf.Tensor, logits: tf.Tensor) -> None:
+        """Lets go of it, and allows for what a new compiled call gives images [B, H, W, C] other than these logits."""
+        self.forget()
+        functions = _OWNER.functions_of(self.model)
+        functions.difference = max(functions.difference, self._difference(images, logits))
 
     def within(self, tolerance: Any) -> Classifier:
         """The same classifier with this tolerance."""
@@ -300,7 +313,7 @@ class Classifier:
         elif isinstance(returned, (list, tuple)):
             names = getattr(self.model, "output_names", None) or ()
             outputs = dict(zip(names if len(names) == len(returned) else map(str, range(len(returned))), returned))
-        elif self.output_name is None:
+        elif self.output_name is None or [self.output_name] == getattr(self.model, "output_names", None):
             return tf.convert_to_tensor(returned)
         else:
             raise OutputError(f"the model returns one output without a name; received output_name={self.output_name!r}")
@@ -325,13 +338,13 @@ class Classifier:
             output = tf.concat([1 - column, column], axis=1)
         return tf.math.log(tf.maximum(output, LEAST))
 
-    def _check_logits(self, output: tf.Tensor, logits: tf.Tensor) -> None:
+    def _check_logits(self, images: tf.Tensor, output: tf.Tensor, logits: tf.Tensor) -> None:
         """Raises ValueError unless the output is what it is said to be."""
         received = f"it returned {output.shape}"
         single = output.shape.rank is not None and output.shape[1:].num_elements() == 1
         if self.outputs == "logit" and not single:
             raise ValueError(f"the model must return one logit an image, by outputs='logit'; {received}")
-        if logits.shape.rank != 2 or logits.shape[0] != output.shape[0] or logits.shape[1] < 2:
+        if logits.shape.rank != 2 or logits.shape[0] != images.shape[0] or logits.shape[1] < 2:
             hint = (
                 "; sa.Classifier(model, outputs='logit', or 'probabilities') takes one number an image"
                 if single
@@ -342,7 +355,8 @@ class Classifier:
             raise ValueError("the model must return finite logits; it returned NaN or infinity for these images")
         rows = tf.cast(output, tf.float32)
         if single:
-            rows = tf.concat([rows, 1 - rows], axis=-1)
+            rows = tf.reshape(rows, [-1, 1])
+            rows = tf.concat([rows, 1 - rows], axis=1)
         sums = tf.reduce_sum(rows, axis=-1)
         close = max(1e-3, 3 * EPSILON.get(output.dtype, SINGLE))  # in bfloat16 a softmax sums to 1 within a hundredth
         distributed = bool(tf.reduce_all(rows >= 0) & tf.reduce_all(tf.abs(sums - 1) < close))
@@ -359,20 +373,38 @@ class Classifier:
                 f"returned values from {low:.4g} on and sums from {least:.4g} to {most:.4g}"
             )
 
-    def _check_repeatable(self, images: tf.Tensor, logits: tf.Tensor, functions: _Functions) -> None:
-        """Raises ValueError for a model that is random, or another one when it is compiled."""
-        again = float(tf.reduce_max(tf.abs(self(images) - logits))) / _scale(logits)
-        if not again <= functions.difference / 2:
+    def _check_repeatable(self, images: tf.Tensor, logits: tf.Tensor, rounding: float, compiled: float) -> None:
+        """Raises ValueError for a model that is random, or another one when it is compiled.
+
+        Args:
+            images: [B, H, W, C].
+            logits: what it gave them, [B, K].
+            rounding: see `Checked`.
+            compiled: what its compiled logits differ by from these, relative.
+        """
+        again = [_difference(self(images), logits) for _ in range(REPEATS)]
+        if not all(one <= max(_same(rounding), compiled / ROUNDINGS) for one in again):
             raise ValueError(
                 "the model must return the same logits each time; two calls on one image differ: switch its dropout or "
                 "noise off (training=False), or say that it draws random numbers: sa.Classifier(model, samples=10), "
                 "the flag --samples=10"
             )
-        if not functions.difference <= OTHER:
+        if not compiled <= max(_same(rounding), OTHER):
             raise ValueError(
                 f"the model must return the same logits compiled by tf.function as called eagerly; they differ by "
-                f"{functions.difference:.2g} of the largest: look for what asks tf.executing_eagerly() in it"
+                f"{compiled:.2g} of the largest: look for what asks tf.executing_eagerly() in it"
             )
+
+
+def _same(rounding: float) -> float:
+    """What the logits of two calls may differ by, relative to the largest, by the rounding of their number format."""
+    return max(SAME * rounding, LEAST_SAME)
+
+
+def _difference(others: tf.Tensor, logits: tf.Tensor) -> float:
+    """What other logits differ by from these, where these are finite, relative to the largest."""
+    apart = tf.where(tf.math.is_finite(logits), tf.abs(others - logits), 0)
+    return float(tf.reduce_max(apart)) / _scale(logits)
 
 
 def _scale(logits: tf.Tensor) -> float:
@@ -418,7 +450,11 @@ def takes_training(model: Any) -> bool:
 
 def only_batch_size(model: Any) -> int | None:
     """The size of batch that a model says it takes, a Keras model's or a `tf.function`'s signature; None for any."""
-    inputs = getattr(model, "inputs", None) or getattr(model, "input_signature", None)
+    if not callable(model):
+        model = signature_of(model)
+    inputs = getattr(model, "inputs", None)
+    for function in (model, model.__call__):
+        inputs = inputs or getattr(function, "input_signature", None)
     if not inputs and getattr(model, "structured_input_signature", None):
         arguments, named = model.structured_input_signature
         inputs = [*arguments, *named.values()]

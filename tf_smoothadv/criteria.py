@@ -33,18 +33,15 @@ def margin(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None = Non
     return own - best_other if targets is None else best_other - own
 
 
-def is_adversarial(
-    logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None = None, tolerance: tf.Tensor | float = 0.0
-) -> tf.Tensor:
+def is_adversarial(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None = None) -> tf.Tensor:
     """Success, p(x) != t (or p(x) = target), as the sign of the margin; [B] bool. A tie is no success.
 
-    Logits that are NaN or plus infinity are no success either. With a `tolerance`, in units of the logits, the margin
-    must be below minus that.
+    Nor are logits that are NaN or plus infinity.
 
     >>> is_adversarial(tf.constant([[3.0, 1.0], [1.0, 3.0], [2.0, 2.0]]), tf.constant([0, 0, 0])).numpy()
     array([False,  True, False])
     """
-    return (margin(logits, labels, targets) < -tolerance) & tf.reduce_all(logits < math.inf, axis=1)
+    return (margin(logits, labels, targets) < 0) & tf.reduce_all(logits < math.inf, axis=1)
 
 
 def margin_loss(

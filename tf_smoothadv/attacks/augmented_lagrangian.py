@@ -76,7 +76,7 @@ class ALMA(core.Attack):
         averaging = self.averaging
 
         def loss(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
-            confidence = CONFIDENCE + core.allowance(model, logits, labels, targets)
+            confidence = tf.maximum(CONFIDENCE, core.allowance(model, logits, labels, targets))
             return criteria.margin_ratio(logits, labels, targets, confidence)
 
         x, last, best = images, images, core.start(images, self.steps * model.samples)

@@ -25,7 +25,8 @@ REMEDY = (
     "not, put a straight-through gradient: x + tf.stop_gradient(f(x) - x)"
 )
 NO_GRADIENT = f"the model's loss has no gradient in the images: {REMEDY}"
-ZERO_GRADIENT = f"the gradient of the attack's loss is zero or not finite at every image, at the first step: {REMEDY}"
+# Without an apostrophe, which TensorFlow escapes.
+ZERO_GRADIENT = f"the gradient of the loss is zero or not finite at every image, at the first step: {REMEDY}"
 
 
 class AttackResult(NamedTuple):
@@ -199,7 +200,7 @@ class Slope(NamedTuple):
     """What a model shows of its loss at some images.
 
     Attributes:
-        success: whether it errs on them, in every draw and beyond its tolerance; [B] bool.
+        success: `is_adversarial`; [B] bool.
         loss: [B].
         margin: `criteria.margin` and the `allowance`, zero where success begins; [B].
         gradient: of the loss in the images; [B, H, W, C], zero where it is not finite.
@@ -272,34 +273,27 @@ def slope(
 
 
 def is_adversarial(model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
-    """Whether a model errs on images in every draw, and beyond its tolerance; [B] bool."""
+    """Whether a model errs on images in every draw, and clearly enough (`allowance`); [B] bool."""
     return errs_in_every_draw(model, model.draws(images), labels, targets)
 
 
 def errs_in_every_draw(model: Classifier, logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
-    """The same by the logits of the draws, [samples * B, K]; of a random model so clearly that new draws will err too.
-
-    Of many iterates some have lucky draws: the margin must be below zero by SPREADS of its standard deviations.
-    """
+    """The same by the logits of the draws, [samples * B, K]."""
     every_label, every_target = per_draw(model, labels), None if targets is None else per_draw(model, targets)
-    wrong = criteria.is_adversarial(logits, every_label, every_target, model.tolerance)
-    if model.samples > 1:
-        margins = over_draws(model, criteria.margin(logits, every_label, every_target))
-        clear = (
-            tf.reduce_mean(margins, axis=0) < -allowance(model, logits, every_label, every_target)[: tf.size(labels)]
-        )
-        return tf.reduce_all(over_draws(model, wrong), axis=0) & clear
-    return wrong
+    allowed = allowance(model, logits, every_label, every_target)
+    margins = over_draws(model, criteria.margin(logits, every_label, every_target) + allowed)
+    clear = tf.reduce_mean(margins, axis=0) < 0
+    return clear & tf.reduce_all(over_draws(model, errs(model, logits, labels, targets)), axis=0)
 
 
 def allowance(model: Classifier, logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
-    """How far below zero a margin must be to stay there when the model is called anew, in units of the logits.
+    """How far below zero a margin must be to stay there when the model is called anew; [samples * B].
 
-    Its tolerance, or, [samples * B], SPREADS standard deviations over its draws, by the logits of all of them and their
-    labels.
+    The model's tolerance times the largest logit; of a random model, whose luckiest of many iterates would pass, it is
+    SPREADS standard deviations over the draws. In units of the logits; `labels` and `targets` are every draw's.
     """
     if model.samples == 1:
-        return model.tolerance
+        return tf.stop_gradient(model.tolerance * tf.reduce_max(tf.abs(logits), axis=1))
     margins = over_draws(model, criteria.margin(logits, labels, targets))
     return tf.stop_gradient(per_draw(model, SPREADS * tf.math.reduce_std(margins, axis=0)))
 
@@ -307,7 +301,7 @@ def allowance(model: Classifier, logits: tf.Tensor, labels: tf.Tensor, targets: 
 def errs(model: Classifier, logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
     """Whether each draw of each image is adversarial, [samples * B] bool, by its logits."""
     every_target = None if targets is None else per_draw(model, targets)
-    return criteria.is_adversarial(logits, per_draw(model, labels), every_target, model.tolerance)
+    return criteria.is_adversarial(logits, per_draw(model, labels), every_target)
 
 
 def per_draw(model: Classifier, x: tf.Tensor) -> tf.Tensor:
@@ -461,7 +455,7 @@ class Attack:
             logits = model.draws(result.adversarial)
             if not (known and model.has_changed(result.adversarial, logits, checked.rounding)):
                 break
-            model.forget()  # the first images have not shown it
+            model.renew(result.adversarial, logits)  # the first images have not shown it
         return judge(model, result, logits, labels, targets)
 
     def _run_in_graph(
