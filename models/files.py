@@ -121,12 +121,14 @@ class SavedModel:
 
     Attributes:
         input_signature: as a `tf.function` has it; of the shape only the size of the batch is told.
+        folder: where it lies.
 
     Raises:
         ValueError: it has none of these.
     """
 
     def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
         self._owner_of_the_variables = loaded = tf.saved_model.load(str(folder))
         called = loaded.__call__ if callable(loaded) else None
         self._endpoint = getattr(loaded, "serve", None) or called or signature_of(loaded)
@@ -137,7 +139,7 @@ class SavedModel:
 
 
 def fingerprint(model: Any) -> str | None:
-    """A digest of a Keras model's weights in 16 hexadecimal digits; None for other models, whose weights are not known.
+    """A digest of a Keras model's weights, or of a SavedModel's files, in 16 hexadecimal digits; None for other models.
 
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     >>> same = keras.models.clone_model(model)
@@ -145,10 +147,14 @@ def fingerprint(model: Any) -> str | None:
     >>> fingerprint(model) == fingerprint(same), fingerprint(lambda images: images)
     (True, None)
     """
-    weights = getattr(Classifier.of(model).model, "weights", None)
-    if weights is None:
-        return None
+    model = Classifier.of(model).model
     digest = hashlib.sha256()
-    for variable in weights:
-        digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
+    if isinstance(model, SavedModel):
+        for file in sorted(file for file in model.folder.rglob("*") if file.is_file()):
+            digest.update(file.read_bytes())
+    elif hasattr(model, "weights"):
+        for variable in model.weights:
+            digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
+    else:
+        return None
     return digest.hexdigest()[:16]

@@ -437,6 +437,19 @@ class TestClassifiers:
         np.testing.assert_allclose(defended(colors), plain(sa.defenses.BilateralFilter()(colors)), atol=1e-5)
 
 
+def test_a_fingerprint_of_a_saved_model_is_that_of_its_files(tmp_path):
+    found = []
+    for number, scale in enumerate((1.0, 1.0, 2.0)):
+        module = tf.Module()
+        module.scale = tf.Variable(scale)
+        spec = tf.TensorSpec([None, 4, 4, 3])
+        module.__call__ = tf.function(lambda x, module=module: module.scale * x[:, 0, 0], input_signature=[spec])
+        tf.saved_model.save(module, str(tmp_path / str(number)))
+        found.append(models.fingerprint(models.load(str(tmp_path / str(number)))))
+    assert found[0] != found[2]
+    assert models.fingerprint(models.load(str(tmp_path / "0"))) == found[0]
+
+
 def test_a_fingerprint_is_that_of_the_model_inside():
     model = small_network()
     assert models.fingerprint(sa.Classifier(model, input_range=(0, 255))) == models.fingerprint(model)
