@@ -33,6 +33,8 @@ Function = Callable[..., Any]
 class NoGradientError(ValueError):
     """A loss of a model that has no gradient in the images."""
 
+    __init__ = Exception.__init__  # by which AutoGraph knows that it can raise it anew as what it is
+
 
 class OutputError(ValueError):
     """A choice among a model's outputs that it does not have."""

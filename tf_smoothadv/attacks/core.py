@@ -464,7 +464,13 @@ class Attack:
         """A part of the graph that is being made, which no other graph may share."""
         if not self.any_batch_size and images.shape[0] is None:
             raise ValueError("an attack with optimizer= needs batches of a known size inside a tf.function")
-        prepared = self.prepare(tuple(images.shape))
+        classes = model(images[:1]).shape[1]
+        for name, given in (("labels", labels), ("targets", targets)):
+            if given is not None:  # before they are used; without an apostrophe, which TensorFlow escapes
+                message = f"{name} must be below {classes}, the classes of the model"
+                tf.debugging.Assert(tf.reduce_all(given < classes), [message])
+        with tf.init_scope():  # a graph may be made twice, its variables but once
+            prepared = self.prepare(tuple(images.shape))
 
         def run(images: tf.Tensor, labels: tf.Tensor, *targets: tf.Tensor) -> AttackResult:
             attack = self.holding({**prepared, **self.tensor_settings()})
@@ -474,12 +480,6 @@ class Attack:
         specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in arguments]
         # AutoGraph makes the loops of it, whether it is on around or not.
         result = AttackResult(*tf.function(run).get_concrete_function(*specs)(*arguments))
-        classes = model(images[:1]).shape[1]
-        for name, given in (("labels", labels), ("targets", targets)):
-            if given is not None:
-                tf.debugging.Assert(
-                    tf.reduce_all(given < classes), [f"{name} must be below the model's {classes} classes"]
-                )
         adversarial = tf.ensure_shape(result.adversarial, images.shape)
         result = AttackResult(*map(tf.stop_gradient, result._replace(adversarial=adversarial)))
         return judge(model, result, model.draws(result.adversarial), labels, targets)
