@@ -377,7 +377,8 @@ class TestResult:
 
         def model(images):
             first = images[:, 0, 0, 0] > 0.9
-            return tf.where(first[:, None], 0 * images[:, 0, :3, 0], images[:, 0, :3, 0]) + [0.3, 0.1, 0.0]
+            pixels = images[:, 0, :3, 0]
+            return tf.where(first[:, None], 0 * pixels, pixels) + tf.constant([0.3, 0.1, 0.0])
 
         images = np.full((2, 4, 4, 1), 0.5)
         images[0] = 1.0
