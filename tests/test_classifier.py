@@ -10,7 +10,7 @@ import subprocess
 import sys
 import textwrap
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -512,7 +512,7 @@ def test_no_warning_of_retracing_over_many_models_and_sizes(monkeypatch):
                 return tf.reduce_mean(images, axis=[1, 2]) @ weights
 
             attack, width = (Step(smoothing=SPEC), 3 + seed) if seed < 6 else (STEP, 8)
-            for batch in (1, 3, 4):
+            for batch in (1, 3, 4)[: 1 if attack.smoothing else None]:
                 images = IMAGES[:batch, :, :width]
                 attack(model, images, classes(model, images))
                 protocol.predict(model, images)
@@ -578,17 +578,16 @@ def named(*names: str) -> keras.Model:
 class TestClassifier:
     """A model of another range or output is attacked as the bare one of logits of images in [0, 1] would be."""
 
-    def assert_same(self, classifier: Any, bare: Callable[..., Any], attacks: Sequence[core.Attack] = (STEP,)) -> None:
+    def assert_same(self, classifier: Any, bare: Callable[..., Any]) -> None:
         labels = classes(bare)
         np.testing.assert_allclose(
             core.criteria.margin(sa.Classifier.of(classifier)(IMAGES), labels),
             core.criteria.margin(bare(IMAGES), labels),
             atol=1e-4,
         )
-        for attack in attacks:
-            one, other = (attack(model, IMAGES, labels) for model in (classifier, bare))
-            for field in ("adversarial", "distortion", "success", "gradients"):
-                np.testing.assert_allclose(getattr(one, field), getattr(other, field), atol=1e-4)
+        one, other = (STEP(model, IMAGES, labels) for model in (classifier, bare))
+        for field in ("adversarial", "distortion", "success", "gradients"):
+            np.testing.assert_allclose(getattr(one, field), getattr(other, field), atol=1e-4)
         assert np.array_equal(protocol.predict(classifier, IMAGES), labels)
 
     @pytest.mark.parametrize(
@@ -610,7 +609,7 @@ class TestClassifier:
         ],
     )
     def test_ranges_and_outputs(self, make, settings, bare):
-        self.assert_same(sa.Classifier(make, **settings), bare, [STEP, FMN(8)])
+        self.assert_same(sa.Classifier(make, **settings), bare)
 
     @pytest.mark.parametrize(
         ("model", "name"),
@@ -697,7 +696,7 @@ class TestClassifier:
     def test_is_taken_wherever_a_model_is(self):
         classifier = sa.Classifier(lambda x: tf.nn.softmax(logits_of(x / 255)), "probabilities", (0, 255))
         labels = classes(logits_of)
-        dataset, attacks = [(IMAGES, labels)], {"step": STEP}
+        dataset, attacks = [(IMAGES, labels)], {"fmn": FMN(8)}
         run, bare = (protocol.evaluate(model, dataset, attacks) for model in (classifier, logits_of))
         for one, other in zip(run.records, bare.records, strict=True):
             assert (one.success, one.prediction_8bit) == (other.success, other.prediction_8bit)
@@ -740,9 +739,9 @@ class TestOneSizeOfBatch:
         model = make()
         images = np.concatenate([IMAGES, 1 - IMAGES, IMAGES[:1] / 2])
         labels = classes(logits_of, images)
-        expected = FMN(4)(logits_of, images, labels)
+        expected = STEP(logits_of, images, labels)
         for batch in (1, 3, 4, 9):
-            result = FMN(4)(model, images[:batch], labels[:batch])
+            result = STEP(model, images[:batch], labels[:batch])
             np.testing.assert_allclose(result.adversarial, expected.adversarial[:batch], atol=1e-4)
             assert np.array_equal(protocol.predict(model, images[:batch]), labels[:batch])
         run = protocol.evaluate(model, [(images[:5], labels[:5]), (images[5:], labels[5:])], {"step": STEP})
@@ -752,9 +751,9 @@ class TestOneSizeOfBatch:
 class TestSavedModels:
     def assert_attacked(self, model: Any) -> None:
         labels = classes(logits_of)
-        expected = FMN(4)(logits_of, IMAGES, labels)
+        expected = STEP(logits_of, IMAGES, labels)
         for batch in (4, 1):
-            result = FMN(4)(model, IMAGES[:batch], labels[:batch])
+            result = STEP(model, IMAGES[:batch], labels[:batch])
             np.testing.assert_allclose(result.adversarial, expected.adversarial[:batch], atol=1e-4)
         assert np.array_equal(protocol.predict(model, IMAGES), labels)
 
@@ -804,26 +803,27 @@ class TestRandom:
     @pytest.mark.parametrize(
         "model",
         [
-            Noisy(lambda batch: tf.random.uniform([batch])),
-            lambda x: logits_of(x) + tf.random.normal([3]),
+            lambda x: logits_of(x) + tf.random.uniform([tf.shape(x)[0], 3]),
+            lambda x: logits_of(x) + 1e-3 * tf.random.normal([3]),
             lambda x: logits_of(tf.nn.dropout(x, 0.5)),
-            lambda x: logits_of(tf.image.random_flip_left_right(x)) if len(x.shape) else x,
+            lambda x: logits_of(tf.image.random_flip_left_right(x)),
+            lambda x: logits_of(x if tf.random.uniform([]) < 0.5 else 1 - x),
         ],
     )
     def test_is_refused_by_name_without_it(self, model):
+        def sure(images):
+            return model(images) + tf.constant([20.0, 0.0, 0.0])
+
         labels = [0] * 3
-        images = np.concatenate([IMAGES[:3]] if not isinstance(model, Noisy) else [model.linear.images])
         for attacked in (
-            lambda: STEP(model, images, labels),
-            lambda: protocol.evaluate(model, [(images, labels)], {"step": STEP}),
+            lambda: STEP(sure, IMAGES[:3], labels),
+            lambda: protocol.evaluate(sure, [(IMAGES[:3], labels)], {"step": STEP}),
         ):
             with pytest.raises(ValueError, match=r"sa.Classifier\(model, samples=10\), the flag --samples=10") as error:
                 attacked()
             assert "\n" not in str(error.value)
 
-    @pytest.mark.parametrize(
-        "attack", [STEP, FGSM(0.05), FMN(20), CarliniWagner(20, 3, 0.05, initial_const=1.0)], ids=repr
-    )
+    @pytest.mark.parametrize("attack", [STEP, FMN(20), CarliniWagner(20, 3, 0.05, initial_const=1.0)], ids=repr)
     def test_success_is_that_of_all_new_draws(self, attack):
         model = Noisy(lambda batch: tf.random.uniform([batch], -0.3, 0.3))
         result = attack(sa.Classifier(model, samples=8), model.linear.images, model.linear.labels)

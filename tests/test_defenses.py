@@ -94,7 +94,7 @@ def test_bad_settings(settings, message):
     ("images", "message"),
     [
         (np.zeros((4, 4, 1), np.float32), r"images must have rank 4, .*received shape \(4, 4, 1\)"),
-        (np.zeros((1, 4, 4, 1), np.uint8), "images must be float32 or float64; received uint8"),
+        (np.zeros((1, 4, 4, 1), np.uint8), "images must be floats; received uint8; divide 8-bit values by 255"),
         (
             np.full((1, 4, 4, 1), 255, np.float32),
             r"must lie in \[0, 1\]; received values from 255 to 255; divide 8-bit",

@@ -79,7 +79,7 @@ def test_rescaled_to_one_range(rng):
     ("images", "settings", "message"),
     [
         (np.zeros((4, 4, 3)), {}, r"images must have rank 4, .*received shape \(4, 4, 3\)"),
-        (np.zeros((1, 4, 4, 3), np.uint8), {}, "images must be float32 or float64; received uint8"),
+        (np.zeros((1, 4, 4, 3), np.uint8), {}, "images must be floats; received uint8; divide 8-bit values by 255"),
         (np.full((1, 4, 4, 3), 255.0), {}, r"must lie in \[0, 1\]; received values from 255 to 255; divide 8-bit"),
         (np.zeros((1, 4, 4, 3)), {"beta": 1.5}, r"beta must be a number in \[0, 1\]; received 1.5"),
         (np.zeros((1, 4, 4, 3)), {"beta": -0.1}, r"beta must be a number in \[0, 1\]; received -0.1"),

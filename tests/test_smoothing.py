@@ -244,6 +244,7 @@ def test_spec_goes_through_its_config():
     ("settings", "message"),
     [
         ({"alpha": 1.0}, r"alpha must be a number in \[0, 1\); received 1.0"),
+        ({"alpha": 0.9999999}, r"alpha must be at most 0.999999, beyond which float32 loses 1 - alpha"),
         ({"alpha": -0.1}, r"alpha must be a number in \[0, 1\); received -0.1"),
         ({"alpha": float("nan")}, "received nan"),
         ({"alpha": "0.9"}, "received '0.9'"),
@@ -268,7 +269,7 @@ def test_bad_settings(settings, message):
     ("images", "message"),
     [
         (np.zeros((4, 4, 1)), r"guide images must have rank 4, .*received shape \(4, 4, 1\)"),
-        (np.zeros((1, 4, 4, 1), np.uint8), "must be float32 or float64; received uint8"),
+        (np.zeros((1, 4, 4, 1), np.uint8), "must be floats; received uint8; divide 8-bit values by 255"),
         (np.full((1, 4, 4, 1), 255.0), r"must lie in \[0, 1\]; received values from 255 to 255; divide 8-bit"),
         (np.full((1, 4, 4, 1), -0.1), "received values from -0.1 to -0.1"),
         (np.full((1, 4, 4, 1), 1.000001), r"received values from 1\.000001 to 1\.000001"),

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import math
 from collections.abc import Callable
+from concurrent import futures
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import tensorflow as tf
@@ -469,8 +470,8 @@ class Attack:
             if given is not None:  # before they are used; without an apostrophe, which TensorFlow escapes
                 message = f"{name} must be below {classes}, the classes of the model"
                 tf.debugging.Assert(tf.reduce_all(given < classes), [message])
-        with tf.init_scope():  # a graph may be made twice, its variables but once
-            prepared = self.prepare(tuple(images.shape))
+        with futures.ThreadPoolExecutor(1) as outside:  # of every graph: in one no variables may be made
+            prepared = outside.submit(self.prepare, tuple(images.shape)).result()
 
         def run(images: tf.Tensor, labels: tf.Tensor, *targets: tf.Tensor) -> AttackResult:
             attack = self.holding({**prepared, **self.tensor_settings()})
