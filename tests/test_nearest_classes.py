@@ -54,13 +54,15 @@ class TestLinear:
         model = Planes(CLASSES - 1)
         smoother = smoothing.guided_by(model.images) if smoothing else None
         candidates = tf.range(1, CLASSES)
-        found = distance(model, tf.constant(model.images), tf.constant(model.labels), candidates, smoother)
+        found = distance(
+            sa.Classifier(model), tf.constant(model.images), tf.constant(model.labels), candidates, smoother
+        )
         np.testing.assert_allclose(found, model.along(smoothing), rtol=1e-4)
 
     def test_classes_come_nearest_first(self, smoothing):
         model = Planes()
         attack = NearestClasses(FMN(5, smoothing=smoothing), classes=4)
-        nearest, gradients = attack.nearest(model, *model.batch())
+        nearest, gradients = attack.nearest(sa.Classifier(model), *model.batch())
         order = 1 + np.argsort(model.along(smoothing))
         assert nearest.numpy().tolist() == [[k] * 3 for k in order[:4]]
         assert gradients == CLASSES - 1
@@ -80,7 +82,7 @@ def test_keeps_the_best_of_its_targets_and_their_traces():
     model, base = Planes(), FMN(12)
     attack = NearestClasses(base, classes=3)
     result = attack(model, model.images, model.labels)
-    nearest, looked = attack.nearest(model, *model.batch())
+    nearest, looked = attack.nearest(sa.Classifier(model), *model.batch())
     alone = [base(model, model.images, model.labels, targets=targets) for targets in nearest]
     np.testing.assert_allclose(result.distortion, np.min([each.distortion for each in alone], axis=0), rtol=1e-5)
     assert result.gradients.numpy().tolist() == [looked + 3 * 12] * 3
@@ -111,7 +113,7 @@ def test_what_is_misclassified_stays_as_it_is():
 def test_a_class_that_nothing_changes_is_infinitely_far():
     flat = lambda images: tf.stack([1 + 0 * images[:, 0, 0, 0], 0 * images[:, 0, 0, 0]], axis=1)  # noqa: E731
     images = tf.fill([1, 4, 4, 1], 0.5)
-    assert np.isinf(distance(flat, images, tf.constant([0]), tf.constant([1]), None))
+    assert np.isinf(distance(sa.Classifier(flat), images, tf.constant([0]), tf.constant([1]), None))
 
 
 @pytest.mark.parametrize(
