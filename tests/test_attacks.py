@@ -545,13 +545,19 @@ def test_active_first_has_the_active_images_first_in_quarters_of_the_batch(activ
     assert core.active_first(tf.cast(active, tf.bool)).numpy().tolist() == expected
 
 
-def test_scatter_changes_the_active_images_alone():
-    active = tf.constant([False, True, False, True])
-    some = core.active_first(active)
-    values = {"x": tf.range(4.0), "y": tf.zeros([4, 2])}
-    changed = core.scatter(values, some, tf.nest.map_structure(lambda t: t + 10, core.gather(values, some)), active)
-    assert changed["x"].numpy().tolist() == [0, 11, 2, 13]
-    assert changed["y"].numpy().tolist() == [[0, 0], [10, 10], [0, 0], [10, 10]]
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_scatter_changes_the_active_images_alone(jit_compile):
+    @tf.function(jit_compile=jit_compile)
+    def changed(values, active):
+        some = core.active_first(active)
+        return core.scatter(values, some, tf.nest.map_structure(lambda t: t + 10, core.gather(values, some)), active)
+
+    values = {"x": tf.range(8.0), "y": tf.zeros([8, 2])}
+    for places in ([6], [1, 3], [0, 1, 2, 3, 4, 5, 6, 7]):
+        active = np.isin(np.arange(8), places)
+        found = changed(values, tf.constant(active))
+        np.testing.assert_array_equal(found["x"], np.arange(8) + 10 * active)
+        np.testing.assert_array_equal(found["y"], np.zeros([8, 2]) + 10 * active[:, np.newaxis])
 
 
 @pytest.mark.parametrize("smoothing", [None, SPEC])

@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import gc
 import logging
-import os
 import subprocess
 import sys
 import textwrap
@@ -178,7 +177,6 @@ class TestChangedInPlace:
             FGSM(0.2),
             CarliniWagner(20, 2, 0.5),
             FMN(8),
-            ALMA(12),
             *(
                 pytest.param(attack, marks=pytest.mark.slow)
                 for attack in (
@@ -186,6 +184,7 @@ class TestChangedInPlace:
                     PGD2(2.0, 0.4, 6),
                     PGD2(2.0, 0.5, 4, binary_search_steps=2),
                     CarliniWagner(20, 2, 0.5, smoothing=SPEC),
+                    ALMA(12),
                     DDN(20),
                     BP(8),
                     NearestClasses(FMN(6), classes=2, candidates=2),
@@ -410,7 +409,7 @@ def used_by_all(model: Any) -> None:
     labels = classes(model)
     dataset = [(IMAGES, labels)]
     attacks = {"step": STEP}
-    FMN(2, smoothing=SPEC)(model, IMAGES, labels)
+    Step(smoothing=SPEC)(model, IMAGES, labels)
     protocol.evaluate(model, dataset, {"steps": [STEP, Step(0.5)]})
     clean = {"model": protocol.predict(model, IMAGES)}
     list(transfer.records({"model": model}, "model", dataset, attacks, clean))
@@ -418,7 +417,9 @@ def used_by_all(model: Any) -> None:
     sa.Classifier(model, input_range=(-1, 1)).check(tf.constant(IMAGES))
 
 
-@pytest.mark.parametrize("name", ["sequential", "lambda", "compiled module"])
+@pytest.mark.parametrize(
+    "name", ["lambda", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sequential", "compiled module"))]
+)
 def test_freed_after_evaluation_transfer_and_front(name):
     model, owned = MODELS[name]()
     used_by_all(model)
@@ -441,9 +442,11 @@ def assert_no_graph_stays(use: Callable[[keras.Model], Any]) -> None:
 @pytest.mark.parametrize(
     "attack",
     [
-        FMN(2, smoothing=SPEC, levels=256),
         CarliniWagner(1, 1, smoothing=SPEC, smoothness_penalty=1.0),
-        CarliniWagner(1, 1, smoothing=dataclasses.replace(SPEC, solver="cg", iterations=2)),
+        pytest.param(FMN(2, smoothing=SPEC, levels=256), marks=pytest.mark.slow),
+        pytest.param(
+            CarliniWagner(1, 1, smoothing=dataclasses.replace(SPEC, solver="cg", iterations=2)), marks=pytest.mark.slow
+        ),
     ],
     ids=repr,
 )
@@ -452,7 +455,7 @@ def test_no_graph_stays_when_its_model_has_gone(attack):
 
 
 def test_no_graph_stays_when_the_function_around_an_attack_has_gone():
-    attack = FMN(2, smoothing=SPEC)
+    attack = Step(smoothing=SPEC)
     assert_no_graph_stays(lambda model: tf.function(lambda x: attack(model, x, [0] * 4).distortion)(IMAGES))
 
 
@@ -512,18 +515,20 @@ def test_no_warning_of_retracing_over_many_models_and_sizes(monkeypatch):
             def model(images, weights=weights):
                 return tf.reduce_mean(images, axis=[1, 2]) @ weights
 
-            attack, width = (Step(smoothing=SPEC), 3 + seed) if seed < 6 else (STEP, 8)
-            for batch in (1, 3, 4)[: 1 if attack.smoothing else None]:
-                images = IMAGES[:batch, :, :width]
-                attack(model, images, classes(model, images))
+            for batch in (1, 3, 4):
+                images = IMAGES[:batch]
+                STEP(model, images, classes(model, images))
                 protocol.predict(model, images)
+            images = IMAGES[:, :, : 1 + seed % 6]
+            SPEC.guided_by(images)(images)
     finally:
         logger.removeHandler(handler)
     assert [line for line in told if "retracing" in line] == []
 
 
-@pytest.mark.parametrize("attack", [FMN(3), FMN(3, smoothing=SPEC)], ids=repr)
-@pytest.mark.parametrize("around", [lambda function: function, tf.function])
+@pytest.mark.parametrize(
+    ("attack", "around"), [(FMN(3), lambda function: function), (Step(smoothing=SPEC), tf.function)], ids=repr
+)
 def test_the_result_is_a_constant_where_somebody_differentiates(attack, around):
     """As adversarial training does: the gradient of the weights is that at the images which came out."""
     model = network()
@@ -824,7 +829,7 @@ class TestRandom:
                 attacked()
             assert "\n" not in str(error.value)
 
-    @pytest.mark.parametrize("attack", [STEP, FMN(20), CarliniWagner(20, 3, 0.05, initial_const=1.0)], ids=repr)
+    @pytest.mark.parametrize("attack", [STEP, CarliniWagner(20, 3, 0.05, initial_const=1.0)], ids=repr)
     def test_success_is_that_of_all_new_draws(self, attack):
         model = Noisy(lambda batch: tf.random.uniform([batch], -0.3, 0.3))
         result = attack(sa.Classifier(model, samples=8), model.linear.images, model.linear.labels)
@@ -887,18 +892,19 @@ def of(model: Noisy) -> tuple[np.ndarray, np.ndarray]:
 
 
 GROWTH = """
-    import gc, sys
+    import ctypes, gc, sys
     import keras, numpy as np, tf_smoothadv as sa
 
     images = np.random.default_rng(0).uniform(size=(2, 8, 8, 3)).astype("float32")
     attacks = {
         "none": None,
         "plain": sa.attacks.FMN(3),
-        "smooth": sa.attacks.CarliniWagner(2, 1, smoothing=sa.Smoothing(0.9, tol=0.1)),
+        "smooth": sa.attacks.CarliniWagner(1, 1, smoothing=sa.Smoothing(0.9, solver="cg", iterations=5)),
     }
 
     def memory():
         gc.collect()
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
         with open("/proc/self/statm") as file:
             return int(file.read().split()[1])  # pages
 
@@ -910,23 +916,24 @@ GROWTH = """
         if attack is not None:
             attack(model, images, labels)
 
-    for seed in range(100):
+    taken = []
+    for seed in range(40):
         attacked(seed, attacks[sys.argv[1]])
-        if seed == 19:
-            before = memory()
-    print(before, memory())
+        if seed % 10 == 9:
+            taken.append(memory())
+    print(taken[1], taken[-1])
 """
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("MEMORY" not in os.environ, reason="needs a quiet machine, and MEMORY=1 in the environment")
-def test_a_hundred_models_take_no_more_memory_than_twenty():
-    """Of 975,000 parameters each, attacked one after the other: within a tenth of where they are merely called."""
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_forty_models_take_no_more_memory_than_twenty():
+    """Of 975,000 parameters each, attacked one after the other: within a twentieth of where they are merely called."""
     growth = {}
     for kind in ("none", "plain", "smooth"):
         command = [sys.executable, "-c", textwrap.dedent(GROWTH), kind]
         finished = subprocess.run(command, capture_output=True, text=True, check=True)
         before, after = map(int, finished.stdout.split())
         growth[kind] = after / before
-    assert growth["plain"] < growth["none"] + 0.1, growth
-    assert growth["smooth"] < growth["none"] + 0.1, growth
+    assert growth["plain"] < growth["none"] + 0.05, growth
+    assert growth["smooth"] < growth["none"] + 0.05, growth

@@ -15,7 +15,7 @@ import tensorflow as tf
 import tf_smoothadv as sa
 from tests.test_attacks import SPEC
 from tests.test_classifier import IMAGES, STEP, classes, logits_of, network
-from tests.test_faults import EVERY
+from tests.test_faults import EACH, OTHERS
 from tf_smoothadv.attacks import FGSM, FMN, PGD2, CarliniWagner, NearestClasses, core
 
 LABELS = classes(logits_of).astype(np.int32)
@@ -27,7 +27,16 @@ def assert_same(result: core.AttackResult, expected: core.AttackResult) -> None:
 
 
 class TestFunction:
-    @pytest.mark.parametrize("attack", [*EVERY, CarliniWagner(3, 1, optimizer=keras.optimizers.Adam)], ids=repr)
+    @pytest.mark.parametrize(
+        "attack",
+        [
+            FMN(4),
+            CarliniWagner(3, 2, smoothing=SPEC),
+            CarliniWagner(3, 1, optimizer=keras.optimizers.Adam),
+            *(pytest.param(attack, marks=pytest.mark.slow) for attack in (*EACH, *OTHERS)),
+        ],
+        ids=repr,
+    )
     def test_is_the_eager_attack(self, attack):
         model = network()
         result = tf.function(lambda images, labels: attack(model, images, labels))(IMAGES, LABELS)
@@ -146,7 +155,7 @@ class TestPipeline:
         ("attack", "known"),
         [
             (FMN(5), True),
-            (PGD2(2.0, 0.5, 3, SPEC, binary_search_steps=1), False),
+            pytest.param(PGD2(2.0, 0.5, 3, SPEC, binary_search_steps=1), False, marks=pytest.mark.slow),
             (NearestClasses(FMN(3), 2, 2), False),
         ],
         ids=repr,
@@ -196,10 +205,12 @@ class AdversarialTraining(keras.Model):
 @pytest.mark.parametrize(
     ("attack", "jit_compile"),
     [
-        (FGSM(0.1), ("auto", False)),
+        (FGSM(0.1), ("auto",)),
         pytest.param(PGD2(1.0, 0.5, 2), ("auto",), marks=pytest.mark.slow),
-        (PGD2(1.0, 0.5, 2, sa.Smoothing(0.9, tol=0.01)), ("auto", True)),
-        (FMN(3), ("auto",)),
+        (PGD2(1.0, 0.5, 2, sa.Smoothing(0.9, tol=0.01)), (False,)),
+        pytest.param(FGSM(0.1), (False, True), marks=pytest.mark.slow),
+        pytest.param(PGD2(1.0, 0.5, 2, sa.Smoothing(0.9, tol=0.01)), ("auto", True), marks=pytest.mark.slow),
+        pytest.param(FMN(3), ("auto", True), marks=pytest.mark.slow),
         pytest.param(PGD2(1.0, 0.5, 2, binary_search_steps=1), ("auto", True), marks=pytest.mark.slow),
         pytest.param(CarliniWagner(2, 2), ("auto", True), marks=pytest.mark.slow),
     ],
@@ -241,7 +252,7 @@ REPLICAS = """
         return tf.reshape(images, [-1, 192]) @ w
 
     labels = np.argmax(model(images), axis=1).astype("int32")
-    attack = sa.attacks.FMN(4, smoothing=sa.Smoothing(0.9, tol=0.01))
+    attack = sa.attacks.FMN(2)
 
     @tf.function
     def attacked(images, labels):

@@ -139,12 +139,14 @@ def gather(structure: Any, indices: tf.Tensor) -> Any:
 def scatter(structure: Any, indices: tf.Tensor, some: Any, active: tf.Tensor) -> Any:
     """The inverse of `gather`: `some` put in their places, where they are active [B]."""
     chosen = tf.gather(active, indices)
-    places = tf.boolean_mask(indices, chosen)[:, tf.newaxis]
-    return tf.nest.map_structure(
-        lambda tensor, values: tf.tensor_scatter_nd_update(tensor, places, tf.boolean_mask(values, chosen)),
-        structure,
-        some,
-    )
+
+    def put(tensor: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+        mask = tf.reshape(chosen, [-1] + [1] * (tensor.shape.rank - 1))
+        # Every place is written to: compiled by XLA, indices cut by a mask write to others, too.
+        values = tf.where(mask, values, tf.gather(tensor, indices))
+        return tf.tensor_scatter_nd_update(tensor, indices[:, tf.newaxis], values)
+
+    return tf.nest.map_structure(put, structure, some)
 
 
 def per_image(x: tf.Tensor) -> tf.Tensor:
