@@ -527,7 +527,9 @@ def test_no_warning_of_retracing_over_many_models_and_sizes(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("attack", "around"), [(FMN(3), lambda function: function), (Step(smoothing=SPEC), tf.function)], ids=repr
+    ("attack", "around"),
+    [(FMN(3), lambda function: function), (Step(smoothing=SPEC), tf.function)],
+    ids=["eager", "in a graph"],
 )
 def test_the_result_is_a_constant_where_somebody_differentiates(attack, around):
     """As adversarial training does: the gradient of the weights is that at the images which came out."""
