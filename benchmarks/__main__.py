@@ -20,8 +20,8 @@ import rich.table
 from absl import flags
 
 from benchmarks import adversarial_library, attacks, checks, growth, minimal, networks, peers, solvers, timing
-from eval import plots
 from models import console
+from tf_smoothadv.evaluation.rendering import plots
 
 PARTS = ("solvers", "attacks", "checks", "memory", "peers", "minimal", "grid", "growth")
 MEDIANS = "Medians; ratios with their quartiles over the rounds."

@@ -19,21 +19,23 @@ from absl import flags
 
 import models
 from benchmarks import networks, peers
-from eval import inputs, submissions
+from eval import flags as shared
 from models import console
 from tf_smoothadv import checks
+from tf_smoothadv.evaluation import records, run
+from tf_smoothadv.evaluation.data import submissions
 
 LIBRARIES = {"foolbox": peers.foolbox, "art": peers.art, "tf_smoothadv": peers.ours}
 
-FLAGS = flags.FLAGS
-for flag in ("dataset", "data", "num_images", "image_size", "batch_size"):
-    flags.declare_key_flag(flag)
-flags.DEFINE_enum("library", "foolbox", list(LIBRARIES), "Whose attack.")
-flags.DEFINE_string("attack", "DDN", "FGSM, PGD2, C&W, DDN or FMN; of art PGD2 or C&W.")
-flags.DEFINE_string("model", "c4", f"The network: {', '.join(models.FORMS)}, or the path of a model.")
-flags.DEFINE_integer("steps", 100, "Steps, of C&W for each constant.", lower_bound=1)
-flags.DEFINE_integer("constants", peers.CONSTANTS, "C&W's constants.", lower_bound=1)
-flags.DEFINE_string("output", "adversaries.npz", "The file to write.")
+FLAGS = shared.values(shared.images)
+flags.DEFINE_enum("library", "foolbox", list(LIBRARIES), "Whose attack.", flag_values=FLAGS)
+flags.DEFINE_string("attack", "DDN", "FGSM, PGD2, C&W, DDN or FMN; of art PGD2 or C&W.", flag_values=FLAGS)
+flags.DEFINE_string(
+    "model", "c4", f"The network: {', '.join(models.FORMS)}, or the path of a model.", flag_values=FLAGS
+)
+flags.DEFINE_integer("steps", 100, "Steps, of C&W for each constant.", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_integer("constants", peers.CONSTANTS, "C&W's constants.", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_string("output", "adversaries.npz", "The file to write.", flag_values=FLAGS)
 
 
 def main() -> None:
@@ -41,9 +43,10 @@ def main() -> None:
     path = pathlib.Path(FLAGS.output)
     if path.suffix != submissions.ARRAYS:
         raise ValueError(f"output must end in {submissions.ARRAYS}; received {path}")
-    console.output_folder(path.parent)
+    records.output_folder(path.parent)
     model = models.load(FLAGS.model)
-    dataset = inputs.batched(inputs.dataset(), [model])
+    config = shared.config(FLAGS)
+    dataset = run.batched(run.loaded(config), [model], config)
     made = []
     for originals, _ in rich.progress.track(dataset, "attacking", total=-(-len(dataset.names) // dataset.batch_size)):
         problem = networks.problem(model, originals.numpy(), networks.DIGITS)
@@ -55,4 +58,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    console.run(main)
+    console.run(main, FLAGS)

@@ -19,11 +19,11 @@ import tensorflow as tf
 
 import models
 from benchmarks import adversarial_library
-from eval import data, settings
-from eval.results import Results
-from tf_smoothadv import criteria, protocol
+from tf_smoothadv import criteria, metrics, protocol, tensors
 from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier
+from tf_smoothadv.evaluation import data, presets
+from tf_smoothadv.evaluation.records import Results
 
 BATCH = 50
 GRID = 100  # digits on which settings are chosen
@@ -173,7 +173,7 @@ def run(path: str | None, digits: int, folder: pathlib.Path, grid: bool = False)
     """
     model = models.c4("clean")
     dataset = data.load("mnist", path, digits, BATCH)
-    with contextlib.closing(Results(folder, {"weights": models.fingerprint(model)}, protocol.Record)) as results:
+    with contextlib.closing(Results(folder, {"weights": models.fingerprint(model)}, metrics.Record)) as results:
         for contender in CONTENDERS:
             if contender.library == adversarial_library.NAME and not adversarial_library.available():
                 continue
@@ -187,13 +187,13 @@ def run(path: str | None, digits: int, folder: pathlib.Path, grid: bool = False)
                         if not rounds(contender, values):
                             adversarial[name + SCALED] = scaled(model, originals, adversarial[name])
                         for attack, made_so in adversarial.items():
-                            judged = protocol.judged(model, attack, originals, made_so, smoother, contender.gradients)
+                            judged = protocol.score(model, attack, originals, made_so, smoother, contender.gradients)
                             results.append(judged.records)
                 records = tuple(record for record in results.records if record.image < digits)
-                yield from rows(contender, values, protocol.Run(records, images.num_images, images.num_correct))
+                yield from rows(contender, values, metrics.Run(records, images.num_images, images.num_correct))
 
 
-def rows(contender: Contender, values: dict[str, Any], run: protocol.Run) -> Iterator[dict[str, Any]]:
+def rows(contender: Contender, values: dict[str, Any], run: metrics.Run) -> Iterator[dict[str, Any]]:
     """The rows of a contender with these settings: one where it rounds itself, else one a way of delivery."""
     name = contender.name(values)
     deliveries = {"inside": name} if rounds(contender, values) else {"after": name, "scaled": name + SCALED}
@@ -228,14 +228,14 @@ def rounds(contender: Contender, values: dict[str, Any]) -> bool:
 
 def reference() -> Any:
     """The smoothing whose graph measures E."""
-    return settings.reference("mnist", "tuned")
+    return presets.reference("mnist", "tuned")
 
 
 def made(model: keras.Model, contender: Contender, values: dict[str, Any]) -> Call:
     """The attack with these settings."""
     if contender.library == "tf_smoothadv":
         name = OURS[contender.attack]
-        (attack,) = settings.preset("mnist", "tuned", [name], LEVELS)[name]
+        (attack,) = presets.preset("mnist", "tuned", [name], LEVELS)[name]
         attack = attack.replaced(**values)
         return lambda images, labels: attack(model, images, labels).adversarial.numpy()
     library = {"Foolbox": foolbox, adversarial_library.NAME: adversarial_library.attack}[contender.library]
@@ -265,7 +265,7 @@ def scaled(model: core.Model, originals: protocol.Originals, adversarial: np.nda
     images = tf.constant(originals.images)
     best = core.start(images, 0)
     for scale in SCALES:
-        candidate = core.quantized(core.clip(images + scale * (adversarial - images)), LEVELS)
+        candidate = tensors.quantized(tensors.clip(images + scale * (adversarial - images)), LEVELS)
         success = criteria.is_adversarial(Classifier.of(model)(candidate), originals.labels)
         best = core.keep_best(best, images, candidate, success, gradients=0)
     return best.adversarial.numpy()

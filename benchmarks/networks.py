@@ -11,7 +11,7 @@ import tensorflow as tf
 import models
 import tf_smoothadv as sa
 from benchmarks import images
-from eval import data
+from tf_smoothadv.evaluation import data
 
 SIDE = 299
 DIGITS = sa.Smoothing(alpha=0.95, gamma=10.0, iterations=12)

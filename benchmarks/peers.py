@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import adversarial_library, attacks, networks, timing
-from tf_smoothadv import criteria
+from tf_smoothadv import criteria, tensors
 from tf_smoothadv.attacks import DDN, FGSM, FMN, PGD2, CarliniWagner, core
 from tf_smoothadv.classifier import Classifier
 
@@ -41,7 +41,7 @@ def run(problem: networks.Problem, slow: int, steps: int, rounds: int) -> Iterat
         per_gradient = timing.Times(times[attack, library].rounds / gradients)
         adversarial = tf.constant(call())
         success = criteria.is_adversarial(Classifier.of(mine.model)(adversarial), mine.labels).numpy()
-        distortion = core.l2_norm(adversarial - mine.images).numpy()
+        distortion = tensors.l2_norm(adversarial - mine.images).numpy()
         yield {
             "attack": attack,
             "library": library,

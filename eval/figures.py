@@ -14,23 +14,30 @@ and attacked (figure 1).
 from __future__ import annotations
 
 import pathlib
-import re
 
-from absl import flags
+from absl.flags import DEFINE_integer, DEFINE_list, DEFINE_multi_float, DEFINE_string
 
-from eval import plots, results, sheets
+from eval import flags
 from models import console
+from tf_smoothadv.evaluation import records
+from tf_smoothadv.evaluation.rendering import figures
 
-FLAGS = flags.FLAGS
-flags.DEFINE_string("output", None, "Folder for the figures; by default figures/ in the first folder of results.")
-flags.DEFINE_list("formats", ["png", "pdf"], "File formats, any that matplotlib writes: png, pdf, svg.")
-flags.DEFINE_multi_float(
+FLAGS = flags.values()
+DEFINE_string(
+    "output",
+    None,
+    "Folder for the figures; by default figures/ in the first folder of results.",
+    flag_values=FLAGS,
+)
+DEFINE_list("formats", ["png", "pdf"], "File formats, any that matplotlib writes: png, pdf, svg.", flag_values=FLAGS)
+DEFINE_multi_float(
     "within",
     [],
     "A distortion D: budget also shows success at a distortion of at most D; may be repeated.",
     lower_bound=0,
+    flag_values=FLAGS,
 )
-flags.DEFINE_integer("magnified", 3, "How many images the magnified sheet shows.", lower_bound=1)
+DEFINE_integer("magnified", 3, "How many images the magnified sheet shows.", lower_bound=1, flag_values=FLAGS)
 
 
 def main(folders: list[str]) -> None:
@@ -39,29 +46,14 @@ def main(folders: list[str]) -> None:
         raise ValueError("folders must name at least one folder of results; received none")
     if not FLAGS.formats:
         raise ValueError("formats must name at least one file format; received none")
-    runs = results.named([results.read(pathlib.Path(folder)) for folder in dict.fromkeys(folders)])
-    output = console.output_folder(FLAGS.output or next(iter(runs.values())).folder / "figures")
-    records = {name: finished.run for name, finished in runs.items()}
-    drawn = {
-        "characteristic": plots.characteristic(records),
-        "plane": plots.plane(records),
-        "budget": plots.budget(records, FLAGS.within),
-    }
-    for name, finished in runs.items():
-        suffix = "_" + re.sub(r"[^\w.-]+", "_", name) if len(runs) > 1 else ""
+    runs = records.named([records.read(pathlib.Path(folder)) for folder in dict.fromkeys(folders)])
+    output = records.output_folder(FLAGS.output or next(iter(runs.values())).folder / "figures")
+    for finished in runs.values():
         if not finished.pictured:
             print(f"{finished.folder} holds no images for sheets: eval.white_box --save_images keeps them")
-        for kind, rows in (
-            ("worst", sheets.worst(finished)),
-            ("magnified", sheets.magnified(finished, FLAGS.magnified)),
-        ):
-            if rows:
-                drawn[kind + suffix] = plots.sheet(rows)
-    for kind in FLAGS.formats:
-        for name, figure in drawn.items():
-            plots.save(figure, output / f"{name}.{kind}")
+    drawn = figures.draw(runs, output, FLAGS.formats, FLAGS.within, FLAGS.magnified)
     print(f"{', '.join(drawn)} ({', '.join(FLAGS.formats)}) are in {output}")
 
 
 if __name__ == "__main__":
-    console.run(main, takes_arguments=True)
+    console.run(main, FLAGS, takes_arguments=True)

@@ -13,20 +13,30 @@ import pathlib
 
 import PIL.Image
 import rich.progress
-from absl import flags
+from absl.flags import DEFINE_enum, DEFINE_float
 
-from eval import pictures, plots
+from eval import flags
 from models import console
 from tf_smoothadv import magnification
+from tf_smoothadv.evaluation import records
+from tf_smoothadv.evaluation.data import decoding
+from tf_smoothadv.evaluation.rendering import pictures, plots
 
-FLAGS = flags.FLAGS
-flags.DEFINE_string("output", "results/magnify", "Folder for the results.")
-flags.DEFINE_float("beta", 0.8, "Share of the local against the global deviation.", lower_bound=0.0, upper_bound=1.0)
-flags.DEFINE_enum(
+FLAGS = flags.values(output="results/magnify")
+DEFINE_float(
+    "beta",
+    0.8,
+    "Share of the local against the global deviation.",
+    lower_bound=0.0,
+    upper_bound=1.0,
+    flag_values=FLAGS,
+)
+DEFINE_enum(
     "setting",
     "code",
     list(magnification.SETTINGS),
     "Standard deviations of the bilateral filter: the authors' code's, or the text's, under which edges throw halos.",
+    flag_values=FLAGS,
 )
 
 SHEET = "side_by_side"
@@ -37,10 +47,10 @@ def main(files: list[str]) -> None:
     if not files:
         raise ValueError("name at least one image file; received none")
     paths = [pathlib.Path(file) for file in dict.fromkeys(files)]
-    images = [pictures.read(path) for path in rich.progress.track(paths, "reading", transient=True)]
+    images = [decoding.read(path) for path in rich.progress.track(paths, "reading", transient=True)]
     seen = pictures.magnified(images, FLAGS.beta, FLAGS.setting)
 
-    folder = console.output_folder(FLAGS.output)
+    folder = records.output_folder(FLAGS.output)
     names = pictures.distinct_names(paths, SHEET)
     for name, picture in zip(names, seen):
         PIL.Image.fromarray(picture.squeeze()).save(folder / f"{name}.png")
@@ -50,4 +60,4 @@ def main(files: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    console.run(main, takes_arguments=True)
+    console.run(main, FLAGS, takes_arguments=True)

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-import os
-import pathlib
+import inspect
 import sys
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from absl import app, flags
 
-FLAGS = flags.FLAGS
-flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
+def run(
+    main: Callable[..., None],
+    values: flags.FlagValues = flags.FLAGS,
+    takes_arguments: bool = False,
+    argv: list[str] | None = None,
+) -> None:
+    """Parses the flags and runs `main`, if `takes_arguments` with the list of what is no flag.
 
-def run(main: Callable[..., None], takes_arguments: bool = False) -> None:
-    """Parses the flags and runs `main`, if `takes_arguments` with the list of what is no flag."""
+    Args:
+        main: of the binary, whose file's docstring --help shows.
+        values: its flags.
+        takes_arguments: whether it takes what is no flag.
+        argv: the command's name and its arguments; by default those of the process.
+    """
+    if "debug" not in values:
+        flags.DEFINE_bool("debug", False, "Show the traceback of an error.", flag_values=values)
+    if values is not flags.FLAGS and "help" not in values:
+        flags.DEFINE_bool("help", False, "Show this.", flag_values=values, short_name="?")
+        flags.DEFINE_bool("helpshort", False, "Show this.", flag_values=values)
 
     def guarded(argv: list[str]) -> None:
+        if values is not flags.FLAGS and (values.help or values.helpshort):
+            print(f"\n{inspect.getdoc(inspect.getmodule(main))}\n\nflags:\n{explained(values)}")
+            return
         try:
             if takes_arguments:
                 main(argv[1:])
@@ -27,38 +42,28 @@ def run(main: Callable[..., None], takes_arguments: bool = False) -> None:
             else:
                 main()
         except (ValueError, OSError) as error:
-            if FLAGS.debug:
+            if values.debug:
                 raise
             fail(error)
 
-    app.run(guarded, flags_parser=parsed)
+    app.run(guarded, argv=argv, flags_parser=lambda argv: parsed(values, argv))
 
 
-def parsed(argv: list[str]) -> list[str]:
+def parsed(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
     """What is no flag; the others are parsed then."""
     try:
-        return FLAGS(argv)
+        return values(argv)
     except flags.Error as error:
         fail(f"{error}; --help tells the flags")
+
+
+def explained(values: flags.FlagValues) -> str:
+    """What each flag is for, but for those of absl itself."""
+    text = values.get_help(include_special_flags=False)
+    return "\n".join(line for line in text.splitlines() if not (line and not line[0].isspace()))
 
 
 def fail(what: object) -> NoReturn:
     """Ends the process with one line."""
     print("error:", " ".join(str(what).splitlines()), file=sys.stderr)
     sys.exit(2)
-
-
-def output_folder(path: str | os.PathLike[str]) -> pathlib.Path:
-    """The folder that a binary writes to, made if it is not there.
-
-    Raises:
-        ValueError: it cannot be made, or nothing can be written there.
-    """
-    folder = pathlib.Path(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ValueError(f"cannot write to {folder}: {error.strerror}; name another folder") from error
-    return folder

@@ -13,6 +13,7 @@ import pathlib
 from absl import flags
 
 from models import console, slim, slim_archives
+from tf_smoothadv.evaluation.records import output_folder
 
 DOWNLOAD = "download"
 
@@ -35,7 +36,7 @@ def main() -> None:
     output = pathlib.Path(FLAGS.output)
     if output.suffix != ".keras":
         raise ValueError(f"output must end in .keras; received {FLAGS.output}")
-    console.output_folder(output.parent)
+    output_folder(output.parent)
     checkpoint = slim_archives.download(FLAGS.network) if FLAGS.checkpoint == DOWNLOAD else FLAGS.checkpoint
     values = slim.read(checkpoint)
     model = slim.build(FLAGS.network)

@@ -12,9 +12,9 @@ import keras
 import tf_smoothadv as sa
 from models import slim
 from models.c4 import c4
-from models.files import read_model
 from models.imagenet import application, inception_v3, resnet_v2_50
-from models.inspection import without_softmax
+from tf_smoothadv.inspection import without_softmax
+from tf_smoothadv.loading import read_model
 
 C4 = {"c4": "clean", "c4_adversarial": "adversarial"}
 IMAGENET = {"inception_v3": inception_v3, "resnet_v2_50": resnet_v2_50}

@@ -16,8 +16,10 @@ import tensorflow as tf
 from absl import flags
 
 import tf_smoothadv as sa
-from models import console, mnist
+from models import console
 from models.c4 import NAMES, WEIGHTS, c4
+from tf_smoothadv.evaluation.data import mnist
+from tf_smoothadv.evaluation.records import output_folder
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("training", "clean", NAMES, "What the network is trained on.")
@@ -93,7 +95,7 @@ def main() -> None:
     """Trains what the flags say."""
     keras.utils.set_random_seed(FLAGS.seed)
     train, test = mnist.load(FLAGS.data)
-    folder = console.output_folder(FLAGS.output)
+    folder = output_folder(FLAGS.output)
     network = c4(weights=None)
     trained = network
     if FLAGS.training == "adversarial":

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import mnist
+from tf_smoothadv.evaluation.data import mnist
 
 SHARED = pathlib.Path(__file__).parents[2] / "shared"
-SAMPLE = pathlib.Path(__file__).parents[1] / "eval" / "samples" / "mnist.npz"
+SAMPLE = pathlib.Path(__file__).parents[1] / "tf_smoothadv" / "evaluation" / "data" / "samples" / "mnist.npz"
 
 
 def needs_shared(path: str) -> pathlib.Path:

@@ -19,8 +19,7 @@ from multiprocessing import connection
 from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).parents[1]
-# None that defines a flag: two binaries may define one of the same name.
-IMPORTED = ("jinja2", "eval.data", "eval.finish", "eval.gallery", "eval.tensorboard", "eval.terminal")
+IMPORTED = ("tf_smoothadv.evaluation.run", "tf_smoothadv.evaluation.rendering.report")
 
 
 class Finished(NamedTuple):

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import tf_smoothadv as sa
-from tf_smoothadv import protocol
+from tf_smoothadv import protocol, tensors
 from tf_smoothadv.attacks import (
     ALMA,
     BP,
@@ -40,7 +40,7 @@ class Linear:
     def __init__(self, batch: int, shape: tuple[int, int, int], seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
         self.a = rng.normal(size=shape).astype(np.float32)
-        self.images = protocol.deliver(rng.uniform(0.4, 0.6, size=(batch, *shape)))
+        self.images = protocol.quantize(rng.uniform(0.4, 0.6, size=(batch, *shape)))
         scores = np.sum(self.a * self.images, axis=(1, 2, 3))
         self.b = np.float32(np.linalg.norm(self.a) * 0.3 - scores.min())
         self.margins = scores + self.b
@@ -108,7 +108,9 @@ class TestThresholds:
     def test_binary_search_finds_the_threshold_of_each_image(self, make, smoothing, batch, shape):
         model = Linear(batch, shape)
         direction = model.smoothed_direction(smoothing or sa.Smoothing(alpha=0.0))
-        unit = np.sign(direction) if make is IFGSM else direction / core.per_image(core.l2_norm(direction)).numpy()
+        unit = (
+            np.sign(direction) if make is IFGSM else direction / tensors.per_image(tensors.l2_norm(direction)).numpy()
+        )
         thresholds = model.margins / np.sum(model.a * unit, axis=(1, 2, 3))
         top = float(thresholds.max()) * 3
         attack = make(top, top / 3, 6, smoothing, binary_search_steps=10)
@@ -127,7 +129,7 @@ class TestThresholds:
     def test_minimal_norm_finds_the_threshold_of_each_image(self, attack, factor, smoothing, batch, shape):
         model = Linear(batch, shape)
         direction = model.smoothed_direction(smoothing or sa.Smoothing(alpha=0.0))
-        thresholds = model.margins * core.l2_norm(direction).numpy() / np.sum(model.a * direction, axis=(1, 2, 3))
+        thresholds = model.margins * tensors.l2_norm(direction).numpy() / np.sum(model.a * direction, axis=(1, 2, 3))
         result = dataclasses.replace(attack, smoothing=smoothing)(model, model.images, model.labels)
         assert np.all(result.success)
         ratio = result.distortion / thresholds
@@ -147,19 +149,19 @@ def test_bp_walks_in_the_tangent_plane_and_crosses_along_its_normal():
     """One step from a given r: (1 - c) ||r|| away in the plane normal to n through r, or ||r|| / (1 - c) along n."""
     rng = np.random.default_rng(0)
     r, direction = (tf.constant(rng.normal(size=(4, 6, 5, 3)), tf.float32) for _ in range(2))
-    direction = core.unit_l2(direction)
-    norm, along = core.l2_norm(r), tf.reduce_sum(r * direction, axis=[1, 2, 3])
+    direction = tensors.unit_l2(direction)
+    norm, along = tensors.l2_norm(r), tf.reduce_sum(r * direction, axis=[1, 2, 3])
     for success, length in ((True, 0.8 * norm), (False, norm / 0.8)):
         tried = minimal_norm.Tried(r, direction, tf.fill([4], success), norm, norm)
         after, _ = BP().step(tried, norm, tf.constant(1.0), tf.constant(0.2))
-        np.testing.assert_allclose(core.l2_norm(after), length, rtol=1e-5)
+        np.testing.assert_allclose(tensors.l2_norm(after), length, rtol=1e-5)
         moved = after - r
         if success:
             np.testing.assert_allclose(tf.reduce_sum(after * direction, axis=[1, 2, 3]), along, rtol=1e-4)
-            rest = [each - core.per_image(along) * direction for each in (after, r)]
-            np.testing.assert_allclose(core.unit_l2(rest[0]), core.unit_l2(rest[1]), atol=1e-5)
+            rest = [each - tensors.per_image(along) * direction for each in (after, r)]
+            np.testing.assert_allclose(tensors.unit_l2(rest[0]), tensors.unit_l2(rest[1]), atol=1e-5)
         else:
-            np.testing.assert_allclose(core.unit_l2(moved), -direction, atol=1e-5)
+            np.testing.assert_allclose(tensors.unit_l2(moved), -direction, atol=1e-5)
 
 
 def test_penalty_slope_is_that_of_p2():
@@ -229,7 +231,7 @@ def test_penalised_carlini_wagner_comes_near_the_optimum_of_its_objective():
     smoother = SPEC.guided_by(model.images)
 
     def objective(r: np.ndarray) -> np.ndarray:
-        return np.asarray(core.l2_norm(r) ** 2 + mu * smoother.penalty(r))
+        return np.asarray(tensors.l2_norm(r) ** 2 + mu * smoother.penalty(r))
 
     direction = model.smoothed_direction(sa.Smoothing(2 * mu / (1 + 2 * mu), 3.0), normalized=False)
     scale = model.margins / np.sum(model.a * direction, axis=(1, 2, 3))
@@ -409,7 +411,7 @@ class Watched(Linear):
         def watched(images: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
             def gradient(upstream: tf.Tensor) -> tf.Tensor:
                 tf.py_function(count, [upstream], [])
-                return core.per_image(upstream[:, 0]) * self.a
+                return tensors.per_image(upstream[:, 0]) * self.a
 
             logits = super(Watched, self).__call__(images)
             tf.py_function(remember, [images, logits], [])
@@ -471,7 +473,7 @@ def test_levels_give_what_a_file_holds(attack):
     model = FOUR
     result = attack(model, model.images, model.labels)
     assert np.all(result.success)
-    np.testing.assert_array_equal(protocol.deliver(result.adversarial), result.adversarial)
+    np.testing.assert_array_equal(protocol.quantize(result.adversarial), result.adversarial)
 
 
 @pytest.mark.parametrize(
@@ -500,7 +502,7 @@ class TestSmoothRounding:
     def test_of_one_step_of_pgd2(self):
         model = Linear(2, (16, 16, 1))
         attack = PGD2(0.05, 0.05, 1, self.SPEC, loss="margin", levels=256)
-        direction = core.unit_l2(model.smoothed_direction(self.SPEC)).numpy()
+        direction = tensors.unit_l2(model.smoothed_direction(self.SPEC)).numpy()
         self.assert_rounded(attack(model, model.images, model.labels).adversarial, model, -0.05 * direction)
 
     def test_of_the_first_step_of_smooth_cw(self):
@@ -515,7 +517,7 @@ class TestSmoothRounding:
 
 def test_quantized_gives_the_levels_bit_by_bit():
     levels = np.arange(256, dtype=np.float32) / np.float32(255)
-    for function in (core.quantized, tf.function(core.quantized)):
+    for function in (tensors.quantized, tf.function(tensors.quantized)):
         for offset in (-0.4, 0.0, 0.4):
             np.testing.assert_array_equal(function(levels + np.float32(offset / 255), 256), levels)
 
@@ -524,10 +526,10 @@ def test_quantized_passes_the_gradient_straight_through():
     x = tf.constant(np.linspace(0, 1, 101, dtype=np.float32))
     with tf.GradientTape() as tape:
         tape.watch(x)
-        rounded = core.quantized(x, 3)
+        rounded = tensors.quantized(x, 3)
     np.testing.assert_array_equal(rounded, np.round(x * 2) / 2)
     np.testing.assert_array_equal(tape.gradient(rounded, x), np.ones(101))
-    assert core.quantized(x, None) is x
+    assert tensors.quantized(x, None) is x
 
 
 @pytest.mark.parametrize(

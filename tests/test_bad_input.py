@@ -20,12 +20,12 @@ import pytest
 import tensorflow as tf
 
 import models
-from eval import pictures, results
-from models import mnist
 from tests.many_runs import outcomes
 from tests.test_interruption import record
 from tests.test_report import finished_run
-from tf_smoothadv import protocol
+from tf_smoothadv import metrics
+from tf_smoothadv.evaluation import records
+from tf_smoothadv.evaluation.data import decoding, mnist
 
 FULL = pathlib.Path("/dev/full")
 DEFAULTS = {
@@ -609,16 +609,16 @@ def make_models(folder: pathlib.Path) -> None:
 def make_results(folder: pathlib.Path) -> None:
     originals = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), np.uint8)
     run = finished_run(folder / "run", originals)
-    lines = (run / results.RECORDS).read_text().splitlines()
+    lines = (run / records.RECORDS).read_text().splitlines()
     for name in ("unfinished", "line", "lacks", "shrunk"):
         shutil.copytree(run, folder / name)
-    (folder / "unfinished" / results.SUMMARY).unlink()
-    (folder / "line" / results.RECORDS).write_text("\n".join([*lines[:2], lines[2][:30], *lines[3:]]) + "\n")
+    (folder / "unfinished" / records.SUMMARY).unlink()
+    (folder / "line" / records.RECORDS).write_text("\n".join([*lines[:2], lines[2][:30], *lines[3:]]) + "\n")
     lacking = {name: value for name, value in json.loads(lines[1]).items() if name != "distortion"}
-    (folder / "lacks" / results.RECORDS).write_text("\n".join([lines[0], json.dumps(lacking), *lines[2:]]) + "\n")
-    (folder / "shrunk" / results.IMAGES / "cw" / "00000.png").write_bytes(png(originals[0, :4, :4, 0]))
+    (folder / "lacks" / records.RECORDS).write_text("\n".join([lines[0], json.dumps(lacking), *lines[2:]]) + "\n")
+    (folder / "shrunk" / records.IMAGES / "cw" / "00000.png").write_bytes(png(originals[0, :4, :4, 0]))
 
-    settings = {**results.settings_of(run), "model": "c4", "dataset": "mnist", "settings": "tuned", "levels": None}
+    settings = {**records.settings_of(run), "model": "c4", "dataset": "mnist", "settings": "tuned", "levels": None}
     for name, model, shard, count in (
         ("shard1", "c4", "1/2", 3),
         ("shard1_again", "c4", "1/2", 3),
@@ -628,18 +628,18 @@ def make_results(folder: pathlib.Path) -> None:
     ):
         part = finished_run(folder / name, originals[:count])
         names = [f"{number:05d}" for number in range(count)]
-        results.write(part / results.SETTINGS, {**settings, "model": model, "shard": shard, "images": names})
+        records.write(part / records.SETTINGS, {**settings, "model": model, "shard": shard, "images": names})
     examples = folder / "shard1" / "examples"
     examples.mkdir()
     np.save(examples / "original.npy", np.array([Touch(folder / "unpickled")], object))
 
     for name in ("damaged", "many", "no_images", "full", "transfer"):
         (folder / name).mkdir()
-    (folder / "damaged" / results.SETTINGS).write_text("{")
-    results.write(folder / "many" / results.SETTINGS, {"batch_size": "many"})
-    (folder / "no_images" / results.IMAGES).write_text("a file where a folder shall be")
-    (folder / "full" / results.RECORDS).symlink_to(FULL)
-    (folder / "transfer" / results.TRANSFER).write_text("{}")
+    (folder / "damaged" / records.SETTINGS).write_text("{")
+    records.write(folder / "many" / records.SETTINGS, {"batch_size": "many"})
+    (folder / "no_images" / records.IMAGES).write_text("a file where a folder shall be")
+    (folder / "full" / records.RECORDS).symlink_to(FULL)
+    (folder / "transfer" / records.TRANSFER).write_text("{}")
 
 
 def contents(folder: pathlib.Path) -> dict[pathlib.Path, bytes]:
@@ -695,7 +695,7 @@ def test_the_table_has_no_row_twice():
 def test_grey_16_bits_cmyk_opaque_alpha_and_other_line_ends_work(finished):
     outcome, folder = finished["fine"]
     assert outcome.status == 0, outcome.stderr
-    assert json.loads((folder / results.SUMMARY).read_text())["num_correct"] == 4
+    assert json.loads((folder / records.SUMMARY).read_text())["num_correct"] == 4
 
 
 def test_what_was_computed_before_an_error_stays(finished):
@@ -703,7 +703,7 @@ def test_what_was_computed_before_an_error_stays(finished):
     outcome, folder = finished["late"]
     assert outcome.status == 2, outcome.stderr
     assert re.search("^error: cannot read i32 of .*: .*truncated", outcome.stderr)
-    made = results.Results(folder, results.settings_of(folder), protocol.Record)
+    made = records.Results(folder, records.settings_of(folder), metrics.Record)
     made.close()
     assert made.done == {("fgsm", image) for image in range(32)}
 
@@ -725,18 +725,18 @@ def spoilt(line: int, **changes: object) -> Callable[[pathlib.Path], None]:
     """A function that changes a record of a folder, or leaves its field out for None."""
 
     def spoil(folder: pathlib.Path) -> None:
-        rows = [json.loads(text) for text in (folder / results.RECORDS).read_text().splitlines()]
+        rows = [json.loads(text) for text in (folder / records.RECORDS).read_text().splitlines()]
         row = rows[line - 1] | changes
         rows[line - 1] = {name: value for name, value in row.items() if changes.get(name, ...) is not None}
-        (folder / results.RECORDS).write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (folder / records.RECORDS).write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     return spoil
 
 
 def summarised(**changes: object) -> Callable[[pathlib.Path], None]:
     def spoil(folder: pathlib.Path) -> None:
-        summary = json.loads((folder / results.SUMMARY).read_text())
-        (folder / results.SUMMARY).write_text(json.dumps(summary | changes))
+        summary = json.loads((folder / records.SUMMARY).read_text())
+        (folder / records.SUMMARY).write_text(json.dumps(summary | changes))
 
     return spoil
 
@@ -759,9 +759,9 @@ def summarised(**changes: object) -> Callable[[pathlib.Path], None]:
         (spoilt(1, image=4), r"records\.jsonl tells of 'cw' on image 4, settings\.json of cw, scw on 4 images"),
         (spoilt(1, image=-1), r"records\.jsonl tells of 'cw' on image -1"),
         (spoilt(1, attack="own"), r"records\.jsonl tells of 'own' on image 0"),
-        (lambda folder: (folder / results.RECORDS).write_text(""), r"records\.jsonl is empty"),
-        (lambda folder: (folder / results.RECORDS).write_text("[" * 100_000), "line 1 is no record: it is nested too"),
-        (lambda folder: (folder / results.RECORDS).write_bytes(b"\xff\n"), r"line 1 is no record: .*utf-8"),
+        (lambda folder: (folder / records.RECORDS).write_text(""), r"records\.jsonl is empty"),
+        (lambda folder: (folder / records.RECORDS).write_text("[" * 100_000), "line 1 is no record: it is nested too"),
+        (lambda folder: (folder / records.RECORDS).write_bytes(b"\xff\n"), r"line 1 is no record: .*utf-8"),
         (summarised(num_images=0), r"summary\.json tells of 4 of 0 images"),
         (summarised(num_correct=7), r"summary\.json tells of 7 of 5 images"),
         (summarised(levels="many"), r"levels must be of the type int \| None; received 'many'"),
@@ -773,27 +773,27 @@ def test_damaged_results(spoil, message, inputs, tmp_path):
     shutil.copytree(inputs / "run", folder)
     spoil(folder)
     with pytest.raises(ValueError, match=message) as raised:
-        results.read(folder)
+        records.read(folder)
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("line", [b"not JSON", b"{}", b"[]", b'{"image": 1', b"\xff\xfe", b""])
 def test_a_run_does_not_go_on_after_a_damaged_record(line, tmp_path):
-    writer = results.Results(tmp_path, {"model": "a"}, protocol.Record)
+    writer = records.Results(tmp_path, {"model": "a"}, metrics.Record)
     writer.append([record(0), record(1)])
     writer.close()
-    path = tmp_path / results.RECORDS
+    path = tmp_path / records.RECORDS
     first, second = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(first + line + b"\n" + second)
     with pytest.raises(ValueError, match=r"records\.jsonl, line 2 is no record: .*; delete the line, and the command"):
-        results.Results(tmp_path, {"model": "a"}, protocol.Record)
+        records.Results(tmp_path, {"model": "a"}, metrics.Record)
     assert path.read_bytes() == first + line + b"\n" + second
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
 def test_a_full_disk_leaves_no_open_file(tmp_path):
-    (tmp_path / results.RECORDS).symlink_to(FULL)
-    writer = results.Results(tmp_path, {"model": "a"}, protocol.Record)
+    (tmp_path / records.RECORDS).symlink_to(FULL)
+    writer = records.Results(tmp_path, {"model": "a"}, metrics.Record)
     with pytest.raises(OSError, match=r"cannot write .*records\.jsonl: No space left on device; make room there"):
         writer.append([record(0)])
     writer.close()
@@ -812,7 +812,10 @@ def test_a_full_disk_leaves_no_open_file(tmp_path):
             "its Lambda layer is Python code, which safe mode does not",
         ),
         (lambda folder: mnist.read(str(folder / "pickled.npz"), "test"), "allow_pickle=False"),
-        (lambda folder: pictures.read(folder / "grey.png", (4, 4, 1)), r"must be of the shape \(4, 4, 1\), like its"),
+        (
+            lambda folder: decoding.read(folder / "grey.png", shape=(4, 4, 1)),
+            r"must be of the shape \(4, 4, 1\), like its",
+        ),
     ],
 )
 def test_the_library_refuses(call, message, inputs):

@@ -21,7 +21,7 @@ from tensorflow.python.framework.func_graph import FuncGraph
 
 import tf_smoothadv as sa
 from tests.test_attacks import SPEC, Linear
-from tf_smoothadv import protocol, transfer
+from tf_smoothadv import protocol, tensors, transfer
 from tf_smoothadv.attacks import ALMA, BP, DDN, FGSM, FMN, IFGSM, PGD2, CarliniWagner, NearestClasses, core
 
 IMAGES = np.random.default_rng(0).uniform(size=(4, 8, 8, 3)).astype(np.float32)
@@ -38,7 +38,7 @@ class Step(core.Attack):
     def run(self, model, images, labels, targets):
         slope = core.slope(model, images, labels, targets, first=True)
         smooth = self.smoothing.guided_by(images).apply if self.smoothing else tf.identity
-        x = core.clip(images - self.length * core.unit_l2(smooth(slope.gradient)))
+        x = tensors.clip(images - self.length * tensors.unit_l2(smooth(slope.gradient)))
         success = core.is_adversarial(model, x, labels, targets)
         return core.keep_best(core.start(images, model.samples), images, x, success, model.samples, slope.faulty)
 
@@ -711,7 +711,7 @@ class TestClassifier:
             assert one.distortion == pytest.approx(other.distortion, abs=1e-4)
         (originals,) = protocol.CorrectImages(classifier, dataset)
         smoother = sa.Smoothing().guided_by(IMAGES)
-        (record, *_) = protocol.judged(classifier, "none", originals, originals.images, smoother).records
+        (record, *_) = protocol.score(classifier, "none", originals, originals.images, smoother).records
         assert (record.success, record.prediction) == (False, labels[0])
         networks = {"a": classifier, "b": logits_of}
         clean = dict.fromkeys(networks, labels)

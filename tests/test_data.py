@@ -17,12 +17,12 @@ import pytest
 import tensorflow as tf
 
 import models
-from eval import data, pictures
-from models import mnist
 from tests.conftest import SAMPLE, needs_shared
 from tests.test_eval import white_box
 from tf_smoothadv import protocol
 from tf_smoothadv.attacks import FGSM
+from tf_smoothadv.evaluation import data
+from tf_smoothadv.evaluation.data import decoding, mnist
 
 COLORS = np.random.default_rng(1).integers(0, 256, (6, 9, 7, 3), np.uint8)
 GREY = COLORS[0, ..., 0]
@@ -173,7 +173,7 @@ class TestFolder:
         for name, kind in (("a.jpg", "JPEG"), ("b.png", "PNG"), ("c.webp", "WEBP")):
             file = write(tmp_path / "a" / name, stored, format=kind, exif=exif)
             expected = np.asarray(PIL.ImageOps.exif_transpose(PIL.Image.open(file)).convert("RGB"))
-            np.testing.assert_array_equal(pictures.read(file), expected)
+            np.testing.assert_array_equal(decoding.read(file), expected)
             np.testing.assert_array_equal(data.prepared(file, None), expected / np.float32(255))
             assert np.abs(expected.astype(int) - RAMP).mean() < 10
         images, _ = contents(data.load("folder", str(tmp_path), image_size=64))
@@ -206,7 +206,7 @@ class TestFolder:
         images, _ = contents(data.load("folder", str(tmp_path), image_size=24))
         resized = PIL.Image.open(file).resize((24, 24), PIL.Image.Resampling.BILINEAR)
         assert np.abs(images[0] * 255 - np.asarray(resized)).max() <= 1.01
-        np.testing.assert_array_equal(images, protocol.deliver(images))
+        np.testing.assert_array_equal(images, protocol.quantize(images))
 
 
 class TestTFRecord:
@@ -282,13 +282,13 @@ def test_every_kind_of_image_is_what_pil_shows_in_rgb(name, pixels, tmp_path):
     for image in (tf.constant(file.read_bytes()), file):
         np.testing.assert_array_equal(data.prepared(image, None), expected)
     np.testing.assert_array_equal(data.decoded(tf.constant(file.read_bytes())), expected)
-    np.testing.assert_array_equal(np.broadcast_to(pictures.read(file) / np.float32(255), expected.shape), expected)
+    np.testing.assert_array_equal(np.broadcast_to(decoding.read(file) / np.float32(255), expected.shape), expected)
 
 
 def test_grey_of_16_bits_is_rounded_to_8(tmp_path):
     file = write(tmp_path / "x.png", GREY.astype(np.uint16) * 256 + 200)
     levels = np.round((GREY[..., None] * 256.0 + 200) / 257)
-    np.testing.assert_array_equal(pictures.read(file), levels)
+    np.testing.assert_array_equal(decoding.read(file), levels)
     np.testing.assert_array_equal(data.prepared(file, None), np.repeat(levels, 3, -1).astype(np.float32) / 255)
 
 

@@ -16,8 +16,8 @@ import PIL.ImageOps
 import pytest
 import tensorflow as tf
 
-from eval import decoding
 from tests.conftest import needs_shared
+from tf_smoothadv.evaluation.data import decoding
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (17, 11, 3), np.uint8)

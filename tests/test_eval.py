@@ -17,11 +17,12 @@ import pytest
 import tensorflow as tf
 
 import models
-from eval import gallery, report, results, settings
-from models import mnist
 from tests.conftest import SAMPLE
 from tests.many_runs import outcomes
-from tf_smoothadv import protocol
+from tf_smoothadv import metrics
+from tf_smoothadv.evaluation import presets, records
+from tf_smoothadv.evaluation.data import mnist
+from tf_smoothadv.evaluation.rendering import gallery, report
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -64,8 +65,8 @@ class TestWhiteBox:
         _, folder = result
         summary = json.loads((folder / "summary.json").read_text())
         rows = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
-        records = tuple(protocol.Record(**row) for row in rows)
-        run = protocol.Run(records, summary["num_images"], summary["num_correct"])
+        records = tuple(metrics.Record(**row) for row in rows)
+        run = metrics.Run(records, summary["num_images"], summary["num_correct"])
         assert run.accuracy == summary["accuracy"]
         assert len(records) == 3 * summary["num_correct"]
         for name, values in summary["attacks"].items():
@@ -100,8 +101,8 @@ class TestWhiteBox:
 
     def test_report_has_the_numbers_of_the_summary(self, result):
         _, folder = result
-        runs = results.named([results.read(folder)])
-        (table,) = report.tables(runs)
+        runs = records.named([records.read(folder)])
+        (table,) = report.white_box_tables(runs)
         for name, values in json.loads((folder / "summary.json").read_text())["attacks"].items():
             (cells,) = table.rows[name]
             assert cells[:2] == [f"{values['p_suc']:.3f}", f"{values['mean_distortion']:.2f}"]
@@ -184,7 +185,7 @@ def test_a_network_of_another_kind(result, of_another_kind, tmp_path):
     counts = ["--num_images=12", "--batch_size=5"]
     ended = outcomes([[*command, *counts, f"--output={folder}"] for command, folder in zip(commands, folders)])
     assert [one.status for one in ended] == [0, 0, 0], ended
-    made_with = [results.settings_of(folder) for folder in (result[1], *folders)]
+    made_with = [records.settings_of(folder) for folder in (result[1], *folders)]
     for settings_of_a_run in made_with[1:]:
         assert settings_of_a_run["outputs"] == "probabilities"
         assert settings_of_a_run["input_range"] == [0, 255]
@@ -192,7 +193,7 @@ def test_a_network_of_another_kind(result, of_another_kind, tmp_path):
     assert not {"outputs", "input_range", "samples", "output_name", "import"} & set(made_with[0])
 
     records = [
-        {(record.attack, record.image): record for record in results.read(folder).run.records}
+        {(record.attack, record.image): record for record in records.read(folder).run.records}
         for folder in (result[1], *folders)
     ]
     for key, record in records[1].items():
@@ -216,8 +217,8 @@ def test_a_network_that_draws_random_numbers(tmp_path):
     flags = [f"--model={tmp_path / 'noise'}", "--samples=3", "--num_images=4", "--gradients=30", "--attacks=pgd2"]
     (finished,) = outcomes([["eval.white_box", *flags, f"--output={tmp_path / 'run'}"]])
     assert finished.status == 0, finished.stderr
-    assert results.settings_of(tmp_path / "run")["samples"] == 3
-    assert len(results.read(tmp_path / "run").run.records) == 4
+    assert records.settings_of(tmp_path / "run")["samples"] == 3
+    assert len(records.read(tmp_path / "run").run.records) == 4
 
 
 def test_predicted_classes(tmp_path):
@@ -237,28 +238,28 @@ def test_help_teaches():
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "nips2017"])
-@pytest.mark.parametrize("name", settings.NAMES)
+@pytest.mark.parametrize("name", presets.NAMES)
 def test_presets_hold_the_papers_attacks_and_merge_over_their_targets(name, dataset):
-    preset = settings.preset(dataset, name, settings.ATTACKS)
-    assert tuple(preset) == settings.ATTACKS
+    preset = presets.preset(dataset, name, presets.ATTACKS)
+    assert tuple(preset) == presets.ATTACKS
     for attack in ("fgsm", "ifgsm", "pgd2", "spgd2"):
         epsilons = [variant.epsilon for variant in preset[attack]]
         assert epsilons == sorted(epsilons)
         assert len(epsilons) > 1 or preset[attack][0].binary_search_steps > 0
     for attack in ("spgd2", "scw"):
         for variant in preset[attack]:
-            reference = settings.reference(dataset, name)
+            reference = presets.reference(dataset, name)
             assert dataclasses.replace(variant.smoothing, alpha=reference.alpha) == reference
 
 
 def test_the_paper_has_no_settings_for_later_attacks():
-    assert tuple(settings.preset("mnist", "tuned", settings.LATER)) == settings.LATER
+    assert tuple(presets.preset("mnist", "tuned", presets.LATER)) == presets.LATER
     with pytest.raises(ValueError, match=r"attack must be one of .*; received 'fmn'"):
-        settings.preset("mnist", "paper", ["fmn"])
+        presets.preset("mnist", "paper", ["fmn"])
 
 
 def test_every_attack_keeps_to_the_gradients_it_is_given():
-    preset = settings.preset("mnist", "tuned", ["fgsm", "ifgsm", "pgd2", "cw", "fmn", "alma", "nfmn"], gradients=23)
+    preset = presets.preset("mnist", "tuned", ["fgsm", "ifgsm", "pgd2", "cw", "fmn", "alma", "nfmn"], gradients=23)
     kernel = tf.random.stateless_uniform([28 * 28, 10], seed=[1, 2])
     for name, (attack, *_) in preset.items():
         result = attack(lambda x: tf.reshape(x, [-1, 28 * 28]) @ kernel, tf.fill([1, 28, 28, 1], 0.5), [3])
@@ -268,7 +269,7 @@ def test_every_attack_keeps_to_the_gradients_it_is_given():
 
 
 def test_the_papers_settings():
-    preset = settings.preset("mnist", "paper", settings.ATTACKS)
+    preset = presets.preset("mnist", "paper", presets.ATTACKS)
     assert max(variant.epsilon for variant in preset["fgsm"]) == pytest.approx(0.3)
     assert {variant.step_size for variant in preset["ifgsm"]} == {0.08}
     assert {variant.step_size for variant in preset["pgd2"]} == {3.0}

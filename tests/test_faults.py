@@ -15,11 +15,11 @@ import tensorflow as tf
 
 import models
 import tf_smoothadv as sa
-from eval import settings
 from tests.test_attacks import SPEC, Linear
 from tests.test_classifier import IMAGES, STEP, WEIGHTS, classes, logits_of, network
-from tf_smoothadv import criteria, protocol, transfer
+from tf_smoothadv import criteria, protocol, tensors, transfer
 from tf_smoothadv.attacks import ALMA, BP, DDN, FGSM, FMN, IFGSM, PGD2, CarliniWagner, NearestClasses, core
+from tf_smoothadv.evaluation import presets
 
 EACH = [PGD2(2.0, 0.4, 6), CarliniWagner(20, 2, 0.5), FMN(10), ALMA(20)]  # by one of each kind of loop
 OTHERS = [
@@ -76,13 +76,13 @@ class TestNumberFormats:
     @pytest.mark.slow
     @pytest.mark.parametrize(
         ("policy", "names"),
-        [("mixed_float16", settings.ATTACKS), ("mixed_bfloat16", ("fgsm", "ifgsm", "pgd2"))],
+        [("mixed_float16", presets.ATTACKS), ("mixed_bfloat16", ("fgsm", "ifgsm", "pgd2"))],
         ids=["mixed_float16", "mixed_bfloat16"],
     )
     def test_the_demo_succeeds_as_in_float32(self, policy, names, digits):
         """Of bfloat16, at which a processor is slow, the shorter attacks."""
         dataset = [(digits[0][:100], digits[1][:100])]
-        attacks = settings.preset("mnist", "tuned", names)
+        attacks = presets.preset("mnist", "tuned", names)
         found, expected = (
             protocol.evaluate(self.in_format(one), dataset, attacks).p_suc for one in (policy, "float32")
         )
@@ -306,7 +306,7 @@ class TestNotFinite:
         distance = 2 * margins.max() / np.linalg.norm(difference)
 
         def model(images):
-            far = core.l2_norm(images - IMAGES[:1]) > distance
+            far = tensors.l2_norm(images - IMAGES[:1]) > distance
             return tf.where(far[:, tf.newaxis], np.nan, logits_of(images))
 
         result = attack(model, images, labels)

@@ -10,8 +10,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from eval import pictures, plots, results, sheets
 from tests.test_report import finished_run
+from tf_smoothadv.evaluation import records
+from tf_smoothadv.evaluation.data import decoding
+from tf_smoothadv.evaluation.rendering import pictures, plots, sheets
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -35,7 +37,7 @@ def other(tmp_path_factory, originals) -> pathlib.Path:
 
 
 def run_of(folder: pathlib.Path):
-    return results.read(folder).run
+    return records.read(folder).run
 
 
 class TestPlots:
@@ -114,7 +116,7 @@ class TestPlots:
 
 class TestSheets:
     def test_worst_case_is_the_largest_success_as_delivered(self, folder):
-        finished = results.read(folder)
+        finished = records.read(folder)
         rows = sheets.worst(finished)
         starred = {}
         for above, below in zip(rows[::2], rows[1::2]):
@@ -129,16 +131,16 @@ class TestSheets:
             assert starred[plots.LABELS[attack]] == finished.images[worst.image]
 
     def test_below_each_image_stands_what_was_added(self, folder):
-        finished = results.read(folder)
+        finished = records.read(folder)
         above, below = sheets.worst(finished)[:2]
         position = finished.images.index(above[0].title)
-        original = pictures.read(finished.picture(position))
+        original = decoding.read(finished.picture(position))
         np.testing.assert_array_equal(above[0].picture, original)
         for image, added in zip(above[1:], below[1:]):
             np.testing.assert_array_equal(added.picture, pictures.perturbation(original, image.picture))
 
     def test_magnified_sheet_goes_from_the_weakest_to_the_strongest(self, folder):
-        finished = results.read(folder)
+        finished = records.read(folder)
         rows = sheets.magnified(finished, 3)
         distortions = {
             finished.images[record.image]: record.distortion_8bit
@@ -200,6 +202,6 @@ def test_magnify_writes_every_image_and_the_sheet(folder, tmp_path, originals):
     done = binary("magnify", *files, f"--output={tmp_path}")
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(f"original_00003.png, cw_00003.png and side_by_side.png are in {tmp_path}\n")
-    expected = pictures.magnified([pictures.read(file) for file in files])
+    expected = pictures.magnified([decoding.read(file) for file in files])
     for name, picture in zip(("original", "cw"), expected):
-        np.testing.assert_array_equal(pictures.read(tmp_path / f"{name}_00003.png"), picture)
+        np.testing.assert_array_equal(decoding.read(tmp_path / f"{name}_00003.png"), picture)

@@ -17,8 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval import report, results, sources
-from tf_smoothadv import protocol, transfer
+from tf_smoothadv import metrics, transfer
+from tf_smoothadv.evaluation import records
+from tf_smoothadv.evaluation.data import formats
+from tf_smoothadv.evaluation.rendering import report
 
 T = TypeVar("T")
 # The same examples each time, however long one takes.
@@ -66,7 +68,7 @@ computed = {
 }
 TRANSFER_KEY = ("source", "attack", "image")
 judged = st.dictionaries(names, classes, max_size=3)
-records = st.builds(protocol.Record, **computed)
+computed_records = st.builds(metrics.Record, **computed)
 transfer_records = st.builds(transfer.Record, **computed, source=names, clean=judged, delivered=judged)
 RECORD = {**dict.fromkeys(computed, 1), "attack": "cw", "success": True, "success_8bit": False, "trace": [[0, 1.5]]}
 
@@ -118,7 +120,7 @@ def folder(tmp_path_factory) -> pathlib.Path:
 class TestTable:
     def check(self, folder: pathlib.Path, content: bytes) -> None:
         (folder / "images.csv").write_bytes(content)
-        source = returned(lambda: sources.nips2017(str(folder)))
+        source = returned(lambda: formats.nips2017(str(folder)))
         if source:
             assert all(name in ("a", "b") and 0 <= label < 1000 for name, label in source.listing)
             assert len(dict(source.listing)) == len(list(source.listing)) == len(source.images)
@@ -146,7 +148,7 @@ class TestTable:
         text = io.StringIO()
         csv.writer(text, lineterminator=end).writerows([("ImageId", "TrueLabel"), *rows])
         (folder / "images.csv").write_text(text.getvalue(), encoding="utf-8-sig", newline="")
-        listing = sources.nips2017(str(folder)).listing
+        listing = formats.nips2017(str(folder)).listing
         assert listing == [(name, label - 1) for name, label in rows if name != "missing"]
 
 
@@ -154,18 +156,18 @@ class TestResults:
     def check(
         self, folder: pathlib.Path, *, summary: Any = MODEL, settings: Any = MADE_WITH, rows: Any = RECORD
     ) -> None:
-        contents = {results.SUMMARY: summary, results.SETTINGS: settings, results.RECORDS: rows}
+        contents = {records.SUMMARY: summary, records.SETTINGS: settings, records.RECORDS: rows}
         for name, content in contents.items():
             (folder / name).write_bytes(encoded(content))
-        finished = returned(lambda: results.read(folder))
+        finished = returned(lambda: records.read(folder))
         if finished:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # sums of the largest floats
-                report.tables({"run": finished})
+                report.white_box_tables({"run": finished})
 
     def test_what_is_right_is_read(self, folder):
         self.check(folder)
-        assert len(results.read(folder).run.records) == 1
+        assert len(records.read(folder).run.records) == 1
 
     @fast
     @given(st.binary(max_size=60) | plain | changed(RECORD))
@@ -181,13 +183,13 @@ class TestResults:
     @given(st.binary(max_size=60) | plain | changed(MADE_WITH))
     def test_settings(self, folder, settings):
         self.check(folder, settings=settings)
-        assert isinstance(returned(lambda: results.settings_of(folder)), dict | None)
+        assert isinstance(returned(lambda: records.settings_of(folder)), dict | None)
 
     @fast
     @given(st.binary(max_size=60) | plain | changed(TRANSFERRED))
     def test_transfer(self, folder, summary):
-        (folder / results.TRANSFER).write_bytes(encoded(summary))
-        read = returned(lambda: results.read_transfer(folder))
+        (folder / records.TRANSFER).write_bytes(encoded(summary))
+        read = returned(lambda: records.read_transfer(folder))
         if read:
             report.transfer_tables(read)
 
@@ -195,7 +197,7 @@ class TestResults:
 @pytest.mark.parametrize(
     ("kind", "lists", "key"),
     [
-        (protocol.Record, several(records, results.KEY), results.KEY),
+        (metrics.Record, several(computed_records, records.KEY), records.KEY),
         (transfer.Record, several(transfer_records, TRANSFER_KEY), TRANSFER_KEY),
     ],
     ids=["white-box", "transfer"],
@@ -207,7 +209,7 @@ class TestRoundTrip:
         given_records = data.draw(lists)
         with tempfile.TemporaryDirectory() as folder:
             for step in ("written", "read"):
-                found = results.Results(pathlib.Path(folder), {"model": "a"}, kind, key)
+                found = records.Results(pathlib.Path(folder), {"model": "a"}, kind, key)
                 if step == "written":
                     found.append(given_records)
                 found.close()
@@ -218,13 +220,13 @@ class TestRoundTrip:
     def test_a_file_cut_anywhere_keeps_its_whole_lines(self, kind, lists, key, data, cut):
         given_records = data.draw(lists)
         with tempfile.TemporaryDirectory() as folder:
-            found = results.Results(pathlib.Path(folder), {"model": "a"}, kind, key)
+            found = records.Results(pathlib.Path(folder), {"model": "a"}, kind, key)
             found.append(given_records)
             found.close()
-            path = pathlib.Path(folder, results.RECORDS)
+            path = pathlib.Path(folder, records.RECORDS)
             content = path.read_bytes()[:cut]
             path.write_bytes(content)
-            found = results.Results(pathlib.Path(folder), {"model": "a"}, kind, key)
+            found = records.Results(pathlib.Path(folder), {"model": "a"}, kind, key)
             found.close()
             assert repr(found.records) == repr(given_records[: content.count(b"\n")])
             assert path.read_bytes() == content[: content.rfind(b"\n") + 1]

@@ -15,8 +15,9 @@ import time
 import pytest
 import rich.console
 
-from eval import finish, plots, results
-from tf_smoothadv import protocol
+from tf_smoothadv import metrics
+from tf_smoothadv.evaluation import outputs, records
+from tf_smoothadv.evaluation.rendering import plots
 
 ROOT = pathlib.Path(__file__).parents[1]
 RUN = ("--num_images=24", "--batch_size=4", "--attacks=fgsm,pgd2", "--save_images")
@@ -32,15 +33,15 @@ def done(binary: str, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 def numbers(folder: pathlib.Path) -> dict:
     """The summary, but for what a clock says."""
-    summary = json.loads((folder / results.SUMMARY).read_text())
+    summary = json.loads((folder / records.SUMMARY).read_text())
     for values in summary["attacks"].values():
         del values["seconds_per_image"]
     return summary
 
 
-def record(image: int, distortion: float = 1.0) -> protocol.Record:
+def record(image: int, distortion: float = 1.0) -> metrics.Record:
     judged = (True, distortion, 0.1, 2)
-    return protocol.Record(image, "cw", 1, *judged, *judged, gradients=3, seconds=0.5, trace=((2, distortion),))
+    return metrics.Record(image, "cw", 1, *judged, *judged, gradients=3, seconds=0.5, trace=((2, distortion),))
 
 
 @pytest.fixture(scope="module")
@@ -53,30 +54,30 @@ def whole(tmp_path_factory) -> pathlib.Path:
 
 class TestFolder:
     def test_two_writers_are_refused(self, tmp_path):
-        first = results.Results(tmp_path, {"model": "a"}, protocol.Record)
+        first = records.Results(tmp_path, {"model": "a"}, metrics.Record)
         with pytest.raises(ValueError, match="another process is writing results to"):
-            results.Results(tmp_path, {"model": "a"}, protocol.Record)
+            records.Results(tmp_path, {"model": "a"}, metrics.Record)
         first.close()
-        results.Results(tmp_path, {"model": "a"}, protocol.Record).close()
+        records.Results(tmp_path, {"model": "a"}, metrics.Record).close()
 
     def test_a_record_that_was_made_again_counts_once(self, tmp_path):
         for distortion in (1.0, 2.0):
-            writer = results.Results(tmp_path, {"images": ["a"], "data": "", "attacks": {"cw": {}}}, protocol.Record)
+            writer = records.Results(tmp_path, {"images": ["a"], "data": "", "attacks": {"cw": {}}}, metrics.Record)
             writer.append([record(0, distortion)])
             writer.close()
         summary = {"model": "", "dataset": "", "settings": "", "levels": None, "num_images": 1, "num_correct": 1}
-        results.write(tmp_path / results.SUMMARY, summary)
-        assert [one.distortion for one in results.read(tmp_path).run.records] == [2.0]
+        records.write(tmp_path / records.SUMMARY, summary)
+        assert [one.distortion for one in records.read(tmp_path).run.records] == [2.0]
 
     @pytest.mark.parametrize("length", range(0, 300, 23))
     def test_cut_anywhere_only_whole_records_stay(self, tmp_path, length):
-        writer = results.Results(tmp_path, {"model": "a"}, protocol.Record)
+        writer = records.Results(tmp_path, {"model": "a"}, metrics.Record)
         writer.append([record(0), record(1)])
         writer.close()
-        path = tmp_path / results.RECORDS
+        path = tmp_path / records.RECORDS
         whole = path.read_bytes()
         path.write_bytes(whole[:length])
-        again = results.Results(tmp_path, {"model": "a"}, protocol.Record)
+        again = records.Results(tmp_path, {"model": "a"}, metrics.Record)
         assert len(again.records) == whole[:length].count(b"\n")
         again.append([record(1), record(2)])
         again.close()
@@ -84,16 +85,16 @@ class TestFolder:
 
     def test_a_file_is_written_whole_or_not_at_all(self, tmp_path, monkeypatch):
         path = tmp_path / "x.json"
-        results.write(path, {"a": 1})
+        records.write(path, {"a": 1})
         monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("killed")))
         with pytest.raises(OSError, match="killed"):
-            results.write(path, {"a": 2})
+            records.write(path, {"a": 2})
         assert json.loads(path.read_text()) == {"a": 1}
 
     def test_damaged_settings_are_named(self, tmp_path):
-        (tmp_path / results.SETTINGS).write_text("{")
+        (tmp_path / records.SETTINGS).write_text("{")
         with pytest.raises(ValueError, match=r"settings\.json is damaged"):
-            results.Results(tmp_path, {"model": "a"}, protocol.Record)
+            records.Results(tmp_path, {"model": "a"}, metrics.Record)
 
 
 @pytest.fixture(scope="module")
@@ -112,35 +113,35 @@ class TestShards:
         finished = done("merge", second, third, first, f"--output={tmp_path}")
         assert finished.returncode == 0, finished.stderr
         assert "c4: accuracy 1.000 on 24 images of mnist" in finished.stdout
-        expected, found = results.read(whole), results.read(tmp_path)
+        expected, found = records.read(whole), records.read(tmp_path)
         assert found.images == expected.images
-        records = {(one.image, one.attack): one for one in found.run.records}
-        assert len(records) == len(expected.run.records) == 48
+        by_key = {(one.image, one.attack): one for one in found.run.records}
+        assert len(by_key) == len(expected.run.records) == 48
         for one in expected.run.records:
-            other = records[one.image, one.attack]
+            other = by_key[one.image, one.attack]
             assert (other.success, other.label, other.gradients) == (one.success, one.label, one.gradients)
             assert other.distortion == pytest.approx(one.distortion, rel=1e-3)  # other batches, other last bits
             assert found.picture(one.image, one.attack).exists()
 
     def test_examples_keep_their_own_outcomes(self, shards, tmp_path, monkeypatch):
         """The figure shows the first shard's images, whatever stands first among all the records."""
-        shutil.copytree(shards[0] / finish.EXAMPLES, tmp_path / finish.EXAMPLES)
-        results.write(tmp_path / results.SETTINGS, results.settings_of(shards[0]))
-        records = results.read(shards[0]).run.records
+        shutil.copytree(shards[0] / outputs.EXAMPLES, tmp_path / outputs.EXAMPLES)
+        records.write(tmp_path / records.SETTINGS, records.settings_of(shards[0]))
+        kept = records.read(shards[0]).run.records
         drawn = {}
         monkeypatch.setattr(
             plots, "examples", lambda *shown: drawn.update(shown[2]) or plots.sheet([[plots.Panel(None)]])
         )
-        run = protocol.Run(records[::-1], 8, 8)
-        finish.finish(tmp_path, run, rich.console.Console(quiet=True))
+        run = metrics.Run(kept[::-1], 8, 8)
+        outputs.write_outputs(tmp_path, run, rich.console.Console(quiet=True))
         for attack, success in drawn.items():
-            expected = [one.success for one in records if one.attack == attack][: len(success)]
+            expected = [one.success for one in kept if one.attack == attack][: len(success)]
             assert success.tolist() == expected
 
     def test_merging_again_changes_nothing(self, shards, tmp_path):
         for _ in range(2):
             assert done("merge", *shards, f"--output={tmp_path}").returncode == 0
-        assert len((tmp_path / results.RECORDS).read_text().splitlines()) == 48
+        assert len((tmp_path / records.RECORDS).read_text().splitlines()) == 48
 
 
 @pytest.mark.slow
@@ -172,10 +173,10 @@ def test_twenty_kills_at_random_moments_change_no_digit(whole, tmp_path):
                 kills += 1
             assert process.wait() == (0 if ended else -signal.SIGKILL)
         assert numbers(folder) == numbers(whole)
-        for path in (whole / results.IMAGES).rglob("*.png"):
+        for path in (whole / records.IMAGES).rglob("*.png"):
             assert (folder / path.relative_to(whole)).read_bytes() == path.read_bytes()
 
 
 def records_in(folder: pathlib.Path) -> int:
-    path = folder / results.RECORDS
+    path = folder / records.RECORDS
     return path.stat().st_size if path.exists() else 0

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 import models
 from benchmarks import adversarial_library, minimal
-from tf_smoothadv import criteria, protocol
-from tf_smoothadv.attacks import DDN, FMN, core
+from tf_smoothadv import criteria, protocol, tensors
+from tf_smoothadv.attacks import DDN, FMN
 
 
 def model(x):  # of 16 pixels: class 0 where they sum to more than 7
@@ -21,7 +21,7 @@ def test_scaling_finds_the_least_factor_that_survives_rounding():
     (originals,) = protocol.CorrectImages(model, [(tf.fill([1, 4, 4, 1], 0.5), [0])])
     adversarial = np.full([1, 4, 4, 1], 0.437499, np.float32)
     assert protocol.predict(model, adversarial) == 1
-    assert protocol.predict(model, protocol.deliver(adversarial)) == 0
+    assert protocol.predict(model, protocol.quantize(adversarial)) == 0
     np.testing.assert_allclose(minimal.scaled(model, originals, adversarial), 111 / 255, rtol=1e-6)
 
 
@@ -89,7 +89,7 @@ def test_distortion_is_that_of_adversarial_library(library, digits, name, ours, 
     # Theirs of FMN steps onto the boundary itself, and where rounding leaves it short of it nothing takes it across.
     succeeded = criteria.is_adversarial(network(theirs), labels).numpy()
     assert np.mean(succeeded) >= (0.3 if name == "FMN" else 1)
-    distortion = core.l2_norm(tf.constant(theirs - images)).numpy()[succeeded]
+    distortion = tensors.l2_norm(tf.constant(theirs - images)).numpy()[succeeded]
     assert np.mean(result.distortion.numpy()[succeeded]) == pytest.approx(np.mean(distortion), rel=0.02)
 
 
@@ -99,5 +99,5 @@ def test_distortion_of_ddn_is_that_of_foolbox(digits):
     theirs = minimal.foolbox(network, "DDN", steps=100, gamma=0.05, init_epsilon=1.0)(images, labels)
     result = DDN(100, loss="cross_entropy")(network, images, labels)
     assert criteria.is_adversarial(network(theirs), labels).numpy().all()
-    distortion = core.l2_norm(tf.constant(theirs - images))
+    distortion = tensors.l2_norm(tf.constant(theirs - images))
     assert np.mean(result.distortion) == pytest.approx(np.mean(distortion), rel=0.02)

@@ -13,10 +13,10 @@ import tensorflow as tf
 
 import models
 import tf_smoothadv as sa
-from models import mnist
 from models.c4 import NAMES, WEIGHTS
 from models.loading import in_front
 from tests.conftest import SAMPLE, needs_shared
+from tf_smoothadv.evaluation.data import mnist
 
 KERAS_2 = keras.__version__.startswith("2.")
 ACCURACY = {"clean": 0.989, "adversarial": 0.985}

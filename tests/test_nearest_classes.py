@@ -7,10 +7,11 @@ import pytest
 import tensorflow as tf
 
 import tf_smoothadv as sa
-from eval import settings
-from tf_smoothadv import protocol, tradeoff
+from tf_smoothadv import protocol
 from tf_smoothadv.attacks import FGSM, FMN, PGD2, CarliniWagner, NearestClasses
 from tf_smoothadv.attacks.nearest_classes import distance
+from tf_smoothadv.evaluation import presets
+from tf_smoothadv.front import over_alpha
 
 SPEC = sa.Smoothing(alpha=0.9, gamma=3.0)
 CLASSES = 7
@@ -21,7 +22,7 @@ class Planes:
 
     def __init__(self, images: int = 3, shape: tuple[int, int, int] = (8, 8, 1)) -> None:
         rng = np.random.default_rng(0)
-        self.image = protocol.deliver(rng.uniform(0.4, 0.6, size=shape).astype(np.float32))
+        self.image = protocol.quantize(rng.uniform(0.4, 0.6, size=shape).astype(np.float32))
         self.images = np.repeat(self.image[None], images, axis=0)
         self.labels = np.zeros(images, np.int32)
         self.b = -0.1 * np.arange(CLASSES, dtype=np.float32)
@@ -135,7 +136,7 @@ def test_replaced_changes_the_attack_that_is_aimed():
     changed = attack.replaced(levels=256, smoothing=SPEC, classes=3)
     assert changed == NearestClasses(FMN(30, smoothing=SPEC, levels=256), classes=3)
     assert attack == NearestClasses(FMN(30), classes=2)
-    assert tradeoff.over_alpha(attack, [0.0, 0.9], SPEC) == {
+    assert over_alpha(attack, [0.0, 0.9], SPEC) == {
         "nearestclasses-0": attack,
         "nearestclasses-0.9": attack.replaced(smoothing=SPEC),
     }
@@ -143,11 +144,11 @@ def test_replaced_changes_the_attack_that_is_aimed():
 
 def test_its_preset_takes_a_hundred_gradients_and_is_told_whole():
     for dataset in ("mnist", "nips2017"):
-        preset = settings.preset(dataset, "tuned", ["nfmn", "snfmn"], levels=256)
+        preset = presets.preset(dataset, "tuned", ["nfmn", "snfmn"], levels=256)
         for (attack,) in preset.values():
             assert attack.candidates + attack.classes * attack.base.steps <= 100
             assert attack.base.levels == 256
-            told = settings.described([attack])
+            told = presets.described([attack])
             assert told["attack"] == "NearestClasses"
             assert told["base"]["attack"] == "FMN"
             assert told["base"]["steps"] == attack.base.steps
@@ -155,7 +156,7 @@ def test_its_preset_takes_a_hundred_gradients_and_is_told_whole():
 
 
 def test_a_front_gives_it_as_many_gradients_as_the_others():
-    preset = settings.over_alpha("mnist", "tuned", ["fmn", "nfmn"], [0.0, 0.9], gradients=40)
+    preset = presets.front("mnist", "tuned", ["fmn", "nfmn"], [0.0, 0.9], gradients=40)
     assert list(preset) == ["fmn-0", "fmn-0.9", "nfmn-0", "nfmn-0.9"]
     assert preset["fmn-0"][0].steps == 40
     (attack,) = preset["nfmn-0.9"]

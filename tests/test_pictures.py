@@ -5,7 +5,8 @@ import PIL.Image
 import pytest
 
 import tf_smoothadv as sa
-from eval import pictures
+from tf_smoothadv.evaluation.data import decoding
+from tf_smoothadv.evaluation.rendering import pictures
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,7 @@ from eval import pictures
 def test_read_gives_grey_or_colour(tmp_path, mode, suffix, channels, rng):
     image = PIL.Image.fromarray(rng.integers(0, 256, (9, 7, 3), np.uint8)).convert(mode)
     image.save(tmp_path / f"x{suffix}")
-    pixels = pictures.read(tmp_path / f"x{suffix}")
+    pixels = decoding.read(tmp_path / f"x{suffix}")
     assert pixels.dtype == np.uint8
     assert pixels.shape == (9, 7, channels)
 
@@ -32,12 +33,12 @@ def test_read_gives_grey_or_colour(tmp_path, mode, suffix, channels, rng):
 def test_read_gives_the_pixels_of_a_png(tmp_path, rng):
     pixels = rng.integers(0, 256, (9, 7, 4), np.uint8)
     PIL.Image.fromarray(pixels[..., :3]).save(tmp_path / "colour.png")
-    np.testing.assert_array_equal(pictures.read(tmp_path / "colour.png"), pixels[..., :3])
+    np.testing.assert_array_equal(decoding.read(tmp_path / "colour.png"), pixels[..., :3])
     PIL.Image.fromarray(pixels[..., 0]).save(tmp_path / "grey.png")
-    np.testing.assert_array_equal(pictures.read(tmp_path / "grey.png"), pixels[..., :1])
+    np.testing.assert_array_equal(decoding.read(tmp_path / "grey.png"), pixels[..., :1])
     pixels[..., 3] = 255
     PIL.Image.fromarray(pixels).save(tmp_path / "opaque.png")
-    np.testing.assert_array_equal(pictures.read(tmp_path / "opaque.png"), pixels[..., :3])
+    np.testing.assert_array_equal(decoding.read(tmp_path / "opaque.png"), pixels[..., :3])
 
 
 def test_read_turns_a_photograph_upright(tmp_path, rng):
@@ -46,7 +47,7 @@ def test_read_turns_a_photograph_upright(tmp_path, rng):
     exif = image.getexif()
     exif[274] = 6  # orientation: the camera lay on its side
     image.save(tmp_path / "x.png", exif=exif)
-    np.testing.assert_array_equal(pictures.read(tmp_path / "x.png"), np.rot90(pixels, -1))
+    np.testing.assert_array_equal(decoding.read(tmp_path / "x.png"), np.rot90(pixels, -1))
 
 
 def bad_file(path, kind):
@@ -79,7 +80,7 @@ def bad_file(path, kind):
 def test_read_refuses(tmp_path, kind, message):
     bad_file(tmp_path / "x.png", kind)
     with pytest.raises(ValueError, match=message):
-        pictures.read(tmp_path / "x.png")
+        decoding.read(tmp_path / "x.png")
 
 
 def test_amplified_fills_each_channel_and_leaves_zeros(rng):

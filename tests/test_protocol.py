@@ -6,13 +6,13 @@ import tensorflow as tf
 
 import tf_smoothadv as sa
 from tests.test_attacks import Linear
-from tf_smoothadv import protocol
+from tf_smoothadv import metrics, protocol
 from tf_smoothadv.attacks import FGSM, PGD2, AttackResult
 
 
-def outcome(distortion: list[float], success: list[bool]) -> protocol.Outcome:
+def outcome(distortion: list[float], success: list[bool]) -> metrics.Outcome:
     count = len(success)
-    return protocol.Outcome(
+    return metrics.Outcome(
         success=np.array(success),
         distortion=np.array(distortion),
         smoothness_energy=np.arange(count) / 10,
@@ -49,7 +49,7 @@ class TestProgress:
     """Against a search through the pairs, one image and budget at a time."""
 
     @pytest.fixture
-    def traces(self, rng) -> list[protocol.Trace]:
+    def traces(self, rng) -> list[metrics.Trace]:
         """Of 40 images, some without a success, and one that is misclassified from the start."""
         found = [((0, 0.0),)]
         for count in rng.integers(0, 6, 39):
@@ -60,13 +60,13 @@ class TestProgress:
     gradients = np.arange(60)
 
     def test_best_is_the_smallest_until_then(self, traces):
-        best = protocol.Progress(traces).best_distortion(self.gradients)
+        best = metrics.Progress(traces).best_distortion(self.gradients)
         for trace, row in zip(traces, best):
             expected = [min([d for taken, d in trace if taken <= k], default=np.inf) for k in self.gradients]
             assert row.tolist() == expected
 
     def test_shares_and_means_are_those_of_the_best(self, traces):
-        progress = protocol.Progress(traces)
+        progress = metrics.Progress(traces)
         best = progress.best_distortion(self.gradients)
         for distortion in (0.0, 1.0, 2.5, np.inf):
             expected = [np.mean((column <= distortion) & (column < np.inf)) for column in best.T]
@@ -76,20 +76,20 @@ class TestProgress:
         assert progress.median_distortion(self.gradients).tolist() == [np.median(column) for column in best.T]
 
     def test_p_suc_rises_with_the_budget_and_with_the_distortion(self, traces):
-        table = protocol.Progress(traces).p_suc(self.gradients[:, None], np.append(np.linspace(0, 5, 30), np.inf))
+        table = metrics.Progress(traces).p_suc(self.gradients[:, None], np.append(np.linspace(0, 5, 30), np.inf))
         assert table.shape == (60, 31)
         assert np.all(np.diff(table, axis=0) >= 0)
         assert np.all(np.diff(table, axis=1) >= 0)
         assert table[-1, -1] == np.mean([len(trace) > 0 for trace in traces])
 
     def test_a_number_gives_a_number(self, traces):
-        progress = protocol.Progress(traces)
+        progress = metrics.Progress(traces)
         for measure in (progress.p_suc, progress.mean_distortion, progress.median_distortion):
             assert np.shape(measure(20)) == ()
             assert measure(20) == pytest.approx(measure(self.gradients)[20])
 
     def test_half_of_the_images_without_success_have_no_median(self):
-        progress = protocol.Progress([((2, 1.0),), ()])
+        progress = metrics.Progress([((2, 1.0),), ()])
         assert progress.median_distortion([1, 2]).tolist() == [np.inf, np.inf]
         assert np.isnan(progress.mean_distortion(1))
 
@@ -120,7 +120,7 @@ def test_merging_takes_per_image_the_least_distorted_success():
 
 def test_delivery_rounds_to_the_nearest_of_256_levels():
     images = np.array([0.0, 0.4 / 255, 0.6 / 255, 100.2 / 255, 1.0], np.float32)
-    np.testing.assert_allclose(protocol.deliver(images) * 255, [0, 0, 1, 100, 255], atol=1e-5)
+    np.testing.assert_allclose(protocol.quantize(images) * 255, [0, 0, 1, 100, 255], atol=1e-5)
 
 
 def test_predicts_the_class_of_the_largest_logit():
@@ -141,7 +141,7 @@ class TestJudged:
     @pytest.fixture
     def model(self) -> Linear:
         model = Linear(5, (8, 8, 1))
-        model.images = protocol.deliver(model.images)
+        model.images = protocol.quantize(model.images)
         return model
 
     def originals(self, model, **changes):
@@ -152,7 +152,7 @@ class TestJudged:
         adversarial = np.clip(model.images + rng.normal(0, 0.1, model.images.shape), 0, 1).astype(np.float32)
         originals = self.originals(model)
         reference = sa.Smoothing(gamma=1.0)
-        batch = protocol.judged(model, "own", originals, adversarial, reference.guided_by(model.images))
+        batch = protocol.score(model, "own", originals, adversarial, reference.guided_by(model.images))
         assert (batch.attack, batch.records[0].gradients, batch.records[0].seconds) == ("own", 0, 0.0)
         shown = {"": adversarial, "_8bit": np.round(255 * adversarial) / 255}
         for suffix, images in shown.items():
@@ -169,7 +169,7 @@ class TestJudged:
 
     def test_an_original_that_stands_for_itself_is_a_failure(self, model):
         originals = self.originals(model)
-        batch = protocol.judged(model, "own", originals, model.images, sa.Smoothing().guided_by(model.images))
+        batch = protocol.score(model, "own", originals, model.images, sa.Smoothing().guided_by(model.images))
         for record in batch.records:
             assert (record.success, record.success_8bit) == (False, False)
             assert (record.prediction, record.prediction_8bit) == (record.label, record.label)
@@ -179,7 +179,7 @@ class TestJudged:
         """What is class 0 has reached a target of 0, and not one of 1."""
         originals = self.originals(model, targets=np.array([0, 1, 0, 1, 0]))
         smoother = sa.Smoothing().guided_by(model.images)
-        batch = protocol.judged(model, "own", originals, model.images, smoother, np.arange(5), seconds=0.5)
+        batch = protocol.score(model, "own", originals, model.images, smoother, np.arange(5), seconds=0.5)
         assert [record.success for record in batch.records] == [True, False, True, False, True]
         assert [(record.gradients, record.seconds) for record in batch.records] == [(count, 0.5) for count in range(5)]
 
@@ -198,7 +198,7 @@ class TestJudged:
     def test_what_cannot_be_judged(self, model, adversarial, message):
         smoother = sa.Smoothing().guided_by(model.images)
         with pytest.raises(ValueError, match=message):
-            protocol.judged(model, "own", self.originals(model), adversarial, smoother)
+            protocol.score(model, "own", self.originals(model), adversarial, smoother)
 
 
 class TestEvaluate:
@@ -237,7 +237,7 @@ class TestEvaluate:
     def test_judges_the_delivered_image_again(self):
         """An attack by less than half a grey level succeeds as computed, and is gone from the 8-bit image."""
         model = Linear(1, (8, 8, 1))
-        model.images = protocol.deliver(model.images)
+        model.images = protocol.quantize(model.images)
         model.b = np.float32(0.1 / 255 * np.sum(np.abs(model.a)) - np.sum(model.a * model.images))
         run = sa.protocol.evaluate(model, [(model.images, model.labels)], {"fgsm": FGSM(0.3 / 255)})
         (record,) = run.records

@@ -13,11 +13,13 @@ import pytest
 
 import models
 from benchmarks import peers
-from eval import data, finish, report, results, submissions, terminal
 from tests.conftest import SAMPLE
 from tests.many_runs import Finished, outcomes
-from tf_smoothadv import protocol
+from tf_smoothadv import metrics, protocol
 from tf_smoothadv.attacks import FGSM
+from tf_smoothadv.evaluation import data, outputs, records
+from tf_smoothadv.evaluation.data import submissions
+from tf_smoothadv.evaluation.rendering import report, terminal
 
 COUNT = ["--num_images=12", "--batch_size=5"]
 MISSING = (3, 7)
@@ -35,9 +37,9 @@ def adversaries(library: str, attack: str, path: pathlib.Path) -> list[object]:
     return ["benchmarks.adversaries", *COUNT, *flags]
 
 
-def by_image(folder: pathlib.Path, attack: str) -> dict[int, protocol.Record]:
-    records = results.read(folder).run.records
-    return {record.image: record for record in records if record.attack == attack}
+def by_image(folder: pathlib.Path, attack: str) -> dict[int, metrics.Record]:
+    kept = records.read(folder).run.records
+    return {record.image: record for record in kept if record.attack == attack}
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +115,7 @@ class TestReferee:
     def test_an_image_that_is_missing_is_a_failure(self, attack, missing, judged):
         finished, folder = judged
         found = by_image(folder, attack)
-        assert len(found) == results.read(folder).run.num_correct == 12
+        assert len(found) == records.read(folder).run.num_correct == 12
         for image in missing:
             record = found[image]
             assert (record.success, record.success_8bit, record.prediction_8bit) == (False, False, record.label)
@@ -124,7 +126,7 @@ class TestReferee:
 
     def test_what_it_cost_is_not_known(self, judged):
         finished, folder = judged
-        summary = json.loads((folder / results.SUMMARY).read_text())
+        summary = json.loads((folder / records.SUMMARY).read_text())
         assert list(summary["attacks"])[:4] == ["fgsm", "pgd2", "floats", "bytes"]
         for values in summary["attacks"].values():
             assert values["gradients_per_image"] is None
@@ -134,19 +136,19 @@ class TestReferee:
 
     def test_everything_that_reads_runs_reads_it(self, judged):
         _, folder = judged
-        runs = results.named([results.read(folder)])
-        (table,) = report.tables(runs)
-        summary = json.loads((folder / results.SUMMARY).read_text())
+        runs = records.named([records.read(folder)])
+        (table,) = report.white_box_tables(runs)
+        summary = json.loads((folder / records.SUMMARY).read_text())
         for name, (cells,) in table.rows.items():
             assert cells[0] == f"{summary['attacks'][name]['p_suc']:.3f}"
             assert cells[6:8] == [terminal.NONE] * 2
         assert "floats.npz" in report.page(runs)
         assert len(runs["c4"].pictured) == len(runs["c4"].run.records) >= 4 * 12
-        assert set(finish.kept_examples(folder, ["floats"])[1]["floats"].shape[1:]) == {28, 1}
+        assert set(outputs.kept_examples(folder, ["floats"])[1]["floats"].shape[1:]) == {28, 1}
 
     @pytest.mark.skipif(not FOOLBOX, reason="needs foolbox")
     def test_another_librarys_attack(self, own, judged):
-        outcome = results.read(judged[1]).run.outcome("foolbox")
+        outcome = records.read(judged[1]).run.outcome("foolbox")
         assert outcome.p_suc >= 0.9
         assert 0.5 < outcome.mean_distortion < 3
         with np.load(own / "foolbox.npz") as file:
@@ -168,7 +170,7 @@ class TestReferee:
             ]
         )
         assert again.status == 0, again.stderr
-        for name in (results.RECORDS, results.SUMMARY, results.SETTINGS):
+        for name in (records.RECORDS, records.SUMMARY, records.SETTINGS):
             assert (tmp_path / "again" / name).read_text() == (folder / name).read_text()
         assert refused.status == 2
         assert "holds results with attacks=" in refused.stderr
@@ -183,7 +185,7 @@ class TestSubmission:
 
     def test_names_may_have_folders_and_endings(self, tmp_path, rng):
         images = rng.random((3, *self.SHAPE))
-        results.write_images(tmp_path / "own.v2", images, self.NAMES)
+        records.write_images(tmp_path / "own.v2", images, self.NAMES)
         (tmp_path / "own.v2" / "._b.png").write_bytes(b"what a Mac leaves")
         (tmp_path / "own.v2" / "notes.txt").write_text("ignored")
         found = submissions.read_all([tmp_path / "own.v2"], self.NAMES, self.SHAPE)["own.v2"]

@@ -22,8 +22,10 @@ from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
-from eval import gallery, pictures, published, report, results, terminal
-from tf_smoothadv import protocol
+from tf_smoothadv import metrics
+from tf_smoothadv.evaluation import records
+from tf_smoothadv.evaluation.data import decoding
+from tf_smoothadv.evaluation.rendering import gallery, pictures, published, report, terminal
 
 ROOT = pathlib.Path(__file__).parents[1]
 HOSTILE = """</script><script>hacked=1</script>"'><img src=x onerror=hacked=1>{{ 7*7 }}$\\$_<!--"""
@@ -46,9 +48,9 @@ def finished_run(
     rng = np.random.default_rng(seed)
     names = names or [f"{position:05d}" for position in range(len(originals))]
     settings = {"images": names, "data": "somewhere", "attacks": {name: {"attack": name} for name in attacks}}
-    writer = results.Results(folder, settings, protocol.Record)
+    writer = records.Results(folder, settings, metrics.Record)
     for position, (name, original) in enumerate(zip(names, originals)):
-        save(folder, results.ORIGINAL, name, original)
+        save(folder, records.ORIGINAL, name, original)
         for number, attack in enumerate(attacks):
             change = rng.integers(-1 - position % 9, 2 + position % 9, original.shape)
             adversarial = np.clip(original + change, 0, 255).astype(np.uint8)
@@ -65,17 +67,17 @@ def finished_run(
                 "prediction_8bit": taken if delivered else class_,
             }
             judged["trace"] = ((3, 2 * distortion), (40 + position % 60, distortion)) if computed else ()
-            record = protocol.Record(position, attack, class_, **judged, gradients=100 + number, seconds=0.25)
+            record = metrics.Record(position, attack, class_, **judged, gradients=100 + number, seconds=0.25)
             writer.append([record])
     writer.close()
     summary = {"model": model, "dataset": dataset, "settings": "tuned", "levels": None}
     summary |= {"num_images": len(names) + 1, "num_correct": len(names)}
-    (folder / results.SUMMARY).write_text(json.dumps(summary))
+    (folder / records.SUMMARY).write_text(json.dumps(summary))
     return folder
 
 
 def save(folder: pathlib.Path, attack: str, name: str, pixels: np.ndarray) -> None:
-    path = folder / results.IMAGES / attack / f"{name}.png"
+    path = folder / records.IMAGES / attack / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     shown = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
     PIL.Image.fromarray(shown).save(path, compress_level=1)
@@ -86,8 +88,8 @@ def hostile_run(folder: pathlib.Path, originals: np.ndarray) -> pathlib.Path:
     return finished_run(folder, originals[:2], model=HOSTILE, attacks=("cw", HOSTILE), names=names)
 
 
-def read(*folders: pathlib.Path) -> dict[str, results.Finished]:
-    return results.named([results.read(folder) for folder in folders])
+def read(*folders: pathlib.Path) -> dict[str, records.Finished]:
+    return records.named([records.read(folder) for folder in folders])
 
 
 def embedded(page: str) -> dict:
@@ -134,8 +136,8 @@ class Tags(html.parser.HTMLParser):
 
 class TestTables:
     def test_numbers_are_those_of_the_records(self, folder, other):
-        (table,) = report.tables(read(folder, other))
-        rows = [json.loads(line) for line in (folder / results.RECORDS).read_text().splitlines()]
+        (table,) = report.white_box_tables(read(folder, other))
+        rows = [json.loads(line) for line in (folder / records.RECORDS).read_text().splitlines()]
         rows = [row for row in rows if row["attack"] == "scw"]
         successes = [row for row in rows if row["success"]]
         delivered = [row for row in rows if row["success_8bit"]]
@@ -148,7 +150,7 @@ class TestTables:
         assert cells[6:8] == ["101", "250"]
 
     def test_networks_of_one_dataset_stand_side_by_side_with_the_papers_numbers(self, folder, other):
-        (table,) = report.tables(read(folder, other))
+        (table,) = report.white_box_tables(read(folder, other))
         assert [group.heading for group in table.groups] == ["c4", "c4_adversarial"]
         for row in table.rows.values():
             for group, cells in zip(table.groups, row, strict=True):
@@ -159,7 +161,7 @@ class TestTables:
 
     def test_other_datasets_have_tables_of_their_own(self, folder, tmp_path, originals):
         photographs = finished_run(tmp_path, originals, model="net.keras", dataset="nips2017")
-        first, second = report.tables(read(folder, photographs))
+        first, second = report.white_box_tables(read(folder, photographs))
         assert "mnist" in first.caption
         assert "nips2017" in second.caption
         assert "paper" not in second.groups[0].parts
@@ -193,13 +195,13 @@ def transferred(tmp_path_factory) -> pathlib.Path:
     by_attack = {"cw": dict.fromkeys(networks, one), "own": dict.fromkeys(networks, none)}
     summary = {"dataset": "nips2017", "num_images": 10, "num_correct": {"inception_v3": 8}, "attacks": {}}
     summary |= {"accuracy": networks, "transfer": {"inception_v3": by_attack}}
-    (folder / results.TRANSFER).write_text(json.dumps(summary))
+    (folder / records.TRANSFER).write_text(json.dumps(summary))
     return folder
 
 
 class TestTransferTables:
     def test_numbers_stand_beside_the_papers(self, transferred):
-        (table,) = report.transfer_tables(results.read_transfer(transferred))
+        (table,) = report.transfer_tables(records.read_transfer(transferred))
         assert table.caption == "Attacks on inception_v3, judged by each network: 8 of 10 images of nips2017"
         assert [group.note for group in table.groups] == ["accuracy 0.800", "accuracy 0.700", "accuracy 0.900"]
         assert ["paper" in group.parts for group in table.groups] == [False, True, True]
@@ -210,7 +212,7 @@ class TestTransferTables:
         assert table.rows["own"][1] == ["0.000", *4 * [terminal.NONE]]
 
     def test_the_page_has_them_with_and_without_other_runs(self, folder, transferred):
-        summary = results.read_transfer(transferred)
+        summary = records.read_transfer(transferred)
         for runs in ({}, read(folder)):
             text = Tags(report.page(runs, transfers=[summary])).text
             assert "Attacks on inception_v3, judged by each network" in text
@@ -218,9 +220,9 @@ class TestTransferTables:
 
     @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"dataset": "x"}'])
     def test_a_damaged_folder_is_refused(self, tmp_path, text):
-        (tmp_path / results.TRANSFER).write_text(text)
+        (tmp_path / records.TRANSFER).write_text(text)
         with pytest.raises(ValueError, match=r"does not hold results as eval\.transfer writes them"):
-            results.read_transfer(tmp_path)
+            records.read_transfer(tmp_path)
 
 
 class TestGallery:
@@ -228,18 +230,18 @@ class TestGallery:
         made = gallery.gallery(read(folder))
         assert len(made["cards"]) == 24
         for card in made["cards"]:
-            for attack, position in zip((results.ORIGINAL, card["attack"]), card["views"]["image"]):
-                file = folder / results.IMAGES / attack / f"{card['image']}.png"
+            for attack, position in zip((records.ORIGINAL, card["attack"]), card["views"]["image"]):
+                file = folder / records.IMAGES / attack / f"{card['image']}.png"
                 np.testing.assert_array_equal(
                     pixels(made["pictures"][position]), np.array(PIL.Image.open(file).convert("RGB"))
                 )
 
     def test_magnified_pictures_of_one_image_share_a_range(self, folder):
-        finished = results.read(folder)
+        finished = records.read(folder)
         made = gallery.gallery({"c4": finished})
         cards = [card for card in made["cards"] if card["position"] == 3]
         files = [finished.picture(3), *(finished.picture(3, card["attack"]) for card in cards)]
-        expected = pictures.magnified([pictures.read(file) for file in files])
+        expected = pictures.magnified([decoding.read(file) for file in files])
         originals = {card["views"]["magnified"][0] for card in cards}
         assert len(originals) == 1
         places = [originals.pop(), *(card["views"]["magnified"][1] for card in cards)]
@@ -284,7 +286,7 @@ class TestGallery:
 
     def test_a_run_without_images_says_how_to_get_them(self, folder, tmp_path):
         shutil.copytree(folder, tmp_path / "run")
-        shutil.rmtree(tmp_path / "run" / results.IMAGES)
+        shutil.rmtree(tmp_path / "run" / records.IMAGES)
         assert "--save_images" in Tags(report.page(read(tmp_path / "run"))).text
 
     @pytest.mark.slow
@@ -329,7 +331,7 @@ def test_a_folder_that_is_no_result_is_refused(folder, tmp_path, remove, message
     shutil.copytree(folder, tmp_path / "run")
     (tmp_path / "run" / remove).unlink()
     with pytest.raises(ValueError, match=message):
-        results.read(tmp_path / "run")
+        records.read(tmp_path / "run")
 
 
 @pytest.mark.parametrize("text", ["[]", '{"model": "c4"}', "null", '{"model'])
@@ -338,7 +340,7 @@ def test_a_damaged_folder_is_refused(folder, tmp_path, name, text):
     shutil.copytree(folder, tmp_path / "run")
     (tmp_path / "run" / name).write_text(text)
     with pytest.raises(ValueError, match=r"does not hold results as eval\.white_box writes them"):
-        results.read(tmp_path / "run")
+        records.read(tmp_path / "run")
 
 
 @pytest.fixture(scope="module")
@@ -477,7 +479,7 @@ class TestInTheBrowser:
               return [...context.getImageData(0, 0, canvas.width, canvas.height).data];
             });"""
         )
-        file = PIL.Image.open(folder / results.IMAGES / "cw" / "00000.png")
+        file = PIL.Image.open(folder / records.IMAGES / "cw" / "00000.png")
         np.testing.assert_array_equal(np.reshape(rgba, (28, 28, 4))[..., 0], np.array(file))
 
     def test_every_image_is_described(self, opened):

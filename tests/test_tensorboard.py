@@ -6,10 +6,10 @@ import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
 
 import models
-from eval import tensorboard
-from models import mnist
 from tests.conftest import SAMPLE
 from tf_smoothadv import attacks, criteria, protocol
+from tf_smoothadv.evaluation.data import mnist
+from tf_smoothadv.evaluation.rendering import tensorboard
 
 
 @pytest.fixture(scope="module")

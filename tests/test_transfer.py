@@ -19,13 +19,13 @@ import tensorflow as tf
 
 import models
 import tf_smoothadv as sa
-from eval import data, settings
 from models import slim
 from tests.conftest import needs_shared
 from tests.test_attacks import Linear
 from tests.test_slim import VERSIONS, reference, save
 from tf_smoothadv import protocol, transfer
 from tf_smoothadv.attacks import FGSM
+from tf_smoothadv.evaluation import data, presets
 
 ROOT = pathlib.Path(__file__).parents[1]
 SOURCES = ["c4", "c4_adversarial"]
@@ -99,7 +99,7 @@ class TestRecords:
         )
         assert {record.source for record in records} == {"source"}
         for name, attack in attacks.items():
-            delivered = protocol.deliver(attack(source, source.images, source.labels).adversarial)
+            delivered = protocol.quantize(attack(source, source.images, source.labels).adversarial)
             rows = [record for record in records if record.attack == name]
             for target, network in networks.items():
                 before, after = (
@@ -124,18 +124,18 @@ class TestRecords:
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "nips2017"])
-@pytest.mark.parametrize("name", settings.NAMES)
+@pytest.mark.parametrize("name", presets.NAMES)
 class TestSettings:
     def test_one_setting_an_attack_and_no_search_for_epsilon(self, dataset, name):
-        fixed = settings.transfer(dataset, name, settings.ATTACKS, levels=256)
-        assert tuple(fixed) == settings.ATTACKS
+        fixed = presets.transfer(dataset, name, presets.ATTACKS, levels=256)
+        assert tuple(fixed) == presets.ATTACKS
         for (attack,) in fixed.values():
             assert getattr(attack, "binary_search_steps", 0) == 0 or not hasattr(attack, "epsilon")
             assert attack.levels == 256
 
     def test_the_rest_is_that_of_the_preset(self, dataset, name):
-        fixed = settings.transfer(dataset, name, settings.ATTACKS)
-        preset = settings.preset(dataset, name, settings.ATTACKS)
+        fixed = presets.transfer(dataset, name, presets.ATTACKS)
+        preset = presets.preset(dataset, name, presets.ATTACKS)
         for attack in ("cw", "scw"):
             assert fixed[attack] == preset[attack]
         for attack in ("fgsm", "ifgsm", "pgd2", "spgd2"):
@@ -144,7 +144,7 @@ class TestSettings:
 
     def test_unknown_attack(self, dataset, name):
         with pytest.raises(ValueError, match=r"attack must be one of 'fgsm', .*; received 'deepfool'"):
-            settings.transfer(dataset, name, ["fgsm", "deepfool"])
+            presets.transfer(dataset, name, ["fgsm", "deepfool"])
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ class TestBinary:
         finished, folder = result
         assert finished.returncode == 0, finished.stderr
         summary, _ = read(folder)
-        attacks = settings.transfer("mnist", "tuned", ATTACKS)
+        attacks = presets.transfer("mnist", "tuned", ATTACKS)
         dataset = data.load("mnist", None, num_images=12, batch_size=5)
         for source, network in networks.items():
             white_box = protocol.evaluate(network, dataset, attacks)
@@ -182,7 +182,7 @@ class TestBinary:
         judges = {**networks, "bilateral+c4": lambda x: networks["c4"](filtered(x))}
         clean = {name: np.argmax(judge(images), axis=1) for name, judge in judges.items()}
         for source, (attack, (variant,)) in itertools.product(
-            SOURCES, settings.transfer("mnist", "tuned", ATTACKS).items()
+            SOURCES, presets.transfer("mnist", "tuned", ATTACKS).items()
         ):
             right = np.flatnonzero(clean[source] == labels)
             rows = [record for record in records if (record.source, record.attack) == (source, attack)]
@@ -297,8 +297,8 @@ def test_a_checkpoint_of_tf_slim_as_target(tmp_path):
     assert scores["num_images_correct"] == sum(record.clean[target] == record.label for record in records)
 
     ((originals, labels),) = data.load("folder", str(tmp_path / "images"), image_size=64)
-    ((attack,),) = settings.transfer("folder", "tuned", ["fgsm"]).values()
-    delivered = protocol.deliver(attack(source, originals, labels).adversarial)
+    ((attack,),) = presets.transfer("folder", "tuned", ["fgsm"]).values()
+    delivered = protocol.quantize(attack(source, originals, labels).adversarial)
     network = slim.load("resnet_v2_50", checkpoint)
     for name, shown in (("clean", originals), ("delivered", delivered)):
         expected = np.argmax(network(shown, training=False)[:, 1:], axis=1).tolist()

@@ -2,29 +2,53 @@
 
 from tf_smoothadv import backend as backend  # isort: skip (before anything that imports Keras)
 
-from tf_smoothadv import addons, attacks, criteria, defenses, magnification, protocol, tradeoff, transfer
+import importlib
+from typing import Any
+
+from tf_smoothadv import addons, attacks, criteria, defenses, magnification, metrics, protocol, transfer
 from tf_smoothadv.attacks import AttackResult
 from tf_smoothadv.classifier import Classifier
+from tf_smoothadv.front import Front, front
+from tf_smoothadv.inspection import check, without_softmax
 from tf_smoothadv.magnification import magnify
+from tf_smoothadv.protocol import evaluate
 from tf_smoothadv.smoothing import GuidedSmoothing, Smoother, Smoothing
-from tf_smoothadv.tradeoff import front
 from tf_smoothadv.version import __version__
 
 __all__ = [
     "AttackResult",
     "Classifier",
+    "Front",
     "GuidedSmoothing",
     "Smoother",
     "Smoothing",
     "__version__",
     "addons",
     "attacks",
+    "check",
     "criteria",
     "defenses",
+    "evaluate",
+    "evaluation",
     "front",
     "magnification",
     "magnify",
+    "metrics",
+    "plots",
     "protocol",
-    "tradeoff",
     "transfer",
+    "without_softmax",
 ]
+
+# What needs the extra `eval` is imported when it is asked for.
+_LATER = {"evaluation": "tf_smoothadv.evaluation.run", "plots": "tf_smoothadv.evaluation.rendering.plots"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        module = importlib.import_module(_LATER[name])
+    except ImportError as error:
+        raise ImportError(f"sa.{name} needs {error.name}: pip install 'tf_smoothadv[eval]'") from error
+    return importlib.import_module(f"{__name__}.{name}") if name == "evaluation" else module

@@ -1,15 +1,11 @@
 """The paper's evaluation protocol (section 5.1): which images count, success probability, distortion, P(D).
 
-Every image is judged twice: as computed, and as delivered, that is rounded to 8 bits and predicted again.
+Every image is score twice: as computed, and as delivered, that is rounded to 8 bits and predicted again.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import itertools
-import math
-import reprlib
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,72 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_smoothadv import checks
+from tf_smoothadv import checks, tensors
 from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier, NoGradientError
+from tf_smoothadv.metrics import Record, Run, Trace
 from tf_smoothadv.smoothing import Smoother, Smoothing
 
 Attacks = Mapping[str, core.Attack | Sequence[core.Attack]]
-Trace = tuple[tuple[int, float], ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Record:
-    """One attack on one image that the model classifies correctly.
-
-    Attributes:
-        image: its position in the dataset, from 0.
-        attack: the attack's name.
-        label: the true class.
-        success: whether the model errs on the image as computed.
-        distortion: L2 norm of the perturbation, for pixels in [0, 1]; the failed attempt's where success is False.
-        smoothness_energy: r'(I - W)r / r'r on the graph of the original image (`Smoother.energy`).
-        prediction: the class predicted.
-        success_8bit, distortion_8bit, smoothness_energy_8bit, prediction_8bit: the same of the image as delivered.
-        gradients: gradients of the model taken for this image; 0 where nobody counted.
-        seconds: wall time of the attack over the images of its batch, compilation included; 0 where nobody measured.
-        trace: how the distortion as computed came down, as the attack itself saw it: a pair for every success that was
-            less distorted than those before, of the gradients taken until then and its distortion; empty without any,
-            or where nobody looked.
-        faulty: how many of the gradients were not finite in every pixel or, without success, zero in all.
-        share, share_8bit: of a random model the share of its draws that errs on the image, as computed and as
-            delivered; NaN for another model.
-
-    Raises:
-        ValueError: a trace whose gradients do not rise, up to `gradients`, or whose distortions do not fall.
-
-    >>> trace = (3, 2.25), (8, 1.5)
-    >>> record = Record(0, "pgd2", 7, True, 1.5, 0.2, 1, True, 1.6, 0.3, 1, 20, 0.01, trace)
-    >>> record.distortion_8bit, record.gradients
-    (1.6, 20)
-    """
-
-    image: int
-    attack: str
-    label: int
-    success: bool
-    distortion: float
-    smoothness_energy: float
-    prediction: int
-    success_8bit: bool
-    distortion_8bit: float
-    smoothness_energy_8bit: float
-    prediction_8bit: int
-    gradients: int
-    seconds: float
-    trace: Trace
-    faulty: int = dataclasses.field(default=0, kw_only=True)
-    share: float = dataclasses.field(default=math.nan, kw_only=True)
-    share_8bit: float = dataclasses.field(default=math.nan, kw_only=True)
-
-    def __post_init__(self) -> None:
-        steps = [(-1, float("inf")), *self.trace, (self.gradients + 1, float("-inf"))]
-        for (before, larger), (after, smaller) in itertools.pairwise(steps):
-            if not (before < after and larger > smaller):
-                raise ValueError(
-                    f"trace must have rising gradients, from 0 to {self.gradients}, and falling distortions; received "
-                    f"{reprlib.repr(self.trace)}"
-                )
 
 
 class Originals(NamedTuple):
@@ -115,7 +52,7 @@ class Batch(NamedTuple):
         adversarial: [B, H, W, C], as computed.
         delivered: [B, H, W, C], rounded to 8 bits.
 
-    See `attack_batches`, which yields them, and `judged`, which makes them.
+    See `attack_batches`, which yields them, and `score`, which makes them.
 
     >>> from tf_smoothadv.attacks import FGSM
     >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
@@ -127,226 +64,10 @@ class Batch(NamedTuple):
     """
 
     attack: str
-    records: list[Record]
+    records: Sequence[Record]
     images: np.ndarray
     adversarial: np.ndarray
     delivered: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """One attack on all the N images that the model classifies correctly, as computed or as delivered.
-
-    Attributes:
-        success: [N] bool.
-        distortion: [N], L2 norms for pixels in [0, 1]; of the failed attempt where success is False.
-        smoothness_energy: [N].
-        gradients: [N], gradients of the model taken for each image.
-        seconds: [N], each image's share of its batch's time.
-
-    Source: section 5.1 of the paper, (20) and (21).
-
-    >>> outcome = Outcome(np.array([True, True, False]), np.array([1.0, 2.0, 9.0]), np.ones(3), np.ones(3), np.ones(3))
-    >>> round(outcome.p_suc, 2), outcome.mean_distortion, outcome.max_distortion
-    (0.67, 1.5, 2.0)
-    >>> outcome.characteristic([0.5, 1.0, 10.0]).round(2).tolist()
-    [0.0, 0.33, 0.67]
-    """
-
-    success: np.ndarray
-    distortion: np.ndarray
-    smoothness_energy: np.ndarray
-    gradients: np.ndarray
-    seconds: np.ndarray
-
-    @property
-    def p_suc(self) -> float:
-        """P_suc of (20), N_suc / N."""
-        return float(np.mean(self.success))
-
-    @property
-    def mean_distortion(self) -> float:
-        """D of (20), the mean distortion of the successes; NaN without any."""
-        return self.mean_of_successes(self.distortion)
-
-    @property
-    def max_distortion(self) -> float:
-        """D_max, the largest distortion of a success; NaN without any."""
-        return float(np.max(self.distortion[self.success])) if self.success.any() else float("nan")
-
-    @property
-    def mean_smoothness_energy(self) -> float:
-        """The mean smoothness energy of the successes; NaN without any."""
-        return self.mean_of_successes(self.smoothness_energy)
-
-    def mean_of_successes(self, values: np.ndarray) -> float:
-        """The mean over the successes of values [N]; NaN without any."""
-        return float(np.mean(values[self.success])) if self.success.any() else float("nan")
-
-    def characteristic(self, distortion: Any) -> np.ndarray:
-        """P(D) of (21): the share of images that the attack changes the class of with a distortion of at most D.
-
-        Args:
-            distortion: D, a number or an array.
-
-        Returns:
-            P(D), of the same shape.
-        """
-        successes = np.sort(self.distortion[self.success])
-        return np.searchsorted(successes, distortion, side="right") / len(self.success)
-
-
-@dataclasses.dataclass(frozen=True)
-class Progress:
-    """One attack on all the N images that the model classifies correctly, as its gradients go on; as computed.
-
-    Attributes:
-        traces: N of `Record.trace`.
-
-    Every `gradients` is a number or an array of them, the most that the attack may take for an image.
-
-    >>> progress = Progress([((3, 2.25), (8, 1.5)), ((5, 1.75),), ()])
-    >>> progress.best_distortion([4, 8]).tolist()
-    [[2.25, 1.5], [inf, 1.75], [inf, inf]]
-    """
-
-    traces: Sequence[Trace]
-
-    def best_distortion(self, gradients: Any) -> np.ndarray:
-        """The least distortion of each image's successes within so many gradients, infinite without any; [N, ...]."""
-        return np.stack([_last_until(trace, gradients) for trace in self.traces])
-
-    def p_suc(self, gradients: Any, distortion: Any = np.inf) -> np.ndarray:
-        """The share of images whose class the attack changes within so many gradients, at a distortion of at most D.
-
-        Args:
-            gradients: see `Progress`.
-            distortion: D, a number or an array; arrays of both are broadcast together.
-
-        Returns:
-            P_suc(D, k), of their common shape: P_suc of (20) after k gradients for D = inf, P(D) of (21) after all.
-
-        >>> progress = Progress([((3, 2.25), (8, 1.5)), ((5, 1.75),), ()])
-        >>> progress.p_suc([2, 4, 8]).round(2).tolist(), progress.p_suc(8, [1.0, 1.5, 2.0]).round(2).tolist()
-        ([0.0, 0.33, 0.67], [0.0, 0.33, 0.67])
-        """
-        gradients, distortion = np.broadcast_arrays(gradients, distortion)
-        best = self.best_distortion(gradients)
-        return np.mean(np.isfinite(best) & (best <= distortion), axis=0)
-
-    def mean_distortion(self, gradients: Any) -> np.ndarray:
-        """D of (20) after so many gradients, the mean distortion of the successes until then; NaN without any.
-
-        >>> Progress([((3, 2.25), (8, 1.5)), ((5, 1.75),), ()]).mean_distortion([2, 4, 8]).tolist()
-        [nan, 2.25, 1.625]
-        """
-        best = self.best_distortion(gradients)
-        found = np.isfinite(best)
-        with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN
-            return np.sum(np.where(found, best, 0), axis=0) / np.sum(found, axis=0)
-
-    def median_distortion(self, gradients: Any) -> np.ndarray:
-        """The median of the least distortions after so many gradients over all images, those without success infinite.
-
-        >>> Progress([((3, 2.25), (8, 1.5)), ((5, 1.75),), ()]).median_distortion([2, 4, 8]).tolist()
-        [inf, inf, 1.75]
-        """
-        return np.median(self.best_distortion(gradients), axis=0)
-
-
-def _last_until(trace: Trace, gradients: Any) -> np.ndarray:
-    """The distortion that a trace has come down to within so many gradients."""
-    taken, distortions = [one for one, _ in trace], [np.inf, *(distortion for _, distortion in trace)]
-    return np.array(distortions)[np.searchsorted(taken, gradients, side="right")]
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """Several attacks on one model and dataset.
-
-    Attributes:
-        records: one an image and attack.
-        num_images: N', the images of the dataset.
-        num_correct: N, those that the model classifies correctly, and which the records are about.
-
-    Source: section 5.1 of the paper.
-
-    >>> record = Record(0, "pgd2", 7, True, 1.5, 0.2, 1, True, 1.6, 0.3, 1, 20, 0.01, ((3, 2.25), (8, 1.5)))
-    >>> run = Run((record,), num_images=2, num_correct=1)
-    >>> run.accuracy, run.p_suc, run.characteristic([1.0, 1.5])["pgd2"].tolist()
-    (0.5, {'pgd2': 1.0}, [0.0, 1.0])
-    >>> run.outcome("pgd2", delivered=True).mean_distortion, float(run.progress("pgd2").mean_distortion(5))
-    (1.6, 2.25)
-    """
-
-    records: tuple[Record, ...]
-    num_images: int
-    num_correct: int
-
-    @property
-    def accuracy(self) -> float:
-        """N / N', the accuracy of the model (section 5.1)."""
-        return self.num_correct / self.num_images
-
-    @property
-    def attacks(self) -> list[str]:
-        """The names of the attacks, in the order of the run."""
-        return list(dict.fromkeys(record.attack for record in self.records))
-
-    def outcome(self, attack: str, *, delivered: bool = False) -> Outcome:
-        """What `attack` achieved, as computed or as delivered in 8 bits.
-
-        Raises:
-            ValueError: an attack that the run does not have.
-        """
-        rows = self._of(attack)
-        suffix = "_8bit" if delivered else ""
-
-        def column(name: str) -> np.ndarray:
-            return np.array([getattr(row, name) for row in rows])
-
-        return Outcome(
-            success=column("success" + suffix),
-            distortion=column("distortion" + suffix),
-            smoothness_energy=column("smoothness_energy" + suffix),
-            gradients=column("gradients"),
-            seconds=column("seconds"),
-        )
-
-    def progress(self, attack: str) -> Progress:
-        """What `attack` had achieved after any number of gradients, as computed.
-
-        Raises:
-            ValueError: an attack that the run does not have.
-        """
-        return Progress([record.trace for record in self._of(attack)])
-
-    def faulty(self, attack: str) -> tuple[int, int]:
-        """On how many images `attack` met gradients that were not finite or were zero, and how many these were.
-
-        Raises:
-            ValueError: an attack that the run does not have.
-        """
-        counts = [record.faulty for record in self._of(attack)]
-        return sum(count > 0 for count in counts), sum(counts)
-
-    def _of(self, attack: str) -> list[Record]:
-        checks.one_of("attack", attack, self.attacks)
-        return [record for record in self.records if record.attack == attack]
-
-    @property
-    def p_suc(self) -> dict[str, float]:
-        """P_suc of (20) of each attack, as computed."""
-        return {name: self.outcome(name).p_suc for name in self.attacks}
-
-    @property
-    def mean_distortion(self) -> dict[str, float]:
-        """D of (20) of each attack, as computed."""
-        return {name: self.outcome(name).mean_distortion for name in self.attacks}
-
-    def characteristic(self, distortion: Any) -> dict[str, np.ndarray]:
-        """P(D) of (21) of each attack, as computed; `distortion` D is a number or an array."""
-        return {name: self.outcome(name).characteristic(distortion) for name in self.attacks}
 
 
 def evaluate(model: core.Model, dataset: Iterable[Any], attacks: Attacks, *, reference: Smoothing | None = None) -> Run:
@@ -383,7 +104,7 @@ def evaluate(model: core.Model, dataset: Iterable[Any], attacks: Attacks, *, ref
     """
     images = CorrectImages(model, dataset)
     batches = attack_batches(model, images, attacks, reference=reference)
-    return finished([record for batch in batches for record in batch.records], images)
+    return as_run([record for batch in batches for record in batch.records], images)
 
 
 class CorrectImages:
@@ -542,12 +263,12 @@ def attack_batches(
             adversarial = result.adversarial.numpy()
             seconds = (time.perf_counter() - began) / len(originals.positions)
             counts = {"gradients": result.gradients.numpy(), "faulty": result.faulty.numpy()}
-            yield judged(
+            yield score(
                 model, name, originals, adversarial, smoother, seconds=seconds, trace=result.trace.numpy(), **counts
             )
 
 
-def judged(
+def score(
     model: core.Model,
     attack: str,
     originals: Originals,
@@ -578,7 +299,7 @@ def judged(
     ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
     >>> (originals,) = CorrectImages(model, [(tf.fill([1, 4, 4, 1], 0.5), [0])])
     >>> smoother = Smoothing().guided_by(originals.images)
-    >>> (record,) = judged(model, "darker", originals, originals.images - 0.1, smoother).records
+    >>> (record,) = score(model, "darker", originals, originals.images - 0.1, smoother).records
     >>> record.success, round(record.distortion, 2), record.gradients
     (True, 0.4, 0)
     """
@@ -587,7 +308,7 @@ def judged(
         raise ValueError(
             f"adversarial must have the shape of the originals, {originals.images.shape}; received {adversarial.shape}"
         )
-    delivered = deliver(adversarial)
+    delivered = quantize(adversarial)
     counts = [np.broadcast_to(count, len(adversarial)).tolist() for count in (gradients, faulty)]
     traces = [()] * len(adversarial) if trace is None else map(_improvements, trace)
     columns = (originals.positions.tolist(), originals.labels.tolist(), *counts, traces)
@@ -624,7 +345,7 @@ def predict(model: core.Model, images: Any) -> np.ndarray:
     return tf.argmax(mean_logits(model, images), axis=1, output_type=tf.int32).numpy()
 
 
-def finished(records: Iterable[Record], images: CorrectImages) -> Run:
+def as_run(records: Iterable[Record], images: CorrectImages) -> Run:
     """The run, once `attack_batches` has gone through all the images.
 
     Args:
@@ -640,7 +361,7 @@ def finished(records: Iterable[Record], images: CorrectImages) -> Run:
     >>> [len(originals.positions) for originals in images]  # here they would be attacked
     [2]
     >>> record = Record(0, "pgd2", 0, True, 0.3, 0.2, 1, True, 0.3, 0.2, 1, 20, 0.01, ((4, 0.3),))
-    >>> round(finished([record], images).accuracy, 2)
+    >>> round(as_run([record], images).accuracy, 2)
     0.67
     """
     if images.num_correct == 0:
@@ -648,13 +369,13 @@ def finished(records: Iterable[Record], images: CorrectImages) -> Run:
     return Run(tuple(records), images.num_images, images.num_correct)
 
 
-def deliver(images: Any) -> np.ndarray:
+def quantize(images: Any) -> np.ndarray:
     """Images in [0, 1] as an 8-bit file gives them back: round(255 x) / 255, float32, of the same shape.
 
-    >>> (255 * deliver([0.0, 0.499, 1.0])).round(3).tolist()
+    >>> (255 * quantize([0.0, 0.499, 1.0])).round(3).tolist()
     [0.0, 127.0, 255.0]
     """
-    return core.quantized(tf.constant(images, tf.float32), levels=256).numpy()
+    return tensors.quantized(tf.constant(images, tf.float32), levels=256).numpy()
 
 
 def merge(results: Sequence[core.AttackResult]) -> core.AttackResult:
@@ -707,7 +428,7 @@ def _measured(
     r = tf.constant(adversarial - originals.images)
     columns = {
         "success": tf.reduce_all(wrong, axis=0),
-        "distortion": core.l2_norm(r),
+        "distortion": tensors.l2_norm(r),
         "smoothness_energy": smoother.energy(r),
         "prediction": tf.argmax(tf.reduce_mean(core.over_draws(model, logits), axis=0), axis=1),
     }

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_smoothadv import protocol
+from tf_smoothadv import metrics, protocol
 from tf_smoothadv.attacks import core
 from tf_smoothadv.smoothing import Smoothing
 
@@ -17,11 +17,11 @@ TIE = 1e-3  # of the spread of an image's logits: what another size of batch may
 
 
 @dataclasses.dataclass(frozen=True)
-class Record(protocol.Record):
+class Record(metrics.Record):
     """One attack on one image that its source classifies correctly, and what every network says of it.
 
     Attributes:
-        source: the network attacked, which the attributes of `protocol.Record` are about.
+        source: the network attacked, which the attributes of `metrics.Record` are about.
         clean: the class that each network predicts for the original image.
         delivered: the class that each network predicts for the adversarial image as delivered.
 
@@ -33,6 +33,56 @@ class Record(protocol.Record):
     source: str
     clean: dict[str, int]
     delivered: dict[str, int]
+
+
+def batches(
+    networks: Mapping[str, core.Model],
+    source: str,
+    images: protocol.CorrectImages,
+    attacks: protocol.Attacks,
+    clean: Mapping[str, Sequence[int]],
+    *,
+    reference: Smoothing | None = None,
+    done: Collection[tuple[str, int]] = (),
+) -> Iterator[protocol.Batch]:
+    """Attacks a source with what `protocol.attack_batches` does, and shows every network the delivered images.
+
+    Args:
+        networks: by name; models from images [B, H, W, C] in [0, 1] to logits [B, K] of the same classes.
+        source: the name of the one to attack.
+        images: those of the dataset that the source classifies correctly.
+        attacks, reference, done: see `protocol.attack_batches`.
+        clean: the class that each network predicts for each image of the dataset (`protocol.predict`), in its order.
+
+    Yields:
+        A batch for each batch of images and each attack, whose records are of this module's `Record`.
+
+    Raises:
+        ValueError: no attack, an empty dataset, or `clean` that is not what a network says of the images in their
+            order, as where the dataset shuffles them anew.
+
+    Source: section 5.4 of the paper.
+
+    See `records`, which has an example.
+    """
+    checked: set[int] = set()
+    for batch in protocol.attack_batches(networks[source], images, attacks, reference=reference, done=done):
+        positions = [record.image for record in batch.records]
+        if not checked.issuperset(positions):
+            for name, classes in clean.items():
+                _check_clean(name, networks[name], batch.images, positions, classes)
+            checked.update(positions)
+        delivered = {name: protocol.predict(network, batch.delivered) for name, network in networks.items()}
+        records = [
+            Record(
+                **vars(record),
+                source=source,
+                clean={name: int(classes[record.image]) for name, classes in clean.items()},
+                delivered={name: int(classes[place]) for name, classes in delivered.items()},
+            )
+            for place, record in enumerate(batch.records)
+        ]
+        yield batch._replace(records=records)
 
 
 def records(
@@ -75,23 +125,8 @@ def records(
     (True, {'a': 1, 'b': 0})
     """
     images = protocol.CorrectImages(networks[source], dataset)
-    checked: set[int] = set()
-    for batch in protocol.attack_batches(networks[source], images, attacks, reference=reference, done=done):
-        positions = [record.image for record in batch.records]
-        if not checked.issuperset(positions):
-            for name, classes in clean.items():
-                _check_clean(name, networks[name], batch.images, positions, classes)
-            checked.update(positions)
-        delivered = {name: protocol.predict(network, batch.delivered) for name, network in networks.items()}
-        yield [
-            Record(
-                **vars(record),
-                source=source,
-                clean={name: int(classes[record.image]) for name, classes in clean.items()},
-                delivered={name: int(classes[place]) for name, classes in delivered.items()},
-            )
-            for place, record in enumerate(batch.records)
-        ]
+    for batch in batches(networks, source, images, attacks, clean, reference=reference, done=done):
+        yield [record for record in batch.records if isinstance(record, Record)]
 
 
 def _check_clean(

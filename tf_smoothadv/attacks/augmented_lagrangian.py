@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import tensorflow as tf
 
-from tf_smoothadv import checks, criteria
+from tf_smoothadv import checks, criteria, tensors
 from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier
 from tf_smoothadv.smoothing import Smoothing
@@ -85,7 +85,7 @@ class ALMA(core.Attack):
         first_rate, before = tf.zeros_like(mu), tf.zeros_like(mu)
         first_success = tf.fill(tf.shape(labels), self.steps)
         for step in tf.range(self.steps):
-            shown = core.quantized(x, self.levels, smoother)
+            shown = tensors.quantized(x, self.levels, smoother)
             slope = core.slope(model, shown, labels, targets, loss, step == 0)
             ratio, pull, usable = slope.loss, slope.gradient, slope.usable
 
@@ -100,20 +100,20 @@ class ALMA(core.Attack):
             best = core.keep_best(best, images, shown, slope.success, model.samples, slope.faulty)
 
             if smoother is not None:
-                pull = core.per_image(core.l2_norm(pull)) * core.unit_l2(smoother.apply(pull))
+                pull = tensors.per_image(tensors.l2_norm(pull)) * tensors.unit_l2(smoother.apply(pull))
             weight = tf.where(usable, penalty_slope(ratio, rho, mu), 0)
-            gradient = core.unit_l2(x - images) + core.per_image(weight) * pull
+            gradient = tensors.unit_l2(x - images) + tensors.per_image(weight) * pull
             latest = tf.square(gradient)
             if smoother is not None:
                 latest = tf.zeros_like(latest) + tf.reduce_mean(latest, axis=[1, 2, 3], keepdims=True)
             square = averaging * square + (1 - averaging) * latest
             momentum = averaging * momentum + gradient / (tf.sqrt(square) + 1e-8)
             if step == 0:
-                first_rate = tf.math.divide_no_nan(self.step_size, core.l2_norm(momentum))
+                first_rate = tf.math.divide_no_nan(self.step_size, tensors.l2_norm(momentum))
             since = tf.cast(tf.maximum(step - first_success, 0) / tf.maximum(self.steps - first_success, 1), x.dtype)
             rate = first_rate * tf.pow(LAST_RATE, since)
-            x, last = core.go_on(usable, core.clip(x - core.per_image(rate) * momentum), x, last)
-        shown = core.quantized(x, self.levels, smoother)
+            x, last = core.go_on(usable, tensors.clip(x - tensors.per_image(rate) * momentum), x, last)
+        shown = tensors.quantized(x, self.levels, smoother)
         return core.keep_best(best, images, shown, core.is_adversarial(model, shown, labels, targets))
 
 

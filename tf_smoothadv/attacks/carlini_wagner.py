@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import tensorflow as tf
 
-from tf_smoothadv import checks, criteria
+from tf_smoothadv import checks, criteria, tensors
 from tf_smoothadv.attacks import core, optimizers
 from tf_smoothadv.classifier import Classifier
 from tf_smoothadv.smoothing import Smoothing
@@ -107,6 +107,9 @@ class CarliniWagner(core.Attack):
         if self.smoothness_penalty and self.smoothing is None:
             raise ValueError("smoothness_penalty needs smoothing=, whose graph it is measured on; received None")
 
+    def within(self, gradients: int | None) -> CarliniWagner:
+        return self if gradients is None else self.replaced(steps=gradients // self.binary_search_steps)
+
     @property
     def any_batch_size(self) -> bool:
         return self.optimizer is None
@@ -127,7 +130,7 @@ class CarliniWagner(core.Attack):
         def decode(value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             """The image x of the w of (4), or of the r of (17), and the r whose norm counts."""
             if smoother is not None:
-                return core.clip(images + value), value
+                return tensors.clip(images + value), value
             x = tf.sigmoid(value)
             return x, x - images
 
@@ -149,7 +152,7 @@ class CarliniWagner(core.Attack):
                     size = tf.reduce_sum(tf.square(r), axis=[1, 2, 3])
                     if smoother is not None and self.smoothness_penalty:
                         size += self.smoothness_penalty * smoother.penalty(r)
-                shown = core.quantized(x, self.levels, smoother)
+                shown = tensors.quantized(x, self.levels, smoother)
                 slope = core.slope(model, shown, labels, targets, loss, first & (step == 0))
                 gradient = tape.gradient([x, size], decoded, [slope.gradient, tf.ones_like(size)])
                 if smoother is not None:
@@ -161,7 +164,7 @@ class CarliniWagner(core.Attack):
                 value, last = core.go_on(slope.usable, following, value, last)
             return any_success, best
 
-        shown = core.quantized(images, self.levels, smoother)
+        shown = tensors.quantized(images, self.levels, smoother)
         best = core.start(images, self.steps * self.binary_search_steps * model.samples)
         best = core.keep_best(best, images, shown, core.is_adversarial(model, shown, labels, targets))
         const = tf.fill(tf.shape(labels), self.initial_const)

@@ -11,9 +11,8 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import tensorflow as tf
 
-from tf_smoothadv import checks, criteria
+from tf_smoothadv import checks, criteria, tensors
 from tf_smoothadv.classifier import Classifier, NoGradientError, compile_for
-from tf_smoothadv.smoothing import Smoother
 
 Model = Callable[[tf.Tensor], tf.Tensor] | Classifier
 Loss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor | None], tf.Tensor]
@@ -93,7 +92,7 @@ def keep_best(
         gradients: how many were taken there.
         faulty: whether they were (see `Slope`) [B], where any were taken.
     """
-    distortion = l2_norm(candidate - images)
+    distortion = tensors.l2_norm(candidate - images)
     taken = tf.fill(tf.shape(success), gradients)
     trace = tf.where(success, distortion, math.inf)[:, tf.newaxis]
     count = tf.zeros_like(taken) if faulty is None else tf.cast(faulty, tf.int32)
@@ -110,7 +109,7 @@ def merge_results(best: AttackResult, later: AttackResult) -> AttackResult:
     columns = best.gradients[:, tf.newaxis] + tf.range(tf.shape(later.trace)[1])
     rows = tf.range(tf.shape(columns)[0])[:, tf.newaxis] + tf.zeros_like(columns)
     return AttackResult(
-        adversarial=tf.where(per_image(better), later.adversarial, best.adversarial),
+        adversarial=tf.where(tensors.per_image(better), later.adversarial, best.adversarial),
         success=best.success | later.success,
         distortion=tf.where(better, later.distortion, best.distortion),
         gradients=best.gradients + later.gradients,
@@ -147,56 +146,6 @@ def scatter(structure: Any, indices: tf.Tensor, some: Any, active: tf.Tensor) ->
         return tf.tensor_scatter_nd_update(tensor, indices[:, tf.newaxis], values)
 
     return tf.nest.map_structure(put, structure, some)
-
-
-def per_image(x: tf.Tensor) -> tf.Tensor:
-    """[B] as [B, 1, 1, 1]."""
-    return x[:, tf.newaxis, tf.newaxis, tf.newaxis]
-
-
-def power_of_two(x: tf.Tensor) -> tf.Tensor:
-    """The largest power of two that is at most |x|, by which a float can be divided exactly; 1 for 0 and what is not
-    finite.
-    """
-    bits = tf.bitwise.bitwise_and(tf.bitcast(tf.cast(x, tf.float32), tf.int32), 0x7F800000)  # the exponent
-    power = tf.bitcast(bits, tf.float32)
-    return tf.cast(tf.where((power > 0) & (power < math.inf), power, 1), x.dtype)
-
-
-def l2_norm(x: tf.Tensor) -> tf.Tensor:
-    """||x|| of each image; [B]."""
-    return tf.sqrt(tf.reduce_sum(tf.square(x), axis=[1, 2, 3]))
-
-
-def unit_l2(x: tf.Tensor) -> tf.Tensor:
-    """The unit vector x / ||x|| of each image; zero where x is zero."""
-    x /= power_of_two(tf.reduce_max(tf.abs(x), axis=[1, 2, 3], keepdims=True))  # whose squares float32 can hold
-    return tf.math.divide_no_nan(x, per_image(l2_norm(x)))
-
-
-def project_l2(r: tf.Tensor, epsilon: tf.Tensor | float) -> tf.Tensor:
-    """argmin_p ||p - r|| subject to ||p|| <= epsilon, per image."""
-    norm = l2_norm(r)
-    return r * per_image(tf.where(norm > epsilon, tf.math.divide_no_nan(epsilon, norm), 1))
-
-
-def clip(x: tf.Tensor) -> tf.Tensor:
-    """c(x) of (11): the nearest image in [0, 1]."""
-    return tf.clip_by_value(x, 0, 1)
-
-
-def quantized(x: tf.Tensor, levels: int | None, smoother: Smoother | None = None) -> tf.Tensor:
-    """The nearest image whose pixels have one of `levels` values, round((levels - 1) x) / (levels - 1); x for None.
-
-    With a smoother the rounding is its own, near in a norm that keeps what is smooth (`Smoother.rounded`). The gradient
-    passes straight through, as if nothing were rounded.
-    """
-    if levels is None:
-        return x
-    rounded = tf.round if smoother is None else smoother.rounded
-    # In float64, because a graph may divide by multiplying: in float32 that misses a level by its last bit.
-    level = tf.cast(rounded(tf.stop_gradient(x) * (levels - 1)), tf.float64) / (levels - 1)
-    return x + tf.stop_gradient(clip(tf.cast(level, x.dtype)) - x)
 
 
 class Slope(NamedTuple):
@@ -250,11 +199,11 @@ def slope(
         inner.watch(logits)
         losses = loss(logits, every_label, every_target)
     upstream = inner.gradient(losses, logits) / model.samples
-    scale = power_of_two(tf.reduce_max(tf.abs(over_draws(model, upstream)), axis=[0, 2]))
+    scale = tensors.power_of_two(tf.reduce_max(tf.abs(over_draws(model, upstream)), axis=[0, 2]))
     gradient = tape.gradient(logits, images, upstream / per_draw(model, scale)[:, tf.newaxis])
     if gradient is None:
         raise NoGradientError(NO_GRADIENT)
-    gradient = tf.cast(gradient, images.dtype) * per_image(scale)
+    gradient = tf.cast(gradient, images.dtype) * tensors.per_image(scale)
 
     success = errs_in_every_draw(model, logits, labels, targets)
     finite = tf.math.is_finite(gradient)
@@ -329,7 +278,7 @@ def go_on(usable: tf.Tensor, following: tf.Tensor, x: tf.Tensor, last: tf.Tensor
         following: what the attack steps to from x.
         x, last: the iterate, and the last one before it with a usable gradient.
     """
-    usable = per_image(usable)
+    usable = tensors.per_image(usable)
     return tf.where(usable, following, (x + last) / 2), tf.where(usable, x, last)
 
 
@@ -371,6 +320,14 @@ class Attack:
     def replaced(self: A, **settings: Any) -> A:
         """The same attack with other settings."""
         return dataclasses.replace(self, **settings)
+
+    def within(self: A, gradients: int | None) -> A:
+        """The same attack with as many steps as so many gradients of the model allow; None leaves it as it is.
+
+        Raises:
+            ValueError: fewer gradients than it needs for a step of each epsilon, constant or class that it tries.
+        """
+        return self if gradients is None else self.replaced(steps=gradients)
 
     def prepare(self, shape: tuple[int | None, ...]) -> dict[str, Any]:
         """Attributes that `run` needs besides, made before it is compiled for images [B, H, W, C] of this shape."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import tensorflow as tf
 
-from tf_smoothadv import checks, criteria
+from tf_smoothadv import checks, criteria, tensors
 from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier
 from tf_smoothadv.smoothing import Smoother, Smoothing
+
+G = TypeVar("G", bound="GradientAttack")
 
 
 class Search(NamedTuple):
@@ -68,6 +70,9 @@ class GradientAttack(core.Attack):
         checks.count("binary_search_steps", self.binary_search_steps, at_least=0)
         core.check_levels(self.levels)
 
+    def within(self: G, gradients: int | None) -> G:
+        return self if gradients is None else self.replaced(steps=gradients // (1 + self.binary_search_steps))
+
     def size(self, r: tf.Tensor) -> tf.Tensor:
         """The norm that epsilon limits; [B]."""
         raise NotImplementedError
@@ -89,11 +94,11 @@ class GradientAttack(core.Attack):
         def advance(search: Search, batch: Any, smoother: Smoother | None, first: tf.Tensor) -> Search:
             """One step of (11) from x, which is tried on the way."""
             images, labels, targets, limit = batch
-            shown = core.quantized(search.x, self.levels, smoother)
+            shown = tensors.quantized(search.x, self.levels, smoother)
             slope = core.slope(model, shown, labels, targets, loss, first)
             direction = slope.gradient if smoother is None else smoother.apply(slope.gradient)
             r = search.x - self.step(direction, limit * self.step_size / self.epsilon) - images
-            following = core.clip(images + self.project(r, limit))
+            following = tensors.clip(images + self.project(r, limit))
             x, last = core.go_on(slope.usable, following, search.x, search.last)
             best = core.keep_best(search.best, images, shown, slope.success, model.samples, slope.faulty)
             return Search(x, last, search.success | slope.success, best)
@@ -116,7 +121,7 @@ class GradientAttack(core.Attack):
                     search = core.scatter(search, some, advanced, active)
                 else:
                     search = advance(search, batch, smoother, step == 0)
-            shown = core.quantized(search.x, self.levels, smoother)
+            shown = tensors.quantized(search.x, self.levels, smoother)
             success = core.is_adversarial(model, shown, labels, targets)
             return search.success | success, core.keep_best(search.best, images, shown, success)
 
@@ -165,10 +170,10 @@ class IFGSM(GradientAttack):
         return tf.reduce_max(tf.abs(r), axis=[1, 2, 3])
 
     def step(self, direction: tf.Tensor, step_size: tf.Tensor) -> tf.Tensor:
-        return core.per_image(step_size) * tf.sign(direction)
+        return tensors.per_image(step_size) * tf.sign(direction)
 
     def project(self, r: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
-        return tf.clip_by_value(r, -core.per_image(epsilon), core.per_image(epsilon))
+        return tf.clip_by_value(r, -tensors.per_image(epsilon), tensors.per_image(epsilon))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,13 +206,13 @@ class PGD2(GradientAttack):
     """
 
     def size(self, r: tf.Tensor) -> tf.Tensor:
-        return core.l2_norm(r)
+        return tensors.l2_norm(r)
 
     def step(self, direction: tf.Tensor, step_size: tf.Tensor) -> tf.Tensor:
-        return core.per_image(step_size) * core.unit_l2(direction)
+        return tensors.per_image(step_size) * tensors.unit_l2(direction)
 
     def project(self, r: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
-        return core.project_l2(r, epsilon)
+        return tensors.project_l2(r, epsilon)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,6 +248,9 @@ class FGSM(core.Attack):
 
     def __post_init__(self) -> None:
         self._as_iterative()
+
+    def within(self, gradients: int | None) -> FGSM:
+        return self
 
     def _as_iterative(self) -> IFGSM:
         return IFGSM(self.epsilon, self.epsilon, 1, self.smoothing, self.loss, levels=self.levels)

@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 
 import tensorflow as tf
 
-from tf_smoothadv import checks, criteria
+from tf_smoothadv import checks, criteria, tensors
 from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier
 from tf_smoothadv.smoothing import Smoothing
@@ -87,13 +87,13 @@ class MinimalNormAttack(core.Attack):
         epsilon = tf.ones_like(best.distortion)
         smallest = tf.fill(tf.shape(labels), images.dtype.max)
         for step in tf.range(self.steps):
-            shown = core.quantized(x, self.levels, smoother)
+            shown = tensors.quantized(x, self.levels, smoother)
             slope = core.slope(model, shown, labels, targets, loss, step == 0)
-            direction = core.unit_l2(slope.gradient if smoother is None else smoother.apply(slope.gradient))
+            direction = tensors.unit_l2(slope.gradient if smoother is None else smoother.apply(slope.gradient))
 
             r = x - images
             best = core.keep_best(best, images, shown, slope.success, model.samples, slope.faulty)
-            norm = core.l2_norm(r)
+            norm = tensors.l2_norm(r)
             smallest = tf.where(slope.success, tf.minimum(smallest, norm), smallest)
             steepness = tf.reduce_sum(slope.gradient * direction, axis=[1, 2, 3])
             boundary = norm + tf.math.divide_no_nan(slope.margin, steepness)
@@ -101,9 +101,9 @@ class MinimalNormAttack(core.Attack):
             rate = 0.505 + 0.495 * tf.cos(math.pi * tf.cast(step / self.steps, x.dtype))
             tried = Tried(r, direction, slope.success, smallest, boundary)
             r, following = self.step(tried, epsilon, rate * self.step_size, rate * self.norm_step)
-            x, last = core.go_on(slope.usable, core.clip(images + r), x, last)
+            x, last = core.go_on(slope.usable, tensors.clip(images + r), x, last)
             epsilon = tf.where(slope.usable, following, epsilon)
-        shown = core.quantized(x, self.levels, smoother)
+        shown = tensors.quantized(x, self.levels, smoother)
         return core.keep_best(best, images, shown, core.is_adversarial(model, shown, labels, targets))
 
 
@@ -137,7 +137,7 @@ class DDN(MinimalNormAttack):
         self, tried: Tried, epsilon: tf.Tensor, step_size: tf.Tensor, norm_step: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         epsilon *= tf.where(tried.success, 1 - self.norm_step, 1 + self.norm_step)
-        return core.per_image(epsilon) * core.unit_l2(tried.r - step_size * tried.direction), epsilon
+        return tensors.per_image(epsilon) * tensors.unit_l2(tried.r - step_size * tried.direction), epsilon
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,7 +176,7 @@ class FMN(MinimalNormAttack):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         outside = tf.where(tried.any_success, epsilon * (1 + norm_step), tried.boundary * (1 + self.norm_step))
         epsilon = tf.where(tried.success, tf.minimum(epsilon * (1 - norm_step), tried.smallest), outside)
-        return core.project_l2(tried.r - step_size * tried.direction, epsilon), epsilon
+        return tensors.project_l2(tried.r - step_size * tried.direction, epsilon), epsilon
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,17 +219,17 @@ class BP(MinimalNormAttack):
         self, tried: Tried, epsilon: tf.Tensor, step_size: tf.Tensor, norm_step: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         r, direction = tried.r, tried.direction
-        norm = core.l2_norm(r)
+        norm = tensors.l2_norm(r)
         along = tf.reduce_sum(r * direction, axis=[1, 2, 3])
 
         shorter = norm * (1 - norm_step)
-        foot = core.per_image(along) * direction
-        walked = core.project_l2(foot, shorter) + core.per_image(side(shorter, along)) * core.unit_l2(r - foot)
+        foot = tensors.per_image(along) * direction
+        walked = tensors.project_l2(foot, shorter) + tensors.per_image(side(shorter, along)) * tensors.unit_l2(r - foot)
 
         longer = norm / (1 - norm_step)
         length = along + tf.sqrt(tf.square(longer) - tf.square(norm) + tf.square(along))
-        crossing = r - core.per_image(tf.where(tried.any_success, length, step_size)) * direction
-        return tf.where(core.per_image(tried.success), walked, crossing), epsilon
+        crossing = r - tensors.per_image(tf.where(tried.any_success, length, step_size)) * direction
+        return tf.where(tensors.per_image(tried.success), walked, crossing), epsilon
 
 
 def side(hypotenuse: tf.Tensor, other: tf.Tensor) -> tf.Tensor:

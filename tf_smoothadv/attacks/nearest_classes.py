@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_smoothadv import checks
+from tf_smoothadv import checks, tensors
 from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier
 from tf_smoothadv.smoothing import Smoother, Smoothing
@@ -65,6 +65,9 @@ class NearestClasses(core.Attack):
                 f"classes must be at most candidates; received classes={self.classes}, candidates={self.candidates}"
             )
 
+    def within(self, gradients: int | None) -> NearestClasses:
+        return self if gradients is None else self.replaced(steps=(gradients - self.candidates) // self.classes)
+
     @property
     def any_batch_size(self) -> bool:
         return self.base.any_batch_size
@@ -101,7 +104,7 @@ class NearestClasses(core.Attack):
         def aimed(target: tf.Tensor) -> core.AttackResult:
             return self.base.run(model, images, labels, target)
 
-        shown = core.quantized(images, getattr(self.base, "levels", None))
+        shown = tensors.quantized(images, getattr(self.base, "levels", None))
         logits = model.draws(shown)
         nearest, gradients = self.nearest(model, images, labels, logits)
         results = tf.map_fn(aimed, nearest, fn_output_signature=RESULT, parallel_iterations=1)
@@ -144,6 +147,6 @@ def distance(
         return tf.gather(logits, labels, batch_dims=1) - tf.gather(logits, candidate, batch_dims=1)
 
     slope = core.slope(model, images, labels, candidate, difference)
-    direction = core.unit_l2(slope.gradient if smoother is None else smoother.apply(slope.gradient))
+    direction = tensors.unit_l2(slope.gradient if smoother is None else smoother.apply(slope.gradient))
     steepness = tf.reduce_sum(slope.gradient * direction, axis=[1, 2, 3])
     return tf.where(steepness > 0, tf.math.divide_no_nan(slope.loss, steepness), math.inf)

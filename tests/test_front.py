@@ -10,21 +10,22 @@ import numpy as np
 import pytest
 
 import tf_smoothadv as sa
-from eval import results, settings
 from tests.many_runs import outcomes
 from tests.test_attacks import Linear
-from tf_smoothadv import tradeoff
-from tf_smoothadv.attacks import FMN, core
+from tf_smoothadv import tensors
+from tf_smoothadv.attacks import FMN
+from tf_smoothadv.evaluation import presets, records
+from tf_smoothadv.front import Front, over_alpha
 
 
 @pytest.fixture
-def random() -> tradeoff.Front:
+def random() -> Front:
     """Seven attacks on fifty images, with ties, failures, and an image on which all fail."""
     rng = np.random.default_rng(0)
     success = rng.uniform(size=(7, 50)) < 0.8
     success[:, 3] = False
     distortion, energy = rng.integers(1, 9, size=(2, 7, 50)) / 4
-    return tradeoff.Front(tuple("abcdefg"), np.arange(50), success, distortion, energy)
+    return Front(tuple("abcdefg"), np.arange(50), success, distortion, energy)
 
 
 def test_undominated_is_what_no_other_success_beats(random):
@@ -60,7 +61,7 @@ def test_a_premium_below_one_is_refused(random):
 
 def test_no_alpha_is_refused():
     with pytest.raises(ValueError, match="alphas must name at least one alpha; received none"):
-        tradeoff.over_alpha(FMN(), [])
+        over_alpha(FMN(), [])
 
 
 def test_front_of_a_linear_model_goes_from_smallest_to_smoothest():
@@ -71,7 +72,7 @@ def test_front_of_a_linear_model_goes_from_smallest_to_smoothest():
         model,
         model.images,
         model.labels,
-        tradeoff.over_alpha(FMN(40, levels=1024), [0.0, 0.7, 0.95], spec),
+        over_alpha(FMN(40, levels=1024), [0.0, 0.7, 0.95], spec),
         reference=spec,
     )
     assert found.attacks == ("fmn-0", "fmn-0.7", "fmn-0.95")
@@ -81,23 +82,23 @@ def test_front_of_a_linear_model_goes_from_smallest_to_smoothest():
     assert np.all(found.undominated())
     assert found.smoothest(1.0).tolist() == [0, 0, 0]
     assert found.smoothest(100.0).tolist() == [2, 2, 2]
-    norms = [core.l2_norm(each - model.images) for each in found.delivered]
+    norms = [tensors.l2_norm(each - model.images) for each in found.delivered]
     np.testing.assert_allclose(norms, found.distortion, rtol=1e-5)
 
 
 def test_front_leaves_out_what_the_model_gets_wrong():
     model = Linear(3, (8, 8, 1))
-    found = sa.front(model, model.images, [0, 1, 0], tradeoff.over_alpha(FMN(5), [0.0]))
+    found = sa.front(model, model.images, [0, 1, 0], over_alpha(FMN(5), [0.0]))
     assert found.images.tolist() == [0, 2]
     assert found.delivered.shape == (1, 2, 8, 8, 1)
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "nips2017"])
 def test_front_is_of_the_presets_attacks(dataset):
-    alpha = settings.reference(dataset, "tuned").alpha
-    preset = settings.preset(dataset, "tuned", ["fmn", "sfmn"], levels=256, gradients=30)
+    alpha = presets.reference(dataset, "tuned").alpha
+    preset = presets.preset(dataset, "tuned", ["fmn", "sfmn"], levels=256, gradients=30)
     (smooth,) = preset["sfmn"]
-    front = settings.over_alpha(dataset, "tuned", ["fmn"], [0.0, alpha], gradients=30)
+    front = presets.front(dataset, "tuned", ["fmn"], [0.0, alpha], gradients=30)
     assert front["fmn-0"] == preset["fmn"]
     assert front[f"fmn-{alpha:g}"] == (smooth.replaced(smoothing=dataclasses.replace(smooth.smoothing, alpha=alpha)),)
 
@@ -116,8 +117,8 @@ def test_binary_picks_the_smoothest_image_within_the_premium(command):
         folder = command[1]
         summary = json.loads((folder / "front.json").read_text())
         assert list(summary["attacks"]) == ["fmn-0", "fmn-0.95", "ddn-0", "ddn-0.95"]
-        kept = results.read(folder)
-        front = tradeoff.Front.of(kept.run)
+        kept = records.read(folder)
+        front = Front.of(kept.run)
         assert sum(one["undominated"] for one in summary["attacks"].values()) >= 1
         assert len(summary["picked"]) == len(front.images) == len(list((folder / "picked").iterdir()))
         for place, attack in zip(front.images, front.smoothest(float(premium))):
@@ -139,7 +140,7 @@ def test_shards_are_picked_from_once_merged(command, tmp_path):
     for one in commands:
         (finished,) = outcomes([one])
         assert finished.status == 0, finished.stderr
-    kept = results.read(whole)
-    assert kept.images == results.read(command[1]).images
+    kept = records.read(whole)
+    assert kept.images == records.read(command[1]).images
     assert len(kept.run.records) == 4 * kept.run.num_correct
     assert len(list((whole / "picked").iterdir())) == kept.run.num_correct

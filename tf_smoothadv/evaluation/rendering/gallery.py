@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import PIL.Image
 
-from eval import pictures
-from eval.plots import LABELS
-from eval.results import Finished, finite
-from tf_smoothadv import protocol
+from tf_smoothadv import metrics
+from tf_smoothadv.evaluation.data import decoding
+from tf_smoothadv.evaluation.records import Finished, finite
+from tf_smoothadv.evaluation.rendering import pictures
+from tf_smoothadv.evaluation.rendering.plots import LABELS
 
 BUDGET = 18_000_000  # characters of pictures: with the rest of the page less than 20 MB
 MAGNIFIED_QUALITY = 85
@@ -39,7 +40,7 @@ class Entry(NamedTuple):
 
     network: str
     finished: Finished
-    record: protocol.Record
+    record: metrics.Record
 
     @property
     def subject(self) -> Subject:
@@ -133,9 +134,9 @@ def ranked(by_subject: Mapping[Subject, Sequence[Entry]]) -> list[Subject]:
 
 def drawn_of(group: Sequence[Entry]) -> list[dict[str, Any]]:
     """The cards of one image: all that was done to it, as delivered, in plain values; its views as pairs of URLs."""
-    original = pictures.read(group[0].finished.picture(group[0].record.image))
+    original = decoding.read(group[0].finished.picture(group[0].record.image))
     adversarials = [
-        pictures.read(entry.finished.picture(entry.record.image, entry.record.attack), original.shape)
+        decoding.read(entry.finished.picture(entry.record.image, entry.record.attack), shape=original.shape)
         for entry in group
     ]
     views = {name: view(original, adversarials) for name, view in VIEWS.items()}

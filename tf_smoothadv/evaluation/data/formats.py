@@ -14,8 +14,7 @@ from typing import NamedTuple
 import tensorflow as tf
 from absl import logging
 
-from eval import decoding
-from models import mnist
+from tf_smoothadv.evaluation.data import decoding, mnist
 
 SAMPLE = pathlib.Path(__file__).parent / "samples" / "mnist.npz"
 NUM_CLASSES = 1000

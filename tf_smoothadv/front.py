@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_smoothadv import checks, protocol
+from tf_smoothadv import checks, metrics, protocol
 from tf_smoothadv.attacks import FMN, Attack, core
 from tf_smoothadv.smoothing import Smoothing
 
@@ -45,7 +45,7 @@ class Front:
     delivered: np.ndarray | None = None
 
     @classmethod
-    def of(cls, run: protocol.Run, delivered: np.ndarray | None = None) -> Front:
+    def of(cls, run: metrics.Run, delivered: np.ndarray | None = None) -> Front:
         """The front of what is known of a run: of the images that all its attacks have been on."""
         records = {(record.attack, record.image): record for record in run.records}
         everywhere = set.intersection(*({image for name, image in records if name == attack} for attack in run.attacks))
@@ -158,5 +158,5 @@ def front(
     correct = protocol.CorrectImages(model, [(images, labels, *([] if targets is None else [targets]))])
     attacks = attacks or over_alpha(FMN(levels=256))
     batches = list(protocol.attack_batches(model, correct, attacks, reference=reference))
-    run = protocol.finished([record for batch in batches for record in batch.records], correct)
+    run = protocol.as_run([record for batch in batches for record in batch.records], correct)
     return Front.of(run, np.stack([batch.delivered for batch in batches]))

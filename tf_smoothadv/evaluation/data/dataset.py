@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from eval import decoding, sources
 from tf_smoothadv import checks, protocol
 from tf_smoothadv.attacks import core
+from tf_smoothadv.evaluation.data import decoding, formats
 
-SOURCES: dict[str, Callable[[Any], sources.Source]] = {
-    "mnist": sources.digits,
-    "nips2017": sources.nips2017,
-    "folder": sources.folder,
-    "tfrecord": sources.tfrecord,
+SOURCES: dict[str, Callable[[Any], formats.Source]] = {
+    "mnist": formats.digits,
+    "nips2017": formats.nips2017,
+    "folder": formats.folder,
+    "tfrecord": formats.tfrecord,
 }
 DATASETS = tuple(SOURCES)
 NUM_IMAGES = {"mnist": 200}
@@ -38,7 +38,7 @@ class Images:
     """Images [H, W, C], one by one, the same each time; threads prepare a few ahead of the one asked for.
 
     Attributes:
-        source: what they are made of, see `sources.Source`.
+        source: what they are made of, see `formats.Source`.
         chosen: which of the source they are.
         names: what each is called in messages.
         size: the side in pixels that they are resized to; None leaves it.
@@ -54,7 +54,7 @@ class Images:
 
     def __iter__(self) -> Iterator[tf.Tensor]:
         images = itertools.islice(self.source, self.chosen.start, self.chosen.stop, self.chosen.step)
-        readable = sources.readable(images, self.names.__getitem__)
+        readable = formats.readable(images, self.names.__getitem__)
         with futures.ThreadPoolExecutor(AHEAD) as threads:
             tasks = (threads.submit(prepared, image, self.size, name) for image, name in zip(readable, self.names))
             begun = collections.deque(itertools.islice(tasks, AHEAD))
@@ -118,7 +118,7 @@ class Dataset:
         if self.folders not in (None, classes):
             raise ValueError(
                 f"{self.path} has {self.folders} class folders, the model has {classes} classes: write "
-                f"{pathlib.Path(self.path) / sources.CLASSES}, one folder name a line in the order of the model's "
+                f"{pathlib.Path(self.path) / formats.CLASSES}, one folder name a line in the order of the model's "
                 "classes, or --labels=predicted"
             )
 

@@ -1,4 +1,4 @@
-"""Pictures for the eye: read from files, what was added to one, and magnified."""
+"""Pictures for the eye: what was added to an image, and images magnified."""
 
 from __future__ import annotations
 
@@ -8,24 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from eval import decoding
 from tf_smoothadv import magnification
-
-
-def read(path: pathlib.Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
-    """An image file as uint8 [H, W, C], C = 1 for a grey one and 3 for others, upright: see `decoding.decode`.
-
-    Args:
-        path: the file.
-        shape: what [H, W, C] must be; None for any.
-
-    Raises:
-        ValueError: a file that cannot be read, or is no opaque image, or has another shape.
-    """
-    pixels = decoding.read(path)
-    if shape not in (None, pixels.shape):
-        raise ValueError(f"{path} must be of the shape {shape}, like its original; received {pixels.shape}")
-    return pixels
 
 
 def amplified(r: np.ndarray) -> np.ndarray:

@@ -13,8 +13,9 @@ from matplotlib import ticker
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
-from eval import pictures
-from tf_smoothadv import protocol, tradeoff
+from tf_smoothadv import metrics
+from tf_smoothadv.evaluation.rendering import pictures
+from tf_smoothadv.front import Front
 
 # Okabe and Ito's colours, which the colour-blind tell apart; a marker each, for print without colours.
 STYLES = {
@@ -72,7 +73,7 @@ def label(name: str) -> str:
     return LABELS.get(name, name).replace("$", r"\$")
 
 
-def styles(runs: Mapping[str, protocol.Run]) -> dict[str, tuple[str, str]]:
+def styles(runs: Mapping[str, metrics.Run]) -> dict[str, tuple[str, str]]:
     """A colour and a marker for each attack of the runs."""
     attacks = dict.fromkeys(attack for run in runs.values() for attack in run.attacks)
     others = dict(zip((attack for attack in attacks if attack not in STYLES), itertools.cycle(OTHERS)))
@@ -100,7 +101,7 @@ def save(figure: Figure, path: pathlib.Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def characteristic(runs: Mapping[str, protocol.Run]) -> Figure:
+def characteristic(runs: Mapping[str, metrics.Run]) -> Figure:
     """The operating characteristics P(D) (21), as in figures 2 and 3: lines by network, thin as delivered.
 
     Args:
@@ -136,7 +137,7 @@ def characteristic(runs: Mapping[str, protocol.Run]) -> Figure:
     return figure
 
 
-def budget(runs: Mapping[str, protocol.Run], distortions: Sequence[float] = ()) -> Figure:
+def budget(runs: Mapping[str, metrics.Run], distortions: Sequence[float] = ()) -> Figure:
     """Success and distortion against the gradients taken, as computed; a row of panels a run, a line an attack.
 
     Left the share of images with a success until then. Right the median over all images of the least distortion until
@@ -195,7 +196,7 @@ def number_plainly(*axes: Axis) -> None:
         axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
 
 
-def plane(runs: Mapping[str, protocol.Run]) -> Figure:
+def plane(runs: Mapping[str, metrics.Run]) -> Figure:
     """Mean distortion against smoothness energy, a point an attack: as computed, and open as delivered in 8 bits.
 
     Down is smoother, left is smaller. The two points of an attack are joined: what rounding does to it. An attack
@@ -223,7 +224,7 @@ def plane(runs: Mapping[str, protocol.Run]) -> Figure:
     return figure
 
 
-def front(front: tradeoff.Front) -> Figure:
+def front(front: Front) -> Figure:
     """The front of distortion and smoothness energy, delivered in 8 bits: a line an attack, a point an alpha.
 
     Black: of every image the smoothest within a premium, over the premiums; what is best of all these attacks.

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import models
 import tf_smoothadv as sa
-from eval import batching
+from tf_smoothadv.evaluation import batch_size
 
 
 def pixel_logits(images: tf.Tensor) -> tf.Tensor:
@@ -17,32 +17,32 @@ def pixel_logits(images: tf.Tensor) -> tf.Tensor:
 def test_tensors_are_counted_for_one_image():
     """A product with an 8 x 8 matrix adds 8 x 8 x 3 numbers for each image, whatever else the graph holds."""
     matrix = np.eye(8, dtype=np.float32)
-    without = batching.tensors_of(pixel_logits, (8, 8, 3))
-    inserted = batching.tensors_of(lambda images: pixel_logits(tf.einsum("ij,bjkc->bikc", matrix, images)), (8, 8, 3))
+    without = batch_size.tensors_of(pixel_logits, (8, 8, 3))
+    inserted = batch_size.tensors_of(lambda images: pixel_logits(tf.einsum("ij,bjkc->bikc", matrix, images)), (8, 8, 3))
     assert inserted - without >= 8 * 8 * 3
 
 
 @pytest.mark.parametrize(
     ("shape", "memory", "expected"),
     [
-        ((28, 28, 1), 2**40, batching.MOST),
+        ((28, 28, 1), 2**40, batch_size.MOST),
         ((299, 299, 3), 2**40, 7),
         ((2000, 2000, 3), 2**40, 1),
         ((28, 28, 1), 0, 1),
     ],
 )
 def test_batches_are_bounded_by_use_and_by_memory(shape, memory, expected, monkeypatch):
-    monkeypatch.setattr(batching, "free_memory", lambda: memory)
-    assert batching.automatic(pixel_logits, shape) == expected
+    monkeypatch.setattr(batch_size, "free_memory", lambda: memory)
+    assert batch_size.automatic(pixel_logits, shape) == expected
 
 
 def test_half_the_memory_holds_half_the_images(monkeypatch):
     model = models.c4()
     sizes = []
     for memory in (2**26, 2**25):
-        monkeypatch.setattr(batching, "free_memory", lambda memory=memory: memory)
-        sizes.append(batching.automatic(model, (28, 28, 1)))
-    assert 1 < sizes[0] < batching.MOST
+        monkeypatch.setattr(batch_size, "free_memory", lambda memory=memory: memory)
+        sizes.append(batch_size.automatic(model, (28, 28, 1)))
+    assert 1 < sizes[0] < batch_size.MOST
     assert sizes[0] // 2 == pytest.approx(sizes[1], abs=1)
 
 
@@ -52,26 +52,26 @@ def test_tensors_of_a_saved_model_are_those_of_the_model(tmp_path):
     module.serve = tf.function(model, input_signature=[tf.TensorSpec([None, 28, 28, 1])])
     module.model = model
     tf.saved_model.save(module, str(tmp_path))
-    expected = batching.tensors_of(model, (28, 28, 1))
-    assert batching.tensors_of(models.load(str(tmp_path)), (28, 28, 1)) == pytest.approx(expected, rel=0.01)
+    expected = batch_size.tensors_of(model, (28, 28, 1))
+    assert batch_size.tensors_of(models.load(str(tmp_path)), (28, 28, 1)) == pytest.approx(expected, rel=0.01)
 
 
 def test_a_model_of_one_size_of_batch_gets_whole_ones(monkeypatch):
     fixed = tf.function(pixel_logits, input_signature=[tf.TensorSpec([7, 8, 8, 1])])
     inputs = keras.Input((8, 8, 1), batch_size=7)
     network = keras.Model(inputs, keras.layers.Dense(5)(keras.layers.Flatten()(inputs)))
-    assert batching.tensors_of(fixed, (8, 8, 1)) >= 8 * 8
+    assert batch_size.tensors_of(fixed, (8, 8, 1)) >= 8 * 8
     for memory, expected in ((2**40, 196), (0, 7)):
-        monkeypatch.setattr(batching, "free_memory", lambda memory=memory: memory)
+        monkeypatch.setattr(batch_size, "free_memory", lambda memory=memory: memory)
         for model in (fixed, network, sa.Classifier(network, input_range=(0, 255))):
-            assert batching.automatic(model, (8, 8, 1)) == expected
+            assert batch_size.automatic(model, (8, 8, 1)) == expected
 
 
 def test_draws_share_the_memory(monkeypatch):
-    monkeypatch.setattr(batching, "free_memory", lambda: 2**40)
-    assert batching.automatic(sa.Classifier(pixel_logits, samples=10), (28, 28, 1)) == batching.MOST // 10
-    assert batching.automatic(sa.Classifier(pixel_logits, samples=1000), (28, 28, 1)) == 1
+    monkeypatch.setattr(batch_size, "free_memory", lambda: 2**40)
+    assert batch_size.automatic(sa.Classifier(pixel_logits, samples=10), (28, 28, 1)) == batch_size.MOST // 10
+    assert batch_size.automatic(sa.Classifier(pixel_logits, samples=1000), (28, 28, 1)) == 1
 
 
 def test_free_memory_is_that_of_a_machine():
-    assert 2**26 < batching.free_memory() < 2**50
+    assert 2**26 < batch_size.free_memory() < 2**50

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import tf_smoothadv as sa
-from tf_smoothadv import checks, tradeoff
+from tf_smoothadv import checks
 from tf_smoothadv.attacks import (
     ALMA,
     BP,
@@ -23,6 +23,7 @@ from tf_smoothadv.attacks import (
     NearestClasses,
     optimizers,
 )
+from tf_smoothadv.front import over_alpha
 
 Preset = dict[str, tuple[Attack, ...]]
 
@@ -169,11 +170,13 @@ def preset(
     for name in attacks:
         checks.one_of("attack", name, tuple(known))
     return {
-        name: tuple(within(variant, gradients).replaced(levels=levels) for variant in known[name]) for name in attacks
+        name: tuple(variant.within(gradients).replaced(levels=levels) for variant in known[name]) for name in attacks
     }
 
 
-def over_alpha(dataset: str, settings: str, attacks: Sequence[str], alphas: Sequence[float], gradients: int) -> Preset:
+def front(
+    dataset: str, settings: str, attacks: Sequence[str], alphas: Sequence[float], gradients: int | None = None
+) -> Preset:
     """The named attacks at each alpha, by names such as "fmn-0.97", with the rounding to 8 bits inside.
 
     Args:
@@ -192,20 +195,9 @@ def over_alpha(dataset: str, settings: str, attacks: Sequence[str], alphas: Sequ
     for name in attacks:
         checks.one_of("attack", name, MINIMAL_NORM)
         ((plain,), (smooth,)) = preset(dataset, settings, [name, f"s{name}"], LEVELS, gradients).values()
-        variants = tradeoff.over_alpha(smooth, alphas, smoothing).values()
+        variants = over_alpha(smooth, alphas, smoothing).values()
         chosen |= {f"{name}-{alpha:g}": (variant if alpha else plain,) for alpha, variant in zip(alphas, variants)}
     return chosen
-
-
-def within(attack: Attack, gradients: int | None) -> Attack:
-    """The attack with as many steps as so many gradients allow, for each class, constant or epsilon that it tries."""
-    if gradients is None or isinstance(attack, FGSM):
-        return attack
-    if isinstance(attack, NearestClasses):
-        return attack.replaced(steps=(gradients - attack.candidates) // attack.classes)
-    if isinstance(attack, CarliniWagner):
-        return attack.replaced(steps=gradients // attack.binary_search_steps)
-    return attack.replaced(steps=gradients // (1 + getattr(attack, "binary_search_steps", 0)))
 
 
 def transfer(dataset: str, settings: str, attacks: Sequence[str], levels: int | None = None) -> Preset:

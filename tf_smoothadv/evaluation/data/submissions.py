@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eval import decoding, pictures, results, sources
 from tf_smoothadv import checks, protocol
+from tf_smoothadv.evaluation import records
+from tf_smoothadv.evaluation.data import decoding, formats
 
 ARRAYS = ".npz"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -38,6 +39,12 @@ class Submission(NamedTuple):
         """Those of these positions that it has no image of."""
         return [position for position in positions if position not in self.images]
 
+    def part(self, shard: tuple[int, int]) -> Submission:
+        """The i-th of n parts of it, by the positions that its images have among those of `shard` (i, n)."""
+        first, parts = shard[0] - 1, shard[1]
+        images = {(place - first) // parts: image for place, image in self.images.items() if place % parts == first}
+        return Submission(self.path, images)
+
     def described(self) -> dict[str, Any]:
         """What tells it from others, for JSON."""
         digest = hashlib.sha256()
@@ -62,7 +69,7 @@ def read_all(paths: Sequence[pathlib.Path], names: Sequence[str], shape: tuple[i
     for path in paths:
         whole = pathlib.Path(os.path.abspath(path))
         name = whole.name if path.is_dir() else whole.stem
-        if name == results.ORIGINAL:
+        if name == records.ORIGINAL:
             raise ValueError(f"{path}: {name!r} is what images are called before an attack; give it another name")
         if name in by_name:
             raise ValueError(f"{by_name[name]} and {path} are both named {name}: give one of them another name")
@@ -98,7 +105,7 @@ def _from_folder(path: pathlib.Path, names: Sequence[str], shape: tuple[int, ...
     visible = [file for file in files if file.suffix.lower() in decoding.SUFFIXES]
     if not visible:
         raise ValueError(f"{path} holds no PNG files; they are named like {names[0]}.png")
-    sources.warn_of_ignored(path, set(files) - set(visible))
+    formats.warn_of_ignored(path, set(files) - set(visible))
     positions = {name: position for position, name in enumerate(names)}
     images = {}
     for file in visible:
@@ -121,7 +128,7 @@ def _pixels(file: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray:
         raise ValueError(
             f"{file} has 16 bits a channel: an adversarial image must be stored with the 8 that are judged"
         )
-    return pictures.read(file, shape)
+    return decoding.read(file, shape=shape)
 
 
 def _from_arrays(path: pathlib.Path, names: Sequence[str], shape: tuple[int, ...]) -> dict[int, np.ndarray]:

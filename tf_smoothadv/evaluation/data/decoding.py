@@ -17,21 +17,25 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp")
 GREY = ("1", "L", "LA")  # PIL's modes of one channel, but for the 16 bits of I;16
 
 
-def read(path: pathlib.Path, name: str | None = None) -> np.ndarray:
+def read(path: pathlib.Path, name: str | None = None, shape: tuple[int, ...] | None = None) -> np.ndarray:
     """The pixels of an image file, see `decode`.
 
     Args:
         path: the file.
         name: what it is called in messages; by default its path.
+        shape: what [H, W, C] must be; None for any.
 
     Raises:
-        ValueError: a file that cannot be read, and what `decode` refuses.
+        ValueError: a file that cannot be read, what `decode` refuses, or another shape.
     """
     try:
         encoded = path.read_bytes()
     except OSError as error:
         raise ValueError(f"cannot read {name or path}: {error.strerror}") from None
-    return decode(encoded, name or str(path))
+    pixels = decode(encoded, name or str(path))
+    if shape not in (None, pixels.shape):
+        raise ValueError(f"{name or path} must be of the shape {shape}, like its original; received {pixels.shape}")
+    return pixels
 
 
 def decode(encoded: bytes, name: str) -> np.ndarray:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from eval import pictures
 from tf_smoothadv import criteria, protocol
+from tf_smoothadv.evaluation.rendering import pictures
 
 SHOWN = 3  # images of each batch
 

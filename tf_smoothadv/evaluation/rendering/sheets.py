@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eval import pictures
-from eval.plots import LABELS, Panel
-from eval.results import Finished
-from tf_smoothadv import protocol
+from tf_smoothadv import metrics
+from tf_smoothadv.evaluation.data import decoding
+from tf_smoothadv.evaluation.records import Finished
+from tf_smoothadv.evaluation.rendering import pictures
+from tf_smoothadv.evaluation.rendering.plots import LABELS, Panel
 
 
-def by_image(finished: Finished) -> dict[int, dict[str, protocol.Record]]:
+def by_image(finished: Finished) -> dict[int, dict[str, metrics.Record]]:
     """The pictured records of each image that has those of all attacks, by attack."""
-    found: dict[int, dict[str, protocol.Record]] = {}
+    found: dict[int, dict[str, metrics.Record]] = {}
     for record in finished.pictured:
         found.setdefault(record.image, {})[record.attack] = record
     return {image: attacks for image, attacks in found.items() if len(attacks) == len(finished.run.attacks)}
@@ -32,10 +33,10 @@ def worst(finished: Finished) -> list[list[Panel]]:
             starred.setdefault(largest, []).append(attack)
     rows = []
     for image, attacks in starred.items():
-        original = pictures.read(finished.picture(image))
+        original = decoding.read(finished.picture(image))
         above, below = [Panel(original, finished.images[image])], [Panel(None)]
         for name, record in images[image].items():
-            adversarial = pictures.read(finished.picture(image, name), original.shape)
+            adversarial = decoding.read(finished.picture(image, name), shape=original.shape)
             bold = name in attacks
             above.append(Panel(adversarial, LABELS.get(name, name) + "*" * bold, record.success_8bit, bold))
             title = f"D = {record.distortion_8bit:.2f}, E = {record.smoothness_energy_8bit:.2f}"
@@ -54,8 +55,8 @@ def magnified(finished: Finished, count: int) -> list[list[Panel]]:
     order = sorted(images, key=lambda image: images[image][last].distortion_8bit)
     rows = []
     for image in spread(order, count):
-        original = pictures.read(finished.picture(image))
-        attacked = {name: pictures.read(finished.picture(image, name), original.shape) for name in images[image]}
+        original = decoding.read(finished.picture(image))
+        attacked = {name: decoding.read(finished.picture(image, name), shape=original.shape) for name in images[image]}
         first, *others = pictures.magnified([original, *attacked.values()])
         row = [Panel(original, finished.images[image]), Panel(first, "magnified")]
         for (name, record), picture in zip(images[image].items(), others):

@@ -1,0 +1,251 @@
+"""The flags that binaries share, in groups, and the `Config` that they make.
+
+Each binary has its own `flags.FlagValues`, so that several can be used in one process, each as often as wanted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from absl import flags
+
+import models
+import tf_smoothadv as sa
+from tf_smoothadv import checks, classifier
+from tf_smoothadv.evaluation import data, presets, records
+from tf_smoothadv.evaluation.config import LABELS, Config
+
+AUTO = "auto"
+NAMES = f"{', '.join(models.FORMS)}, or the path of a .keras or .h5 file or of a SavedModel folder"
+
+
+def values(*groups: Callable[[flags.FlagValues], None], output: str | None = None) -> flags.FlagValues:
+    """Flags of these groups, --output with this default, and --debug."""
+    made = flags.FlagValues()
+    for define in groups:
+        define(made)
+    if output is not None:
+        flags.DEFINE_string("output", output, "Folder for the results.", flag_values=made)
+    flags.DEFINE_bool("debug", False, "Show the traceback of an error.", flag_values=made)
+    return made
+
+
+def images(made: flags.FlagValues) -> None:
+    """Which images, and how many at once."""
+    flags.DEFINE_enum("dataset", "mnist", data.DATASETS, "The images.", flag_values=made)
+    flags.DEFINE_string(
+        "data",
+        None,
+        "Where the images lie. mnist: a file mnist.npz, or 'download'; by default the sample that ships with the "
+        "project. nips2017: a folder with images.csv and images/*.png. folder: a folder with one folder of PNG, JPEG, "
+        "BMP or WebP images a class; the folders in sorted order must be all of the model's classes, or classes.txt "
+        "beside them names its classes, one folder a line. tfrecord: a file, a glob or a folder of TF-Slim's form, "
+        "also packed by GZIP or ZLIB, labels from 1 to 1000 (0 is the background).",
+        flag_values=made,
+    )
+    flags.DEFINE_integer(
+        "num_images",
+        None,
+        "How many test images, from the first on; by default 200 digits, all images of another dataset.",
+        lower_bound=1,
+        flag_values=made,
+    )
+    flags.DEFINE_integer(
+        "image_size",
+        None,
+        "Pixels a side that images are resized to; by default 299 for folder and tfrecord, else as they are.",
+        lower_bound=1,
+        flag_values=made,
+    )
+    flags.DEFINE_string(
+        "batch_size",
+        AUTO,
+        f"Images in a batch; {AUTO!r} takes as many as memory and speed allow.",
+        flag_values=made,
+    )
+    flags.register_validator(
+        "batch_size",
+        lambda value: value == AUTO or (value.isdecimal() and int(value) > 0),
+        message=f"batch_size must be {AUTO!r} or an integer of at least 1",
+        flag_values=made,
+    )
+
+
+def shard(made: flags.FlagValues) -> None:
+    """Which part of the images is this process's."""
+    flags.DEFINE_string(
+        "shard",
+        "1/1",
+        "i/n, from 1/n to n/n: only every n-th image, from the i-th on; eval.merge joins the n folders of results.",
+        flag_values=made,
+    )
+    flags.register_validator(
+        "shard",
+        lambda value: (found := records.SHARD.fullmatch(value)) is not None and int(found[1]) <= int(found[2]),
+        message="shard must be i/n with i from 1 to n",
+        flag_values=made,
+    )
+
+
+def usage(made: flags.FlagValues) -> None:
+    """What networks return, what they expect, and what is imported to load them."""
+    flags.DEFINE_enum(
+        "outputs",
+        "logits",
+        classifier.OUTPUTS,
+        "What every network returns: logits; probabilities, of all classes or of class 1 alone; or one logit, that of "
+        "class 1 against class 0.",
+        flag_values=made,
+    )
+    flags.DEFINE_list(
+        "input_range",
+        ["0", "1"],
+        "LOW,HIGH: what every network expects for black and white: 0,255 or -1,1.",
+        flag_values=made,
+    )
+    flags.register_validator(
+        "input_range",
+        is_range,
+        message="input_range must be two numbers, the first below the second: 0,255 or -1,1",
+        flag_values=made,
+    )
+    flags.DEFINE_integer(
+        "samples",
+        1,
+        "Above 1 for networks that draw random numbers: gradients are means over so many draws, and an image is "
+        "adversarial if the network errs in each of so many new ones.",
+        lower_bound=1,
+        flag_values=made,
+    )
+    flags.DEFINE_string(
+        "output_name", None, "Which of several outputs to take: its name, or its position from 0.", flag_values=made
+    )
+    flags.DEFINE_multi_string(
+        "import",
+        [],
+        "Python modules, or paths of .py files, with the layers, models and functions of your own that a file needs; "
+        "separated by commas, or the flag again for each.",
+        flag_values=made,
+    )
+
+
+def network(made: flags.FlagValues) -> None:
+    """One network, and which classes its images are to leave."""
+    usage(made)
+    flags.DEFINE_string("model", "c4", f"The network: {NAMES}.", flag_values=made)
+    flags.DEFINE_enum(
+        "labels",
+        "given",
+        LABELS,
+        "The class that an attack must move an image away from: the dataset's, or what the model predicts, for images "
+        "without a class or a network that has learnt nothing.",
+        flag_values=made,
+    )
+
+
+def attacks(made: flags.FlagValues) -> None:
+    """With which attacks."""
+    flags.DEFINE_list(
+        "attacks",
+        list(presets.ATTACKS),
+        f"Of {', '.join(presets.ATTACKS)}, and with tuned settings of {', '.join(presets.LATER)}.",
+        flag_values=made,
+    )
+    flags.DEFINE_integer(
+        "levels",
+        None,
+        "Values of a pixel: 256 makes every attack see its images as a file of 8 bits holds them; by default they are "
+        "rounded afterwards.",
+        lower_bound=2,
+        flag_values=made,
+    )
+
+
+def gradients(made: flags.FlagValues) -> None:
+    """How many gradients an attack may take."""
+    flags.DEFINE_integer(
+        "gradients",
+        None,
+        "Of the network, at most, for each image and each of an attack's settings; by default as many as these say.",
+        lower_bound=1,
+        flag_values=made,
+    )
+
+
+def settings(made: flags.FlagValues) -> None:
+    """The paper's parameters, or tuned ones."""
+    flags.DEFINE_enum(
+        "settings",
+        "tuned",
+        presets.NAMES,
+        "The best parameters found, or the paper's: of attacks, and of the graph that measures smoothness energies.",
+        flag_values=made,
+    )
+
+
+def saving(made: flags.FlagValues) -> None:
+    """Images that are kept only when they are asked for."""
+    flags.DEFINE_bool(
+        "save_images",
+        False,
+        "Also write the images as PNG, to OUTPUT/images/original/ and OUTPUT/images/ATTACK/, for eval.report.",
+        flag_values=made,
+    )
+
+
+def tensorboard(made: flags.FlagValues) -> None:
+    """A run that is watched."""
+    flags.DEFINE_string(
+        "tensorboard",
+        None,
+        "Folder for TensorBoard: loss, distortion, successes and images of each batch as it comes.",
+        flag_values=made,
+    )
+
+
+def config(made: flags.FlagValues, **others: Any) -> Config:
+    """What the flags say; `others` stand for what they leave open."""
+    given = made.flag_values_dict()
+    known = {field.name: given[field.name] for field in dataclasses.fields(Config) if field.name in given}
+    if "batch_size" in known:
+        known["batch_size"] = None if known["batch_size"] == AUTO else int(known["batch_size"])
+    if "shard" in known:
+        part, _, parts = known["shard"].partition("/")
+        known["shard"] = int(part), int(parts)
+    if "input_range" in known:
+        known["input_range"] = ends(known["input_range"])
+        known["imports"] = tuple(module for value in given["import"] for module in value.split(",") if module)
+    if "attacks" in known:
+        known["attacks"] = tuple(known["attacks"])
+    return Config(**{**known, **others})
+
+
+def load(made: Config, names: Sequence[str]) -> dict[str, sa.Classifier]:
+    """The networks of these names, used as the flags say.
+
+    Raises:
+        ValueError: a module that cannot be imported, or what `models.load_classifiers` refuses.
+    """
+    for module in made.imports:
+        models.import_module(module)
+    return models.load_classifiers(names, **made.usage())
+
+
+def ends(texts: Iterable[str]) -> tuple[float, ...]:
+    """The numbers of --input_range.
+
+    Raises:
+        ValueError: what is no number.
+    """
+    return tuple(map(float, texts))
+
+
+def is_range(texts: Iterable[str]) -> bool:
+    """Whether they are two numbers, the first below the second."""
+    try:
+        checks.interval("input_range", ends(texts))
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Evaluations over folders of images and results; needs the extra `eval`."""

@@ -1,0 +1,91 @@
+"""What a run leaves in its folder: of each batch, and at its end."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import rich.console
+
+from tf_smoothadv import metrics, protocol
+from tf_smoothadv.evaluation import records
+from tf_smoothadv.evaluation.rendering import plots, tables
+
+EXAMPLES = "examples"  # a folder of arrays: the first images, what each attack made of them, and where it succeeded
+NUM_EXAMPLES = 6
+
+
+def keep_images(folder: pathlib.Path, batch: protocol.Batch, names: Sequence[str]) -> None:
+    """Writes the originals and the delivered images of a batch as PNG; `names` are those of the dataset's images."""
+    chosen = [names[record.image] for record in batch.records]
+    records.write_images(folder / records.IMAGES / records.ORIGINAL, batch.images, chosen)
+    records.write_images(folder / records.IMAGES / batch.attack, batch.delivered, chosen)
+
+
+def keep_examples(folder: pathlib.Path, batch: protocol.Batch) -> None:
+    """The first images of a batch, the originals and the adversarial ones, for the figure."""
+    success = np.array([record.success for record in batch.records[:NUM_EXAMPLES]])
+    with records.writing(folder / EXAMPLES):
+        (folder / EXAMPLES).mkdir(exist_ok=True)
+        np.save(folder / EXAMPLES / f"{records.ORIGINAL}.npy", batch.images[:NUM_EXAMPLES])
+        np.savez(folder / EXAMPLES / f"{batch.attack}.npz", images=batch.adversarial[:NUM_EXAMPLES], success=success)
+
+
+def write_outputs(folder: pathlib.Path, run: metrics.Run, terminal: rich.console.Console) -> None:
+    """Writes summary.json and the figures of the records in a folder, beside their settings; prints the table."""
+    made_with = records.settings_of(folder)
+    records.write(folder / records.SUMMARY, summary(run, made_with))
+    for draw in (plots.characteristic, plots.budget):
+        plots.save(draw({made_with["model"]: run}), folder / f"{draw.__name__}.png")
+    plots.save(plots.examples(*kept_examples(folder, run.attacks)), folder / "examples.png")
+    terminal.print(tables.white_box(run, made_with))
+    for name in run.attacks:
+        images, gradients = run.faulty(name)
+        if images:
+            terminal.print(
+                f"{name}: on {images} of the {run.num_correct} images {gradients} gradients were not finite, or zero; "
+                "where these images are failures, the network is not robust for that",
+                markup=False,
+                soft_wrap=True,
+            )
+    terminal.print(f"summary.json, records.jsonl, characteristic.png, budget.png and examples.png are in {folder}")
+
+
+def kept_examples(
+    folder: pathlib.Path, attacks: Sequence[str]
+) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """What `keep_examples` kept: the originals; by attack, the adversarial images and where it succeeded.
+
+    Raises:
+        ValueError: files that cannot be read.
+    """
+    attacked, success = {}, {}
+    try:
+        originals = np.load(folder / EXAMPLES / f"{records.ORIGINAL}.npy", allow_pickle=False)
+        for name in attacks:
+            with np.load(folder / EXAMPLES / f"{name}.npz", allow_pickle=False) as kept:
+                attacked[name], success[name] = kept["images"], kept["success"]
+    except Exception as error:  # zipfile, zlib, EOF, key, OS and value errors, by what is wrong with a file
+        raise ValueError(
+            f"{folder / EXAMPLES} does not hold the examples of {', '.join(attacks)}: {error}; without them there is "
+            f"no figure of examples, {records.SUMMARY} and {records.RECORDS} are written"
+        ) from error
+    return originals, attacked, success
+
+
+def summary(run: metrics.Run, made_with: Mapping[str, Any]) -> dict[str, Any]:
+    """The run in numbers, and what it was made with."""
+    return {
+        "model": made_with["model"],
+        "dataset": made_with["dataset"],
+        "accuracy": run.accuracy,
+        "num_images": run.num_images,
+        "num_correct": run.num_correct,
+        "settings": made_with["settings"],
+        "levels": made_with["levels"],
+        "attacks": {
+            name: {**tables.attack_summary(run, name), "settings": made_with["attacks"][name]} for name in run.attacks
+        },
+    }

@@ -1,0 +1,46 @@
+"""Folders of results: written record by record, and read when a run has come to its end."""
+
+from tf_smoothadv.evaluation.records.finished import Finished, named, read, read_transfer
+from tf_smoothadv.evaluation.records.folder import (
+    IMAGES,
+    KEY,
+    ORIGINAL,
+    RECORDS,
+    SETTINGS,
+    SHARD,
+    SUMMARY,
+    TRANSFER,
+    Results,
+    different,
+    finite,
+    output_folder,
+    parsed,
+    settings_of,
+    write,
+    write_images,
+    writing,
+)
+
+__all__ = [
+    "IMAGES",
+    "KEY",
+    "ORIGINAL",
+    "RECORDS",
+    "SETTINGS",
+    "SHARD",
+    "SUMMARY",
+    "TRANSFER",
+    "Finished",
+    "Results",
+    "different",
+    "finite",
+    "named",
+    "output_folder",
+    "parsed",
+    "read",
+    "read_transfer",
+    "settings_of",
+    "write",
+    "write_images",
+    "writing",
+]

@@ -1,0 +1,141 @@
+"""What a run that came to its end left in its folder."""
+
+from __future__ import annotations
+
+import collections
+import operator
+import pathlib
+import typing
+from typing import Any, NamedTuple
+
+from tf_smoothadv import metrics
+from tf_smoothadv.evaluation.records import schema
+from tf_smoothadv.evaluation.records.folder import (
+    IMAGES,
+    KEY,
+    ORIGINAL,
+    RECORDS,
+    SETTINGS,
+    SUMMARY,
+    TRANSFER,
+    parsed,
+    settings_of,
+)
+
+
+class Finished(NamedTuple):
+    """A folder of results of a run that came to its end.
+
+    Attributes:
+        folder: where they lie.
+        model, dataset, settings, levels: as `eval.white_box` was given them.
+        images: names, by position in the dataset.
+        data: where the images were read.
+        attacks: the parameters of each attack.
+        run: the records.
+    """
+
+    folder: pathlib.Path
+    model: str
+    dataset: str
+    settings: str
+    levels: int | None
+    images: list[str]
+    data: str
+    attacks: dict[str, dict[str, Any]]
+    run: metrics.Run
+
+    def picture(self, image: int, attack: str = ORIGINAL) -> pathlib.Path:
+        """The file that `write_images` wrote, if it did."""
+        return self.folder / IMAGES / attack / f"{self.images[image]}.png"
+
+    @property
+    def pictured(self) -> list[metrics.Record]:
+        """The records that there are files of, the original's and the adversarial image's."""
+        return [
+            record
+            for record in self.run.records
+            if self.picture(record.image).exists() and self.picture(record.image, record.attack).exists()
+        ]
+
+
+SCORES = dict.fromkeys(("p_suc", "mean_distortion", "p_suc_correct"), float)
+TRANSFERRED = {
+    "dataset": str,
+    "num_images": int,
+    "num_correct": dict[str, int],
+    "accuracy": dict[str, float],
+    "attacks": dict[str, Any],
+    "transfer": dict[str, dict[str, dict[str, dict[str, float | None]]]],
+}
+
+
+def read_transfer(folder: pathlib.Path) -> dict[str, Any]:
+    """What `eval.transfer` left in a folder.
+
+    Raises:
+        ValueError: damaged results.
+    """
+    try:
+        summary = schema.taken(schema.read(folder / TRANSFER), TRANSFERRED)
+        for source, by_attack in summary["transfer"].items():
+            schema.taken(summary["num_correct"], {source: int})
+            for on_targets in by_attack.values():
+                for target in summary["accuracy"]:
+                    on_targets[target] = schema.taken(on_targets.get(target, {}), SCORES)
+        return summary
+    except ValueError as error:
+        raise ValueError(f"{folder} does not hold results as eval.transfer writes them: {error}") from error
+
+
+def read(folder: pathlib.Path) -> Finished:
+    """What `eval.white_box` left in a folder.
+
+    Raises:
+        ValueError: it holds no results, those of a run that has not come to its end, or damaged ones.
+    """
+    if not (folder / RECORDS).exists():
+        raise ValueError(f"{folder} holds no results of eval.white_box: {RECORDS} is missing")
+    if not (folder / SUMMARY).exists():
+        raise ValueError(
+            f"{folder} holds an unfinished run: {SUMMARY} is missing; give the command that began it once more, it "
+            "goes on where it stopped"
+        )
+    kinds = typing.get_type_hints(Finished)
+    try:
+        summary, made_with = schema.read(folder / SUMMARY), settings_of(folder)
+        counts = schema.taken(summary, {"num_images": int, "num_correct": int})
+        if not 0 < counts["num_correct"] <= counts["num_images"]:
+            raise ValueError(f"{SUMMARY} tells of {counts['num_correct']} of {counts['num_images']} images")
+        records = parsed(folder / RECORDS, (folder / RECORDS).read_bytes(), metrics.Record, operator.attrgetter(*KEY))
+        finished = Finished(
+            folder,
+            **schema.taken(summary, {key: kinds[key] for key in ("model", "dataset", "settings", "levels")}),
+            **schema.taken(made_with, {key: kinds[key] for key in ("images", "data", "attacks")}),
+            run=metrics.Run(tuple(records.values()), **counts),
+        )
+        _check_records(finished)
+        return finished
+    except ValueError as error:
+        raise ValueError(f"{folder} does not hold results as eval.white_box writes them: {error}") from error
+
+
+def _check_records(finished: Finished) -> None:
+    """Raises ValueError unless there are records, all of attacks and images that the settings name."""
+    if not finished.run.records:
+        raise ValueError(f"{RECORDS} is empty")
+    for record in finished.run.records:
+        if record.attack not in finished.attacks or not 0 <= record.image < len(finished.images):
+            raise ValueError(
+                f"{RECORDS} tells of {record.attack!r} on image {record.image}, {SETTINGS} of "
+                f"{', '.join(finished.attacks)} on {len(finished.images)} images"
+            )
+
+
+def named(runs: list[Finished]) -> dict[str, Finished]:
+    """Runs by their models' names, with the folder where that is not enough."""
+    count = collections.Counter(finished.model for finished in runs)
+    return {
+        finished.model if count[finished.model] == 1 else f"{finished.model} ({finished.folder})": finished
+        for finished in runs
+    }

@@ -1,0 +1,193 @@
+"""A report to look at: one HTML file of results, with everything in it, for any browser, offline."""
+
+from __future__ import annotations
+
+import base64
+import collections
+import hashlib
+import math
+import pathlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jinja2
+from markupsafe import Markup
+
+from tf_smoothadv.evaluation.records import Finished
+from tf_smoothadv.evaluation.rendering import plots, published, tables
+from tf_smoothadv.evaluation.rendering.gallery import VIEWS, gallery
+from tf_smoothadv.evaluation.rendering.terminal import compact, number
+
+TEMPLATES = pathlib.Path(__file__).parent / "templates"
+P_SUC = Markup("P<sub>suc</sub>")
+HEADINGS = {
+    "p_suc": P_SUC,
+    "mean_distortion": "D",
+    "smoothness_energy": "E",
+    "p_suc_8bit": P_SUC,
+    "mean_distortion_8bit": "D",
+    "smoothness_energy_8bit": "E",
+    "gradients_per_image": "gradients",
+    "seconds_per_image": "ms",
+}
+
+
+class Group(NamedTuple):
+    """Columns of a table under one heading.
+
+    Attributes:
+        heading: the network.
+        note: its accuracy.
+        parts: columns by what they have in common.
+    """
+
+    heading: str
+    note: str
+    parts: dict[str, list[str]]
+
+
+class Table(NamedTuple):
+    """A table of the paper.
+
+    Attributes:
+        caption: what it is about.
+        groups: its columns but the first.
+        rows: by their heading, for each group a cell a column.
+    """
+
+    caption: str
+    groups: list[Group]
+    rows: dict[str, list[list[str]]]
+
+
+def page(runs: Mapping[str, Finished], num_images: int | None = None, transfers: Sequence[dict[str, Any]] = ()) -> str:
+    """The HTML file.
+
+    Args:
+        runs: by the name to show.
+        num_images: as `gallery` takes it.
+        transfers: what `eval.transfer` found.
+    """
+    script = (TEMPLATES / "report.js").read_text()
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html").render(
+        runs=runs,
+        tables=white_box_tables(runs) + [table for summary in transfers for table in transfer_tables(summary)],
+        transfers=transfers,
+        curves={name: drawn(plots.characteristic({name: finished.run})) for name, finished in runs.items()},
+        planes={name: drawn(plots.plane({name: finished.run})) for name, finished in runs.items()},
+        settings={name: settings(finished) for name, finished in runs.items()},
+        gallery=gallery(runs, num_images),
+        views=list(VIEWS),
+        labels=plots.LABELS,
+        style=Markup((TEMPLATES / "report.css").read_text()),
+        script=Markup(script),
+        # The browser runs this script and no other, whatever a name in the results may hold.
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def white_box_tables(runs: Mapping[str, Finished]) -> list[Table]:
+    """Tables 1 and 2 of the paper: a table a dataset, a row an attack, a group of columns a run."""
+    by_dataset = collections.defaultdict(list)
+    for name, finished in runs.items():
+        by_dataset[finished.dataset].append((name, finished))
+    return [white_box_table(dataset, dict(group)) for dataset, group in by_dataset.items()]
+
+
+def white_box_table(dataset: str, runs: Mapping[str, Finished]) -> Table:
+    """P_suc, distortion and energy of every attack, what it costs, and what the paper has."""
+    groups = []
+    attacks = dict.fromkeys(attack for finished in runs.values() for attack in finished.run.attacks)
+    rows: dict[str, list[list[str]]] = {attack: [] for attack in attacks}
+    for name, finished in runs.items():
+        run = finished.run
+        paper = published.on(dataset, finished.model)
+        parts = {**own_parts(), **published_part(paper)}
+        note = f"accuracy {run.accuracy:.3f}: {run.num_correct} of {run.num_images} images"
+        groups.append(Group(name, note, parts))
+        for attack, groups_of_cells in rows.items():
+            groups_of_cells.append(white_box_cells(finished, attack) + published_cells(paper, attack))
+    return Table(f"White-box attacks on {dataset}", groups, rows)
+
+
+def own_parts() -> dict[str, list[str]]:
+    """The headings of an attack's own numbers, by what is over them."""
+    parts: dict[str, list[str]] = {}
+    for column in shown():
+        parts.setdefault(str(column.part), []).append(HEADINGS[column.key])
+    return parts
+
+
+def shown() -> list[tables.Column]:
+    """The columns of a page, those of one part side by side."""
+    parts = list(dict.fromkeys(column.part for column in tables.COLUMNS if column.part))
+    return [column for part in parts for column in tables.COLUMNS if column.part == part]
+
+
+def white_box_cells(finished: Finished, attack: str) -> list[str]:
+    """An attack's own numbers; dashes for an attack that the run does not have."""
+    known = attack in finished.run.attacks
+    return [
+        number(column.scale * column.value(finished.run, attack) if known else math.nan, column.page_digits)
+        for column in shown()
+    ]
+
+
+def transfer_tables(summary: Mapping[str, Any]) -> list[Table]:
+    """Table 3 of the paper for each source: a row an attack, a group of columns a network that judges."""
+    dataset, result = summary["dataset"], []
+    for source, by_attack in summary["transfer"].items():
+        groups = []
+        rows: dict[str, list[list[str]]] = {attack: [] for attack in by_attack}
+        for target, accuracy in summary["accuracy"].items():
+            paper = published.transferred(dataset, source, target)
+            parts = {"in 8 bits": [P_SUC, "D", P_SUC + "*"], **published_part(paper)}
+            groups.append(Group(target, f"accuracy {accuracy:.3f}", parts))
+            for attack, on_targets in by_attack.items():
+                scores = on_targets[target]
+                own = [("p_suc", 3), ("mean_distortion", 2), ("p_suc_correct", 3)]
+                cells = [number(scores[key], digits) for key, digits in own]
+                rows[attack].append(cells + published_cells(paper, attack))
+        count = f"{summary['num_correct'][source]} of {summary['num_images']} images of {dataset}"
+        result.append(Table(f"Attacks on {source}, judged by each network: {count}", groups, rows))
+    return result
+
+
+def published_part(paper: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The columns of the paper's numbers, where it has any."""
+    return {"paper": [P_SUC, "D"]} if paper else {}
+
+
+def published_cells(paper: Mapping[str, tuple[float, float]], attack: str) -> list[str]:
+    """The cells of those columns; dashes for an attack that the paper does not have."""
+    return [number(value, 2) for value in paper.get(attack, (math.nan, math.nan))] if paper else []
+
+
+def drawn(figure: plots.Figure) -> str:
+    """A figure as the data URL of an SVG."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "figure.svg"
+        plots.save(figure, path)
+        return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def settings(finished: Finished) -> dict[str, str]:
+    """What the run was made with, as text by name."""
+    common: dict[str, Any] = {
+        "folder": finished.folder,
+        "images": finished.data,
+        "settings": finished.settings,
+        "levels": finished.levels,
+    }
+    return {
+        **{name: str(value) for name, value in common.items() if value is not None},
+        **{plots.LABELS.get(name, name): compact(values) for name, values in finished.attacks.items()},
+    }

@@ -1,0 +1,124 @@
+"""The tables of a run, in numbers, for a terminal and for a page: one list of columns makes all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import rich.box
+import rich.markup
+import rich.table
+
+from tf_smoothadv import metrics
+from tf_smoothadv.evaluation.rendering import published
+from tf_smoothadv.evaluation.rendering.terminal import number
+
+Scores = dict[str, dict[str, float]]
+
+
+class Column(NamedTuple):
+    """One number of an attack.
+
+    Attributes:
+        key: its name in summary.json.
+        value: from a run and an attack's name; NaN is what is not known.
+        heading: in a terminal; None where it is not shown there.
+        part: the heading over it on a page; None where it is not shown there.
+        digits: behind the point, in a terminal.
+        page_digits: on a page.
+        scale: what it is multiplied by where it is shown.
+    """
+
+    key: str
+    value: Callable[[metrics.Run, str], float]
+    heading: str | None
+    part: str | None
+    digits: int = 2
+    page_digits: int = 2
+    scale: float = 1
+
+
+def _computed(name: str) -> Callable[[metrics.Run, str], float]:
+    return lambda run, attack: getattr(run.outcome(attack), name)
+
+
+def _delivered(name: str) -> Callable[[metrics.Run, str], float]:
+    return lambda run, attack: getattr(run.outcome(attack, delivered=True), name)
+
+
+def _mean(name: str) -> Callable[[metrics.Run, str], float]:
+    return lambda run, attack: float(np.mean(getattr(run.outcome(attack), name))) or math.nan
+
+
+COMPUTED, DELIVERED, COST = "as computed", "in 8 bits", "an image"
+COLUMNS = (
+    Column("p_suc", _computed("p_suc"), "P", COMPUTED, 3, 3),
+    Column("mean_distortion", _computed("mean_distortion"), "D", COMPUTED),
+    Column("max_distortion", _computed("max_distortion"), None, None),
+    Column("p_suc_8bit", _delivered("p_suc"), "P8", DELIVERED, 3, 3),
+    Column("mean_distortion_8bit", _delivered("mean_distortion"), "D8", DELIVERED),
+    Column("smoothness_energy", _computed("mean_smoothness_energy"), "E", COMPUTED, 2, 3),
+    Column("smoothness_energy_8bit", _delivered("mean_smoothness_energy"), None, DELIVERED, 2, 3),
+    Column("gradients_per_image", _mean("gradients"), "grads", COST, 0, 0),
+    Column("seconds_per_image", _mean("seconds"), "ms", COST, 0, 0, scale=1000),
+    Column("faulty_images", lambda run, attack: run.faulty(attack)[0], None, None),
+)
+
+
+def attack_summary(run: metrics.Run, attack: str) -> dict[str, float]:
+    """One attack in numbers; distortions and energies are means over its successes, NaN is what is not known."""
+    return {column.key: column.value(run, attack) for column in COLUMNS}
+
+
+def white_box(run: metrics.Run, made_with: Mapping[str, Any]) -> rich.table.Table:
+    """The paper's table of P_suc and D, with what it cost and, where the paper has the network, its own numbers."""
+    paper = published.on(made_with["dataset"], made_with["model"])
+    result = rich.table.Table(
+        title=f"{made_with['model']}: accuracy {run.accuracy:.3f} on {run.num_images} images of {made_with['dataset']}",
+        caption="P: share of the correctly classified images whose class the attack changes. D: mean L2 distortion of "
+        "those. P8, D8: of the images rounded to 8 bits. E: smoothness energy, 0 is smooth like the image. "
+        "grads, ms: an image.",
+        box=rich.box.SIMPLE,
+    )
+    columns = [column for column in COLUMNS if column.heading]
+    result.add_column("attack", no_wrap=True)
+    for heading in [column.heading for column in columns] + ["paper P", "D"] * bool(paper):
+        result.add_column(str(heading), justify="right", no_wrap=True)
+    for attack in run.attacks:
+        cells = [number(column.scale * column.value(run, attack), column.digits) for column in columns]
+        result.add_row(rich.markup.escape(attack), *cells, *(f"{value:.2f}" for value in paper.get(attack, ())))
+    return result
+
+
+TRANSFER_LEGEND = """\
+P: share of the images that the source classifies correctly and the target gets wrong, once attacked and delivered in 8
+bits. D: mean L2 distortion of those. P*: P over the images that the target gets right unattacked."""
+
+
+def transfer(summary: Mapping[str, Any]) -> Iterator[rich.table.Table]:
+    """The paper's table 3 for each source; for several, also the matrix of sources and targets for each attack."""
+    scores, accuracy = summary["transfer"], summary["accuracy"]
+    for source, by_attack in scores.items():
+        title = f"{summary['num_correct'][source]} images of {summary['dataset']}, attacked on {source}"
+        yield _on_targets(title, "attack", by_attack, accuracy)
+    if len(scores) > 1:
+        for attack in summary["attacks"]:
+            rows = {source: by_attack[attack] for source, by_attack in scores.items()}
+            yield _on_targets(f"{attack}, from source to target", "source", rows, accuracy)
+
+
+def _on_targets(
+    title: str, heading: str, rows: Mapping[str, Scores], accuracy: Mapping[str, float]
+) -> rich.table.Table:
+    """A row for each name, a column for each target."""
+    result = rich.table.Table(title=title, box=rich.box.SIMPLE)
+    result.add_column(heading, overflow="fold")
+    for target, value in accuracy.items():
+        name = f"{target}\naccuracy {value:.3f}\n{'P':5} {'D':>5} {'P*':>5}"
+        result.add_column(name, justify="right", overflow="fold", max_width=len("0.000 00.00 0.000"))
+    for name, scores in rows.items():
+        cells = [(one["p_suc"], one["mean_distortion"], one["p_suc_correct"]) for one in scores.values()]
+        result.add_row(name, *(f"{p:.3f} {distortion:5.2f} {p_correct:5.3f}" for p, distortion, p_correct in cells))
+    return result

@@ -1,0 +1,230 @@
+"""One run over a network's images, from its first batch to its figures, with a progress bar.
+
+Whatever makes the adversarial images goes through `go_through`: so shards, resuming, saved images, TensorBoard and
+progress work everywhere alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import rich.console
+import rich.progress
+
+from tf_smoothadv import checks, inspection, loading, metrics, protocol
+from tf_smoothadv.attacks import core
+from tf_smoothadv.classifier import Classifier
+from tf_smoothadv.evaluation import batch_size, data, outputs, presets, records
+from tf_smoothadv.evaluation.config import Config
+from tf_smoothadv.evaluation.data import submissions
+from tf_smoothadv.evaluation.rendering import tensorboard
+from tf_smoothadv.evaluation.rendering.terminal import print_settings, progress
+from tf_smoothadv.smoothing import Smoothing
+
+CHECKED = 32  # images that a model is checked on
+
+R = TypeVar("R", bound=metrics.Record)
+Batches = Callable[[protocol.CorrectImages, Collection[tuple[str, int]]], Iterator[protocol.Batch]]
+
+
+class Work(NamedTuple):
+    """What makes the adversarial images of a run.
+
+    Attributes:
+        described: the parameters of each attack, plain values by its name.
+        batches: from the images that the model classifies correctly, and the attacks and positions that there are
+            records of, to batches of what is left.
+        prefix: of the attacks' names, where other runs write images to the same folder.
+        examples: whether the first images are kept for the figure of examples.
+    """
+
+    described: Mapping[str, Any]
+    batches: Batches
+    prefix: str = ""
+    examples: bool = True
+
+
+def attacking(model: core.Model, attacks: presets.Preset, reference: Smoothing) -> Work:
+    """Attacks, on a model; see `protocol.attack_batches`."""
+    described = {name: presets.described(variants) for name, variants in attacks.items()}
+    return Work(
+        described, lambda images, done: protocol.attack_batches(model, images, attacks, reference=reference, done=done)
+    )
+
+
+def judging(model: core.Model, submitted: Mapping[str, submissions.Submission], reference: Smoothing) -> Work:
+    """Images that are there already, judged by a model; see `protocol.score`."""
+
+    def batches(images: protocol.CorrectImages, done: Collection[tuple[str, int]]) -> Iterator[protocol.Batch]:
+        for originals in images:
+            smoother = reference.guided_by(originals.images)
+            for name, submission in submitted.items():
+                if not all((name, int(position)) in done for position in originals.positions):
+                    yield protocol.score(model, name, originals, submission.on(originals), smoother)
+
+    return Work({name: submission.described() for name, submission in submitted.items()}, batches)
+
+
+def white_box(model: core.Model, config: Config, attacks: presets.Preset | None = None) -> metrics.Run:
+    """Attacks the images of a dataset, or goes on with it, and leaves its results in a folder (section 5.3).
+
+    Args:
+        model: see `protocol.evaluate`.
+        config: what it is made with.
+        attacks: by name; by default those that `config` names.
+
+    Returns:
+        The run, of all records in the folder.
+
+    Raises:
+        ValueError: what is wrong with the images, with the model, or with the folder.
+    """
+    work = attacking(model, config.preset() if attacks is None else attacks, config.reference)
+    images = prepared([model], config)
+    with opened(model, images, work, config) as results:
+        return run(model, images, work, results, config)
+
+
+def referee(model: core.Model, config: Config, paths: Iterable[pathlib.Path]) -> metrics.Run:
+    """Scores adversarial images, whoever made them, as `white_box` does its own.
+
+    Args:
+        model, config: see `white_box`; attacks and gradients play no part.
+        paths: of folders of PNG files or .npz files, an attack each; see `data.submissions`.
+
+    Returns, raises: as `white_box`, and what `data.submissions` refuses.
+    """
+    whole = loaded(dataclasses.replace(config, shard=(1, 1)))
+    shape = tuple(next(iter(whole.images)).shape)
+    submitted = submissions.read_all(list(dict.fromkeys(paths)), whole.names, shape)
+    images = prepared([model], config, gradients=False)
+    described = {name: submission.described() for name, submission in submitted.items()}
+    submitted = {name: submission.part(config.shard) for name, submission in submitted.items()}
+    work = judging(model, submitted, config.reference)._replace(described=described)
+    with opened(model, images, work, config) as results:
+        run_ = run(model, images, work, results, config)
+    for name, submission in submitted.items():
+        missing = submission.missing([record.image for record in run_.records if record.attack == name])
+        if missing:
+            rich.console.Console(highlight=False).print(
+                f"{name}: {len(missing)} of the {run_.num_correct} images have no adversarial image, the first of them "
+                f"{images.names[missing[0]]}: they count as failures",
+                markup=False,
+                soft_wrap=True,
+            )
+    return run_
+
+
+def loaded(config: Config) -> data.Dataset:
+    """The images, in batches to check models on.
+
+    Raises:
+        ValueError: what `data.load` refuses.
+    """
+    return data.load(config.dataset, config.data, config.num_images, CHECKED, config.image_size, config.shard)
+
+
+def prepared(models: Iterable[core.Model], config: Config, *, gradients: bool = True) -> data.Dataset:
+    """The images, in batches that these models have room for, once the models have been checked on the first of them.
+
+    Args:
+        models: that they are for. Where there are several, the classes must be given.
+        gradients: as `inspection.check` takes it.
+
+    Raises:
+        ValueError: what is wrong with the images, with a model, or with the classes for it.
+    """
+    models, dataset = list(models), loaded(config)
+    images, labels = next(iter(dataset))
+    for model in models:
+        if config.labels == "predicted":
+            inspection.check(model, images, gradients=gradients)
+            dataset = data.labelled_by(model, dataset)
+        else:
+            dataset.check_classes(inspection.num_classes(model, images))
+            inspection.check(model, images, labels, gradients=gradients)
+    return batched(dataset, models, config)
+
+
+def batched(dataset: data.Dataset, models: Iterable[core.Model], config: Config) -> data.Dataset:
+    """The same images in batches of the size that `config` says, for these models, which take the images.
+
+    A run that goes on in its folder takes the batches that it began with: what a network computes for an image depends,
+    in its last bits, on how many others it is given.
+    """
+    begun = records.settings_of(pathlib.Path(config.output)).get("batch_size")
+    if config.batch_size is not None:
+        size = config.batch_size
+    elif begun:
+        checks.count(f"batch_size in {config.output}/{records.SETTINGS}", begun)
+        size = begun
+    else:
+        shape = tuple(next(iter(dataset.images)).shape)
+        size = min(batch_size.automatic(model, shape) for model in models)
+    return dataclasses.replace(dataset, batch_size=size)
+
+
+def opened(model: core.Model, images: data.Dataset, work: Work, config: Config) -> records.Results[metrics.Record]:
+    """The folder of a run on one model, with the records that are in it already."""
+    weights = {"model": config.model, "weights": loading.fingerprint(model)}
+    made_with = {**weights, **config.made_with(images, work.described), **Classifier.of(model).settings()}
+    return records.Results(records.output_folder(config.output), made_with, metrics.Record)
+
+
+def run(
+    model: core.Model, images: data.Dataset, work: Work, results: records.Results[metrics.Record], config: Config
+) -> metrics.Run:
+    """Does the work that there are no records of yet, and writes what `outputs.write_outputs` does.
+
+    Args:
+        model, images: what is attacked, see `prepared`.
+        work: what makes the adversarial images.
+        results: the folder.
+        config: what the run is made with.
+    """
+    terminal = rich.console.Console(highlight=False)
+    print_settings(terminal, work.described)
+    with progress(terminal) as bar:
+        correct = go_through(model, images, work, results, config, bar)
+    made = protocol.as_run(results.records, correct)
+    outputs.write_outputs(results.folder, made, terminal)
+    return made
+
+
+def go_through(
+    model: core.Model,
+    images: data.Dataset,
+    work: Work,
+    results: records.Results[R],
+    config: Config,
+    bar: rich.progress.Progress,
+    done: Collection[tuple[str, int]] | None = None,
+) -> protocol.CorrectImages:
+    """The loop over batches: records, images and curves of each, as it comes.
+
+    Args:
+        done: attacks and positions that there are records of; by default those of the folder.
+
+    Returns:
+        The images that the model classifies correctly, all counted.
+    """
+    board = tensorboard.Board(str(records.output_folder(config.tensorboard))) if config.tensorboard else None
+    correct = protocol.CorrectImages(model, images)
+    done = results.done if done is None else done
+    total = len(images.names) * len(work.described)
+    task = bar.add_task("", total=total, completed=len(done))
+    for batch in work.batches(correct, done):
+        named = batch._replace(attack=work.prefix + batch.attack)
+        if config.save_images:
+            outputs.keep_images(results.folder, named, images.names)
+        if work.examples and not any(image < batch.records[0].image for _, image in done):
+            outputs.keep_examples(results.folder, named)
+        results.append(record for record in batch.records if isinstance(record, results.kind))
+        if board:
+            board.write(named, correct.logits_of(batch.adversarial))
+        bar.update(task, description=batch.attack, advance=len(batch.records))
+    bar.update(task, completed=total)
+    return correct

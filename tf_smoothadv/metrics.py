@@ -1,0 +1,291 @@
+"""What the protocol measures (section 5.1): of one image, of one attack on all of them, and as its gradients go on."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import reprlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tf_smoothadv import checks
+
+Trace = tuple[tuple[int, float], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One attack on one image that the model classifies correctly.
+
+    Attributes:
+        image: its position in the dataset, from 0.
+        attack: the attack's name.
+        label: the true class.
+        success: whether the model errs on the image as computed.
+        distortion: L2 norm of the perturbation, for pixels in [0, 1]; the failed attempt's where success is False.
+        smoothness_energy: r'(I - W)r / r'r on the graph of the original image (`Smoother.energy`).
+        prediction: the class predicted.
+        success_8bit, distortion_8bit, smoothness_energy_8bit, prediction_8bit: the same of the image as delivered.
+        gradients: gradients of the model taken for this image; 0 where nobody counted.
+        seconds: wall time of the attack over the images of its batch, compilation included; 0 where nobody measured.
+        trace: how the distortion as computed came down, as the attack itself saw it: a pair for every success that was
+            less distorted than those before, of the gradients taken until then and its distortion; empty without any,
+            or where nobody looked.
+        faulty: how many of the gradients were not finite in every pixel or, without success, zero in all.
+        share, share_8bit: of a random model the share of its draws that errs on the image, as computed and as
+            delivered; NaN for another model.
+
+    Raises:
+        ValueError: a trace whose gradients do not rise, up to `gradients`, or whose distortions do not fall.
+
+    >>> trace = (3, 2.25), (8, 1.5)
+    >>> record = Record(0, "pgd2", 7, True, 1.5, 0.2, 1, True, 1.6, 0.3, 1, 20, 0.01, trace)
+    >>> record.distortion_8bit, record.gradients
+    (1.6, 20)
+    """
+
+    image: int
+    attack: str
+    label: int
+    success: bool
+    distortion: float
+    smoothness_energy: float
+    prediction: int
+    success_8bit: bool
+    distortion_8bit: float
+    smoothness_energy_8bit: float
+    prediction_8bit: int
+    gradients: int
+    seconds: float
+    trace: Trace
+    faulty: int = dataclasses.field(default=0, kw_only=True)
+    share: float = dataclasses.field(default=math.nan, kw_only=True)
+    share_8bit: float = dataclasses.field(default=math.nan, kw_only=True)
+
+    def __post_init__(self) -> None:
+        steps = [(-1, float("inf")), *self.trace, (self.gradients + 1, float("-inf"))]
+        for (before, larger), (after, smaller) in itertools.pairwise(steps):
+            if not (before < after and larger > smaller):
+                raise ValueError(
+                    f"trace must have rising gradients, from 0 to {self.gradients}, and falling distortions; received "
+                    f"{reprlib.repr(self.trace)}"
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """One attack on all the N images that the model classifies correctly, as computed or as delivered.
+
+    Attributes:
+        success: [N] bool.
+        distortion: [N], L2 norms for pixels in [0, 1]; of the failed attempt where success is False.
+        smoothness_energy: [N].
+        gradients: [N], gradients of the model taken for each image.
+        seconds: [N], each image's share of its batch's time.
+
+    Source: section 5.1 of the paper, (20) and (21).
+
+    >>> outcome = Outcome(np.array([True, True, False]), np.array([1.0, 2.0, 9.0]), np.ones(3), np.ones(3), np.ones(3))
+    >>> round(outcome.p_suc, 2), outcome.mean_distortion, outcome.max_distortion
+    (0.67, 1.5, 2.0)
+    >>> outcome.characteristic([0.5, 1.0, 10.0]).round(2).tolist()
+    [0.0, 0.33, 0.67]
+    """
+
+    success: np.ndarray
+    distortion: np.ndarray
+    smoothness_energy: np.ndarray
+    gradients: np.ndarray
+    seconds: np.ndarray
+
+    @property
+    def p_suc(self) -> float:
+        """P_suc of (20), N_suc / N."""
+        return float(np.mean(self.success))
+
+    @property
+    def mean_distortion(self) -> float:
+        """D of (20), the mean distortion of the successes; NaN without any."""
+        return self.mean_of_successes(self.distortion)
+
+    @property
+    def max_distortion(self) -> float:
+        """D_max, the largest distortion of a success; NaN without any."""
+        return float(np.max(self.distortion[self.success])) if self.success.any() else float("nan")
+
+    @property
+    def mean_smoothness_energy(self) -> float:
+        """The mean smoothness energy of the successes; NaN without any."""
+        return self.mean_of_successes(self.smoothness_energy)
+
+    def mean_of_successes(self, values: np.ndarray) -> float:
+        """The mean over the successes of values [N]; NaN without any."""
+        return float(np.mean(values[self.success])) if self.success.any() else float("nan")
+
+    def characteristic(self, distortion: Any) -> np.ndarray:
+        """P(D) of (21): the share of images that the attack changes the class of with a distortion of at most D.
+
+        Args:
+            distortion: D, a number or an array.
+
+        Returns:
+            P(D), of the same shape.
+        """
+        successes = np.sort(self.distortion[self.success])
+        return np.searchsorted(successes, distortion, side="right") / len(self.success)
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """One attack on all the N images that the model classifies correctly, as its gradients go on; as computed.
+
+    Attributes:
+        traces: N of `Record.trace`.
+
+    Every `gradients` is a number or an array of them, the most that the attack may take for an image.
+
+    >>> progress = Progress([((3, 2.25), (8, 1.5)), ((5, 1.75),), ()])
+    >>> progress.best_distortion([4, 8]).tolist()
+    [[2.25, 1.5], [inf, 1.75], [inf, inf]]
+    """
+
+    traces: Sequence[Trace]
+
+    def best_distortion(self, gradients: Any) -> np.ndarray:
+        """The least distortion of each image's successes within so many gradients, infinite without any; [N, ...]."""
+        return np.stack([_last_until(trace, gradients) for trace in self.traces])
+
+    def p_suc(self, gradients: Any, distortion: Any = np.inf) -> np.ndarray:
+        """The share of images whose class the attack changes within so many gradients, at a distortion of at most D.
+
+        Args:
+            gradients: see `Progress`.
+            distortion: D, a number or an array; arrays of both are broadcast together.
+
+        Returns:
+            P_suc(D, k), of their common shape: P_suc of (20) after k gradients for D = inf, P(D) of (21) after all.
+
+        >>> progress = Progress([((3, 2.25), (8, 1.5)), ((5, 1.75),), ()])
+        >>> progress.p_suc([2, 4, 8]).round(2).tolist(), progress.p_suc(8, [1.0, 1.5, 2.0]).round(2).tolist()
+        ([0.0, 0.33, 0.67], [0.0, 0.33, 0.67])
+        """
+        gradients, distortion = np.broadcast_arrays(gradients, distortion)
+        best = self.best_distortion(gradients)
+        return np.mean(np.isfinite(best) & (best <= distortion), axis=0)
+
+    def mean_distortion(self, gradients: Any) -> np.ndarray:
+        """D of (20) after so many gradients, the mean distortion of the successes until then; NaN without any.
+
+        >>> Progress([((3, 2.25), (8, 1.5)), ((5, 1.75),), ()]).mean_distortion([2, 4, 8]).tolist()
+        [nan, 2.25, 1.625]
+        """
+        best = self.best_distortion(gradients)
+        found = np.isfinite(best)
+        with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN
+            return np.sum(np.where(found, best, 0), axis=0) / np.sum(found, axis=0)
+
+    def median_distortion(self, gradients: Any) -> np.ndarray:
+        """The median of the least distortions after so many gradients over all images, those without success infinite.
+
+        >>> Progress([((3, 2.25), (8, 1.5)), ((5, 1.75),), ()]).median_distortion([2, 4, 8]).tolist()
+        [inf, inf, 1.75]
+        """
+        return np.median(self.best_distortion(gradients), axis=0)
+
+
+def _last_until(trace: Trace, gradients: Any) -> np.ndarray:
+    """The distortion that a trace has come down to within so many gradients."""
+    taken, distortions = [one for one, _ in trace], [np.inf, *(distortion for _, distortion in trace)]
+    return np.array(distortions)[np.searchsorted(taken, gradients, side="right")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Several attacks on one model and dataset.
+
+    Attributes:
+        records: one an image and attack.
+        num_images: N', the images of the dataset.
+        num_correct: N, those that the model classifies correctly, and which the records are about.
+
+    Source: section 5.1 of the paper.
+
+    >>> record = Record(0, "pgd2", 7, True, 1.5, 0.2, 1, True, 1.6, 0.3, 1, 20, 0.01, ((3, 2.25), (8, 1.5)))
+    >>> run = Run((record,), num_images=2, num_correct=1)
+    >>> run.accuracy, run.p_suc, run.characteristic([1.0, 1.5])["pgd2"].tolist()
+    (0.5, {'pgd2': 1.0}, [0.0, 1.0])
+    >>> run.outcome("pgd2", delivered=True).mean_distortion, float(run.progress("pgd2").mean_distortion(5))
+    (1.6, 2.25)
+    """
+
+    records: tuple[Record, ...]
+    num_images: int
+    num_correct: int
+
+    @property
+    def accuracy(self) -> float:
+        """N / N', the accuracy of the model (section 5.1)."""
+        return self.num_correct / self.num_images
+
+    @property
+    def attacks(self) -> list[str]:
+        """The names of the attacks, in the order of the run."""
+        return list(dict.fromkeys(record.attack for record in self.records))
+
+    def outcome(self, attack: str, *, delivered: bool = False) -> Outcome:
+        """What `attack` achieved, as computed or as delivered in 8 bits.
+
+        Raises:
+            ValueError: an attack that the run does not have.
+        """
+        rows = self._of(attack)
+        suffix = "_8bit" if delivered else ""
+
+        def column(name: str) -> np.ndarray:
+            return np.array([getattr(row, name) for row in rows])
+
+        return Outcome(
+            success=column("success" + suffix),
+            distortion=column("distortion" + suffix),
+            smoothness_energy=column("smoothness_energy" + suffix),
+            gradients=column("gradients"),
+            seconds=column("seconds"),
+        )
+
+    def progress(self, attack: str) -> Progress:
+        """What `attack` had achieved after any number of gradients, as computed.
+
+        Raises:
+            ValueError: an attack that the run does not have.
+        """
+        return Progress([record.trace for record in self._of(attack)])
+
+    def faulty(self, attack: str) -> tuple[int, int]:
+        """On how many images `attack` met gradients that were not finite or were zero, and how many these were.
+
+        Raises:
+            ValueError: an attack that the run does not have.
+        """
+        counts = [record.faulty for record in self._of(attack)]
+        return sum(count > 0 for count in counts), sum(counts)
+
+    def _of(self, attack: str) -> list[Record]:
+        checks.one_of("attack", attack, self.attacks)
+        return [record for record in self.records if record.attack == attack]
+
+    @property
+    def p_suc(self) -> dict[str, float]:
+        """P_suc of (20) of each attack, as computed."""
+        return {name: self.outcome(name).p_suc for name in self.attacks}
+
+    @property
+    def mean_distortion(self) -> dict[str, float]:
+        """D of (20) of each attack, as computed."""
+        return {name: self.outcome(name).mean_distortion for name in self.attacks}
+
+    def characteristic(self, distortion: Any) -> dict[str, np.ndarray]:
+        """P(D) of (21) of each attack, as computed; `distortion` D is a number or an array."""
+        return {name: self.outcome(name).characteristic(distortion) for name in self.attacks}

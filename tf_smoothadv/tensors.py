@@ -1,0 +1,61 @@
+"""What is done with images and perturbations, each of a batch by itself: norms, projections, clipping, rounding."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    from tf_smoothadv.smoothing import Smoother
+
+
+def per_image(x: tf.Tensor) -> tf.Tensor:
+    """[B] as [B, 1, 1, 1]."""
+    return x[:, tf.newaxis, tf.newaxis, tf.newaxis]
+
+
+def power_of_two(x: tf.Tensor) -> tf.Tensor:
+    """The largest power of two that is at most |x|, by which a float can be divided exactly; 1 for 0 and what is not
+    finite.
+    """
+    bits = tf.bitwise.bitwise_and(tf.bitcast(tf.cast(x, tf.float32), tf.int32), 0x7F800000)  # the exponent
+    power = tf.bitcast(bits, tf.float32)
+    return tf.cast(tf.where((power > 0) & (power < math.inf), power, 1), x.dtype)
+
+
+def l2_norm(x: tf.Tensor) -> tf.Tensor:
+    """||x|| of each image; [B]."""
+    return tf.sqrt(tf.reduce_sum(tf.square(x), axis=[1, 2, 3]))
+
+
+def unit_l2(x: tf.Tensor) -> tf.Tensor:
+    """The unit vector x / ||x|| of each image; zero where x is zero."""
+    x /= power_of_two(tf.reduce_max(tf.abs(x), axis=[1, 2, 3], keepdims=True))  # whose squares float32 can hold
+    return tf.math.divide_no_nan(x, per_image(l2_norm(x)))
+
+
+def project_l2(r: tf.Tensor, epsilon: tf.Tensor | float) -> tf.Tensor:
+    """argmin_p ||p - r|| subject to ||p|| <= epsilon, per image."""
+    norm = l2_norm(r)
+    return r * per_image(tf.where(norm > epsilon, tf.math.divide_no_nan(epsilon, norm), 1))
+
+
+def clip(x: tf.Tensor) -> tf.Tensor:
+    """c(x) of (11): the nearest image in [0, 1]."""
+    return tf.clip_by_value(x, 0, 1)
+
+
+def quantized(x: tf.Tensor, levels: int | None, smoother: Smoother | None = None) -> tf.Tensor:
+    """The nearest image whose pixels have one of `levels` values, round((levels - 1) x) / (levels - 1); x for None.
+
+    With a smoother the rounding is its own, near in a norm that keeps what is smooth (`Smoother.rounded`). The gradient
+    passes straight through, as if nothing were rounded.
+    """
+    if levels is None:
+        return x
+    rounded = tf.round if smoother is None else smoother.rounded
+    # In float64, because a graph may divide by multiplying: in float32 that misses a level by its last bit.
+    level = tf.cast(rounded(tf.stop_gradient(x) * (levels - 1)), tf.float64) / (levels - 1)
+    return x + tf.stop_gradient(clip(tf.cast(level, x.dtype)) - x)
