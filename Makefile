@@ -8,7 +8,7 @@ PYTHON_LEGACY ?= python3.11
 VENV_LEGACY ?= .venv-legacy
 INSTALLED_LEGACY := $(VENV_LEGACY)/.installed
 LEGACY := graph solvers smoothing criteria attacks optimizers filters defenses addons magnification protocol imports \
-	tf_slim slim models inspection data pictures
+	tf_slim slim models inspection data pictures classifier decoding
 
 .PHONY: demo test test-slow test-legacy lint bench reference figure screenshot clean
 
@@ -25,10 +25,11 @@ test-slow: $(INSTALLED)  ## the long ones
 test-legacy: $(INSTALLED_LEGACY)  ## the LEGACY tests on TensorFlow 2.15 with Keras 2, TensorFlow Addons and TF-Slim
 	$(VENV_LEGACY)/bin/python -m pytest -m "not slow" --numprocesses=auto --dist=loadfile $(LEGACY:%=tests/test_%.py)
 
-lint: $(INSTALLED)  ## format, lint, types
+lint: $(INSTALLED)  ## format, lint, types, the way of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: $(INSTALLED)  ## the tables of benchmarks/results, some hours
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'

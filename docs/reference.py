@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pathlib
 import re
+import sys
 import textwrap
 import types
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import models
 import tf_smoothadv as sa
+from tf_smoothadv.evaluation import config, run
 
 PAGE = pathlib.Path(__file__).with_suffix(".md")
 MODULES = (
@@ -20,9 +22,12 @@ MODULES = (
     sa.criteria,
     sa.defenses,
     sa.magnification,
+    sa.metrics,
     sa.protocol,
-    sa.tradeoff,
+    sys.modules["tf_smoothadv.front"],
     sa.transfer,
+    config,
+    run,
     models,
     models.slim,
 )

@@ -7,7 +7,7 @@
 
 Every attack has one setting: the attacker does not know the target, and cannot search on it. All the networks judge the
 images as delivered in 8 bits. Writes to --output: transfer.json, records.jsonl (one line a source, attack and image),
-presets.json. A run that was interrupted goes on where it stopped when it is started again.
+settings.json. A run that was interrupted goes on where it stopped when it is started again.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@
     python -m eval.white_box --model=net.keras --dataset=nips2017 --data=DIR    on other images
     python -m eval.white_box --shard=1/4 --output=a               a quarter of the images; eval.merge joins the parts
 
-Writes to --output: summary.json, records.jsonl (one line an image and attack), presets.json, characteristic.png,
+Writes to --output: summary.json, records.jsonl (one line an image and attack), settings.json, characteristic.png,
 budget.png, examples.png. A run that was interrupted goes on where it stopped when it is started again.
 """
 

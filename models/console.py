@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from absl import app, flags
+from absl import app, flags, logging
 
 
 def run(
@@ -46,7 +46,12 @@ def run(
                 raise
             fail(error)
 
-    app.run(guarded, argv=argv, flags_parser=lambda argv: parsed(values, argv))
+    if values is flags.FLAGS:
+        app.run(guarded, argv=argv, flags_parser=lambda argv: parsed(values, argv))
+    else:
+        flags.FLAGS.mark_as_parsed()  # absl's own, as they stand
+        logging.use_absl_handler()
+        guarded(parsed(values, sys.argv if argv is None else argv))
 
 
 def parsed(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 
 from tests.test_report import finished_run
-from tf_smoothadv.evaluation import records
+from tf_smoothadv.evaluation import presets, records
 from tf_smoothadv.evaluation.data import decoding
 from tf_smoothadv.evaluation.rendering import pictures, plots, sheets
 
@@ -128,7 +128,7 @@ class TestSheets:
         for attack in finished.run.attacks:
             won = [one for one in finished.run.records if one.attack == attack and one.success_8bit]
             worst = max(won, key=lambda record: record.distortion_8bit)
-            assert starred[plots.LABELS[attack]] == finished.images[worst.image]
+            assert starred[presets.label(attack)] == finished.images[worst.image]
 
     def test_below_each_image_stands_what_was_added(self, folder):
         finished = records.read(folder)

@@ -21,7 +21,9 @@ ROOT = pathlib.Path(__file__).parents[1]
 SITE_PACKAGES = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
 NAME = f"tf_smoothadv-{sa.__version__}"
 LIBRARY = {
-    str(path.relative_to(ROOT)) for path in (ROOT / "tf_smoothadv").rglob("*") if path.suffix in (".py", ".typed")
+    str(path.relative_to(ROOT))
+    for path in (ROOT / "tf_smoothadv").rglob("*")
+    if path.is_file() and path.suffix != ".pyc"
 }
 USE = """
 import importlib.metadata, importlib.util, json

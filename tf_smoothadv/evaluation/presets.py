@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,39 @@ MINIMAL_NORM = ("ddn", "fmn", "bp", "alma", "nfmn")  # the last is FMN aimed at 
 LEVELS = 256  # of 8 bits
 # Published since then, and smooth here; "tuned" has them.
 LATER = tuple(smooth + name for smooth in ("", "s") for name in MINIMAL_NORM)
+
+
+class Look(NamedTuple):
+    """How an attack is shown: what it is called, its colour, and its marker in print without colours."""
+
+    label: str
+    color: str
+    marker: str
+
+
+LOOKS = {  # Okabe and Ito's colours, which the colour-blind tell apart
+    "fgsm": Look("FGSM", "#999999", "o"),
+    "ifgsm": Look("I-FGSM", "#E69F00", "s"),
+    "pgd2": Look("PGD₂", "#0072B2", "^"),
+    "cw": Look("C&W", "#D55E00", "D"),
+    "spgd2": Look("sPGD₂", "#56B4E9", "v"),
+    "scw": Look("sC&W", "#000000", "X"),
+    "ddn": Look("DDN", "#009E73", "<"),
+    "fmn": Look("FMN", "#009E73", "P"),
+    "bp": Look("BP", "#009E73", "s"),
+    "alma": Look("ALMA", "#009E73", "D"),
+    "nfmn": Look("FMN, nearest classes", "#009E73", "*"),
+    "sddn": Look("sDDN", "#CC79A7", ">"),
+    "sfmn": Look("sFMN", "#CC79A7", "*"),
+    "sbp": Look("sBP", "#CC79A7", "s"),
+    "salma": Look("sALMA", "#CC79A7", "D"),
+    "snfmn": Look("sFMN, nearest classes", "#CC79A7", "P"),
+}
+
+
+def label(attack: str) -> str:
+    """What an attack is called in figures; one that is not known, its name."""
+    return LOOKS[attack].label if attack in LOOKS else attack
 
 
 def mnist_smoothing(settings: str) -> sa.Smoothing:

@@ -17,10 +17,10 @@ import numpy as np
 import PIL.Image
 
 from tf_smoothadv import metrics
+from tf_smoothadv.evaluation import presets
 from tf_smoothadv.evaluation.data import decoding
 from tf_smoothadv.evaluation.records import Finished, finite
 from tf_smoothadv.evaluation.rendering import pictures
-from tf_smoothadv.evaluation.rendering.plots import LABELS
 
 BUDGET = 18_000_000  # characters of pictures: with the rest of the page less than 20 MB
 MAGNIFIED_QUALITY = 85
@@ -154,7 +154,7 @@ def card(entry: Entry, original: np.ndarray, adversarial: np.ndarray, views: dic
         {
             "network": entry.network,
             "attack": record.attack,
-            "title": LABELS.get(record.attack, record.attack),
+            "title": presets.label(record.attack),
             "image": finished.images[record.image],
             "position": record.image,
             "outcome": outcome,

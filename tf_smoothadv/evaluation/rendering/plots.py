@@ -14,28 +14,10 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 from tf_smoothadv import metrics
+from tf_smoothadv.evaluation import presets
 from tf_smoothadv.evaluation.rendering import pictures
 from tf_smoothadv.front import Front
 
-# Okabe and Ito's colours, which the colour-blind tell apart; a marker each, for print without colours.
-STYLES = {
-    "fgsm": ("#999999", "o"),
-    "ifgsm": ("#E69F00", "s"),
-    "pgd2": ("#0072B2", "^"),
-    "cw": ("#D55E00", "D"),
-    "spgd2": ("#56B4E9", "v"),
-    "scw": ("#000000", "X"),
-    "ddn": ("#009E73", "<"),
-    "fmn": ("#009E73", "P"),
-    "bp": ("#009E73", "s"),
-    "alma": ("#009E73", "D"),
-    "nfmn": ("#009E73", "*"),
-    "sddn": ("#CC79A7", ">"),
-    "sfmn": ("#CC79A7", "*"),
-    "sbp": ("#CC79A7", "s"),
-    "salma": ("#CC79A7", "D"),
-    "snfmn": ("#CC79A7", "P"),
-}
 OTHERS = (  # attacks of other names, in turns
     ("#F0E442", "p"),
     ("#0072B2", "h"),
@@ -48,36 +30,18 @@ OTHERS = (  # attacks of other names, in turns
 )
 LINES = ("-", ":", "--", "-.")  # a network each, as in figure 3
 SUCCESS, FAILURE = "#007a3d", "#c8102e"
-LABELS = {
-    "fgsm": "FGSM",
-    "ifgsm": "I-FGSM",
-    "pgd2": "PGD₂",
-    "cw": "C&W",
-    "spgd2": "sPGD₂",
-    "scw": "sC&W",
-    "ddn": "DDN",
-    "fmn": "FMN",
-    "bp": "BP",
-    "alma": "ALMA",
-    "nfmn": "FMN, nearest classes",
-    "sddn": "sDDN",
-    "sfmn": "sFMN",
-    "sbp": "sBP",
-    "salma": "sALMA",
-    "snfmn": "sFMN, nearest classes",
-}
 
 
 def label(name: str) -> str:
     """An attack's name as matplotlib shows it: no part of it is a formula."""
-    return LABELS.get(name, name).replace("$", r"\$")
+    return presets.label(name).replace("$", r"\$")
 
 
 def styles(runs: Mapping[str, metrics.Run]) -> dict[str, tuple[str, str]]:
     """A colour and a marker for each attack of the runs."""
     attacks = dict.fromkeys(attack for run in runs.values() for attack in run.attacks)
-    others = dict(zip((attack for attack in attacks if attack not in STYLES), itertools.cycle(OTHERS)))
-    return STYLES | others
+    others = dict(zip((attack for attack in attacks if attack not in presets.LOOKS), itertools.cycle(OTHERS)))
+    return {name: (look.color, look.marker) for name, look in presets.LOOKS.items()} | others
 
 
 class Panel(NamedTuple):
@@ -295,7 +259,7 @@ def examples(images: np.ndarray, attacked: Mapping[str, np.ndarray], success: Ma
         for name, adversarial in attacked.items():
             r = adversarial[place] - image
             won = bool(success[name][place])
-            row.append(Panel(adversarial[place], LABELS.get(name, name)))
+            row.append(Panel(adversarial[place], presets.label(name)))
             row.append(Panel(0.5 + 0.5 * pictures.amplified(r), f"D = {np.linalg.norm(r):.2f}", won))
         rows.append(row)
     return sheet(rows)
@@ -309,9 +273,9 @@ def growth(rows: Sequence[Mapping[str, Any]]) -> Figure:
     for axes, kind in zip(panels[0], kinds):
         points = [row for row in rows if row["grows"] == kind]
         for name, color, line in (
-            ("gradient", STYLES["fgsm"][0], ":"),
-            ("C&W", STYLES["cw"][0], "-"),
-            ("sC&W", STYLES["scw"][0], "--"),
+            ("gradient", presets.LOOKS["fgsm"].color, ":"),
+            ("C&W", presets.LOOKS["cw"].color, "-"),
+            ("sC&W", presets.LOOKS["scw"].color, "--"),
         ):
             values, times = [row["value"] for row in points], [row[name] for row in points]
             axes.loglog(values, times, line, color=color, marker="o", markersize=3, label=name)

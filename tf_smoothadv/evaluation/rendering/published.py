@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from models.loading import SLIM
-
 Table = dict[str, dict[str, tuple[float, float]]]
 
 TABLES: dict[str, Table] = {  # tables 1 and 2: by dataset, network and attack P_suc and D
@@ -92,4 +90,4 @@ def transferred(dataset: str, source: str, target: str) -> dict[str, tuple[float
 
 
 def _network(model: str) -> str:
-    return model.removeprefix(SLIM).partition(":")[0] if model.startswith(SLIM) else model
+    return model.removeprefix("slim:").partition(":")[0] if model.startswith("slim:") else model

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jinja2
 from markupsafe import Markup
 
+from tf_smoothadv.evaluation import presets
 from tf_smoothadv.evaluation.records import Finished
 from tf_smoothadv.evaluation.rendering import plots, published, tables
 from tf_smoothadv.evaluation.rendering.gallery import VIEWS, gallery
@@ -86,7 +87,7 @@ def page(runs: Mapping[str, Finished], num_images: int | None = None, transfers:
         settings={name: settings(finished) for name, finished in runs.items()},
         gallery=gallery(runs, num_images),
         views=list(VIEWS),
-        labels=plots.LABELS,
+        labels={name: look.label for name, look in presets.LOOKS.items()},
         style=Markup((TEMPLATES / "report.css").read_text()),
         script=Markup(script),
         # The browser runs this script and no other, whatever a name in the results may hold.
@@ -189,5 +190,5 @@ def settings(finished: Finished) -> dict[str, str]:
     }
     return {
         **{name: str(value) for name, value in common.items() if value is not None},
-        **{plots.LABELS.get(name, name): compact(values) for name, values in finished.attacks.items()},
+        **{presets.label(name): compact(values) for name, values in finished.attacks.items()},
     }

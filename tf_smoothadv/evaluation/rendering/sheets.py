@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tf_smoothadv import metrics
+from tf_smoothadv.evaluation import presets
 from tf_smoothadv.evaluation.data import decoding
 from tf_smoothadv.evaluation.records import Finished
 from tf_smoothadv.evaluation.rendering import pictures
-from tf_smoothadv.evaluation.rendering.plots import LABELS, Panel
+from tf_smoothadv.evaluation.rendering.plots import Panel
 
 
 def by_image(finished: Finished) -> dict[int, dict[str, metrics.Record]]:
@@ -38,7 +39,7 @@ def worst(finished: Finished) -> list[list[Panel]]:
         for name, record in images[image].items():
             adversarial = decoding.read(finished.picture(image, name), shape=original.shape)
             bold = name in attacks
-            above.append(Panel(adversarial, LABELS.get(name, name) + "*" * bold, record.success_8bit, bold))
+            above.append(Panel(adversarial, presets.label(name) + "*" * bold, record.success_8bit, bold))
             title = f"D = {record.distortion_8bit:.2f}, E = {record.smoothness_energy_8bit:.2f}"
             below.append(Panel(pictures.perturbation(original, adversarial), title, record.success_8bit, bold))
         rows += [above, below]
@@ -60,7 +61,7 @@ def magnified(finished: Finished, count: int) -> list[list[Panel]]:
         first, *others = pictures.magnified([original, *attacked.values()])
         row = [Panel(original, finished.images[image]), Panel(first, "magnified")]
         for (name, record), picture in zip(images[image].items(), others):
-            title = f"{LABELS.get(name, name)}, D = {record.distortion_8bit:.2f}"
+            title = f"{presets.label(name)}, D = {record.distortion_8bit:.2f}"
             row.append(Panel(picture, title, record.success_8bit))
         rows.append(row)
     return rows

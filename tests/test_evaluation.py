@@ -1,0 +1,137 @@
+"""Evaluations from Python and from several binaries in one process: the same as from a command."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+
+import models
+import tf_smoothadv as sa
+from eval import front as front_binary
+from eval import referee as referee_binary
+from eval import transfer as transfer_binary
+from eval import white_box as white_box_binary
+from models import console
+from tf_smoothadv import protocol
+from tf_smoothadv.evaluation import config, data, merge, records, run, transfer
+from tf_smoothadv.evaluation.config import Config
+
+FGSM = {"fgsm": (sa.attacks.FGSM(0.2),)}
+
+
+@pytest.fixture(scope="module")
+def linear() -> keras.Model:
+    """Ten classes of digits, each by its mean digit: right on most of them, and quick."""
+    images, labels = next(iter(data.load("mnist", None, 200, 200)))
+    means = np.stack([images.numpy()[labels.numpy() == digit].mean(axis=0).ravel() for digit in range(10)], axis=1)
+    model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    model.layers[-1].set_weights([means, -0.5 * np.sum(means**2, axis=0)])
+    return model
+
+
+def kept(folder: pathlib.Path) -> list[tuple]:
+    """The records of a folder without their times."""
+    return [
+        (one.image, one.attack, one.success, one.distortion, one.smoothness_energy_8bit, one.prediction)
+        for one in records.read(folder).run.records
+    ]
+
+
+def test_the_run_is_that_of_the_protocol_and_a_second_one_adds_nothing(linear, tmp_path):
+    made = Config(model="linear", num_images=20, batch_size=8, output=tmp_path, tensorboard=str(tmp_path / "board"))
+    found = run.white_box(linear, made, FGSM)
+    dataset = data.load("mnist", None, 20, 8)
+    expected = protocol.evaluate(linear, dataset, FGSM, reference=made.reference)
+    assert found.p_suc == expected.p_suc
+    assert found.mean_distortion == pytest.approx(expected.mean_distortion)
+    assert found.accuracy == expected.accuracy < 1
+    before = (tmp_path / records.RECORDS).read_bytes()
+    assert run.white_box(linear, made, FGSM).records == found.records
+    assert (tmp_path / records.RECORDS).read_bytes() == before
+    assert len(list((tmp_path / "board").iterdir())) == 2
+
+
+def test_shards_come_together(linear, tmp_path):
+    whole = Config(num_images=20, batch_size=8, output=tmp_path / "whole", save_images=True)
+    run.white_box(linear, whole, FGSM)
+    parts = [tmp_path / str(part) for part in (1, 2, 3)]
+    for part, folder in enumerate(parts, start=1):
+        shard = Config(num_images=20, batch_size=8, output=folder, save_images=True, shard=(part, 3))
+        run.white_box(linear, shard, FGSM)
+    merge.merge(parts, tmp_path / "merged")
+    assert kept(tmp_path / "merged") == [pytest.approx(row) for row in sorted(kept(tmp_path / "whole"))]
+    pictures = [sorted((tmp_path / name / "images").rglob("*.png")) for name in ("whole", "merged")]
+    assert [file.read_bytes() for file in pictures[0]] == [file.read_bytes() for file in pictures[1]]
+
+
+def test_a_referee_of_shards_takes_each_image_for_its_own(linear, tmp_path):
+    first = Config(num_images=9, batch_size=9, output=tmp_path / "first", save_images=True)
+    run.white_box(linear, first, FGSM)
+    submitted = [tmp_path / "first" / "images" / "fgsm"]
+    expected = {row[0]: row[3:] for row in kept(tmp_path / "first")}
+    for part in (1, 2):
+        folder = tmp_path / f"referee{part}"
+        run.referee(linear, Config(num_images=9, output=folder, shard=(part, 2)), submitted)
+        names = records.read(folder).images
+        assert names == [f"{place:05d}" for place in range(part - 1, 9, 2)]
+        for image, _, _, distortion, *_ in kept(folder):
+            # As delivered then, as computed before.
+            assert distortion == pytest.approx(expected[image * 2 + part - 1][0], abs=0.05)
+
+
+def test_transfer_has_budgets_curves_and_pictures_too(linear, tmp_path):
+    networks = {"a": linear, "b": models.load("bilateral+c4")}
+    made = Config(
+        num_images=6,
+        batch_size=6,
+        attacks=("fmn", "fgsm"),
+        gradients=3,
+        output=tmp_path / "out",
+        save_images=True,
+        tensorboard=str(tmp_path / "board"),
+    )
+    summary = transfer.evaluate(networks, ["a", "b"], made)
+    assert summary == records.read_transfer(tmp_path / "out") | {key: summary[key] for key in ("settings", "levels")}
+    lines = [json.loads(line) for line in (tmp_path / "out" / records.RECORDS).read_text().splitlines()]
+    assert {(line["source"], line["attack"]) for line in lines} == {(s, a) for s in "ab" for a in ("fmn", "fgsm")}
+    assert all(line["gradients"] <= 3 for line in lines)
+    folders = {file.name for file in (tmp_path / "out" / "images").iterdir()}
+    assert folders == {"original", "a-fmn", "a-fgsm", "b-fmn", "b-fgsm"}
+
+
+def test_binaries_run_twice_in_one_process_beside_one_another(tmp_path, capsys):
+    common = ["--num_images=4", "--batch_size=4"]
+    for binary, arguments, name in (
+        (white_box_binary, ["--attacks=fgsm", "--save_images"], "white"),
+        (white_box_binary, ["--attacks=fgsm", "--save_images"], "white"),
+        (front_binary, ["--alphas=0", "--gradients=4"], "front"),
+        (transfer_binary, ["--attacks=fgsm", "--targets=c4_adversarial"], "transfer"),
+    ):
+        console.run(binary.main, binary.FLAGS, argv=["x", *common, *arguments, f"--output={tmp_path / name}"])
+    paths = [str(tmp_path / "white" / "images" / "fgsm")]
+    argv = ["x", *common, *paths, f"--output={tmp_path / 'referee'}"]
+    console.run(referee_binary.main, referee_binary.FLAGS, takes_arguments=True, argv=argv)
+    assert "c4: accuracy" in capsys.readouterr().out
+    assert (tmp_path / "transfer" / records.TRANSFER).exists()
+    assert (tmp_path / "front" / "front.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"dataset": "cifar"}, "dataset must be one of"),
+        ({"settings": "best"}, "settings must be one of"),
+        ({"labels": "mine"}, "labels must be one of"),
+        ({"outputs": "scores"}, "outputs must be one of"),
+        ({"num_images": 0}, "num_images must be"),
+        ({"gradients": -1}, "gradients must be"),
+        ({"shard": (3, 2)}, r"shard must be \(i, n\) with i from 1 to n; received \(3, 2\)"),
+    ],
+)
+def test_a_config_refuses(keywords, message):
+    with pytest.raises(ValueError, match=message):
+        config.Config(**keywords)
