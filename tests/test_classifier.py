@@ -707,18 +707,21 @@ class TestClassifier:
         dataset, attacks = [(IMAGES, labels)], {"fmn": FMN(8)}
         run, bare = (protocol.evaluate(model, dataset, attacks) for model in (classifier, logits_of))
         for one, other in zip(run.records, bare.records, strict=True):
-            assert (one.success, one.prediction_8bit) == (other.success, other.prediction_8bit)
-            assert one.distortion == pytest.approx(other.distortion, abs=1e-4)
+            assert (one.computed.success, one.delivered.prediction) == (
+                other.computed.success,
+                other.delivered.prediction,
+            )
+            assert one.computed.distortion == pytest.approx(other.computed.distortion, abs=1e-4)
         (originals,) = protocol.CorrectImages(classifier, dataset)
         smoother = sa.Smoothing().guided_by(IMAGES)
         (record, *_) = protocol.score(classifier, "none", originals, originals.images, smoother).records
-        assert (record.success, record.prediction) == (False, labels[0])
+        assert (record.computed.success, record.computed.prediction) == (False, labels[0])
         networks = {"a": classifier, "b": logits_of}
         clean = dict.fromkeys(networks, labels)
         ((first, *_),) = transfer.records(networks, "a", dataset, attacks, clean)
-        assert first.delivered["a"] == first.delivered["b"]
+        assert first.predictions["a"] == first.predictions["b"]
         front = sa.front(classifier, IMAGES, labels, attacks)
-        assert front.success.tolist() == [[record.success_8bit for record in bare.records]]
+        assert front.success.tolist() == [[record.delivered.success for record in bare.records]]
 
     def test_tells_of_itself_what_is_not_the_default(self):
         assert repr(sa.Classifier(logits_of)) == "Classifier(logits_of)"
@@ -870,14 +873,14 @@ class TestRandom:
     def test_records_tell_the_share(self):
         model = Noisy(lambda batch: tf.random.uniform([batch], -1.0, 1.0))
         run = protocol.evaluate(sa.Classifier(model, samples=8), [of(model)], {"fmn": FMN(5)})
-        shares = [share for record in run.records for share in (record.share, record.share_8bit)]
+        shares = [share for record in run.records for share in (record.computed.share, record.delivered.share)]
         assert shares
         assert np.all(np.isin(np.multiply(shares, 8), range(9)))
         for record in run.records:
-            assert record.success is (record.share == 1)
-            assert record.success_8bit is (record.share_8bit == 1)
+            assert record.computed.success is (record.computed.share == 1)
+            assert record.delivered.success is (record.delivered.share == 1)
         bare = protocol.evaluate(model.linear, [of(model)], {"fmn": FMN(5)})
-        assert np.isnan([record.share for record in bare.records]).all()
+        assert np.isnan([record.computed.share for record in bare.records]).all()
 
     def test_is_another_model_at_every_call(self):
         """What cannot be seen by its logits, which are others each time."""

@@ -22,6 +22,7 @@ from tests.many_runs import outcomes
 from tf_smoothadv import metrics
 from tf_smoothadv.evaluation import presets, records
 from tf_smoothadv.evaluation.data import mnist
+from tf_smoothadv.evaluation.records import schema
 from tf_smoothadv.evaluation.rendering import gallery, report
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -65,7 +66,7 @@ class TestWhiteBox:
         _, folder = result
         summary = json.loads((folder / "summary.json").read_text())
         rows = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
-        records = tuple(metrics.Record(**row) for row in rows)
+        records = tuple(schema.built(metrics.Record, row) for row in rows)
         run = metrics.Run(records, summary["num_images"], summary["num_correct"])
         assert run.accuracy == summary["accuracy"]
         assert len(records) == 3 * summary["num_correct"]
@@ -87,9 +88,11 @@ class TestWhiteBox:
             original = folder / "images" / "original" / file.name
             pixels = tf.io.decode_png(tf.io.read_file(str(original)), channels=1).numpy()
             np.testing.assert_array_equal(pixels / np.float32(255), images[row["image"]])
-            assert np.linalg.norm(written - images[row["image"]]) == pytest.approx(row["distortion_8bit"], rel=1e-4)
-            assert int(np.argmax(network(written[None])[0])) == row["prediction_8bit"]
-            assert row["success_8bit"] == (row["prediction_8bit"] != labels[row["image"]])
+            assert np.linalg.norm(written - images[row["image"]]) == pytest.approx(
+                row["delivered"]["distortion"], rel=1e-4
+            )
+            assert int(np.argmax(network(written[None])[0])) == row["delivered"]["prediction"]
+            assert row["delivered"]["success"] == (row["delivered"]["prediction"] != labels[row["image"]])
 
     def test_table_and_settings_are_printed(self, result):
         finished, _ = result
@@ -197,12 +200,12 @@ def test_a_network_of_another_kind(result, of_another_kind, tmp_path):
         for folder in (result[1], *folders)
     ]
     for key, record in records[1].items():
-        assert record.success == records[0][key].success
-        assert record.distortion == pytest.approx(records[0][key].distortion, rel=0.02)
+        assert record.computed.success == records[0][key].computed.success
+        assert record.computed.distortion == pytest.approx(records[0][key].computed.distortion, rel=0.02)
     assert len(records[2]) == 12
     for key, record in records[2].items():
-        assert record.success_8bit == records[0][key].success_8bit
-    assert all(record.success_8bit for record in records[3].values())
+        assert record.delivered.success == records[0][key].delivered.success
+    assert all(record.delivered.success for record in records[3].values())
 
 
 def test_a_network_that_draws_random_numbers(tmp_path):

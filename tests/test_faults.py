@@ -256,7 +256,7 @@ class TestWithoutAGradient:
         dataset = [(images[start : start + 3], labels[start : start + 3]) for start in (0, 3, 6)]
         run = protocol.evaluate(model, dataset, {"fmn": FMN(8)})
         assert run.num_correct == 8
-        assert [record.success for record in run.records] == [True] * 4 + [False] * 4
+        assert [record.computed.success for record in run.records] == [True] * 4 + [False] * 4
         assert all(record.faulty > 0 for record in run.records[4:])
         assert not any(record.faulty for record in run.records[:4])
 
@@ -421,7 +421,7 @@ class TestEvaluation:
         assert [record.image for record in run.records] == list(range(12))
         alone = [record for part in dataset for record in protocol.evaluate(model, [part], {"step": STEP}).records]
         for one, other in zip(run.records, alone, strict=True):
-            assert one.distortion == pytest.approx(other.distortion, abs=1e-5)
+            assert one.computed.distortion == pytest.approx(other.computed.distortion, abs=1e-5)
 
     def test_twice_over_the_same_images(self):
         labels = classes(logits_of)

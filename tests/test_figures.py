@@ -126,8 +126,8 @@ class TestSheets:
                 if panel.bold:
                     starred[panel.title[:-1]] = above[0].title
         for attack in finished.run.attacks:
-            won = [one for one in finished.run.records if one.attack == attack and one.success_8bit]
-            worst = max(won, key=lambda record: record.distortion_8bit)
+            successes = [one for one in finished.run.records if one.attack == attack and one.delivered.success]
+            worst = max(successes, key=lambda record: record.delivered.distortion)
             assert starred[presets.label(attack)] == finished.images[worst.image]
 
     def test_below_each_image_stands_what_was_added(self, folder):
@@ -143,7 +143,7 @@ class TestSheets:
         finished = records.read(folder)
         rows = sheets.magnified(finished, 3)
         distortions = {
-            finished.images[record.image]: record.distortion_8bit
+            finished.images[record.image]: record.delivered.distortion
             for record in finished.run.records
             if record.attack == "scw"
         }

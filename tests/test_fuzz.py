@@ -46,18 +46,13 @@ plain = st.recursive(
 )
 numbers = st.floats(allow_infinity=False)
 classes = st.integers(0, 9)
+scores = st.builds(metrics.Score, st.booleans(), numbers, numbers, classes)
 computed = {
     "image": st.integers(0, 2),
     "attack": st.sampled_from(["cw", "fgsm"]),
     "label": classes,
-    "success": st.booleans(),
-    "distortion": numbers,
-    "smoothness_energy": numbers,
-    "prediction": classes,
-    "success_8bit": st.booleans(),
-    "distortion_8bit": numbers,
-    "smoothness_energy_8bit": numbers,
-    "prediction_8bit": classes,
+    "computed": scores,
+    "delivered": scores,
     "gradients": st.integers(100, 1000),
     "seconds": numbers,
     "trace": st.builds(
@@ -69,8 +64,15 @@ computed = {
 TRANSFER_KEY = ("source", "attack", "image")
 judged = st.dictionaries(names, classes, max_size=3)
 computed_records = st.builds(metrics.Record, **computed)
-transfer_records = st.builds(transfer.Record, **computed, source=names, clean=judged, delivered=judged)
-RECORD = {**dict.fromkeys(computed, 1), "attack": "cw", "success": True, "success_8bit": False, "trace": [[0, 1.5]]}
+transfer_records = st.builds(transfer.Record, **computed, source=names, clean=judged, predictions=judged)
+SCORE = {"success": True, "distortion": 1, "smoothness_energy": 1, "prediction": 1}
+RECORD = {
+    **dict.fromkeys(computed, 1),
+    "attack": "cw",
+    "computed": SCORE,
+    "delivered": {**SCORE, "success": False},
+    "trace": [[0, 1.5]],
+}
 
 
 def several(made: st.SearchStrategy, key: Sequence[str]) -> st.SearchStrategy:

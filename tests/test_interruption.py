@@ -15,7 +15,7 @@ import time
 import pytest
 import rich.console
 
-from tf_smoothadv import metrics
+from tf_smoothadv import metrics, transfer
 from tf_smoothadv.evaluation import outputs, records
 from tf_smoothadv.evaluation.rendering import plots
 
@@ -40,8 +40,8 @@ def numbers(folder: pathlib.Path) -> dict:
 
 
 def record(image: int, distortion: float = 1.0) -> metrics.Record:
-    judged = (True, distortion, 0.1, 2)
-    return metrics.Record(image, "cw", 1, *judged, *judged, gradients=3, seconds=0.5, trace=((2, distortion),))
+    score = metrics.Score(True, distortion, 0.1, 2)
+    return metrics.Record(image, "cw", 1, score, score, gradients=3, seconds=0.5, trace=((2, distortion),))
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,29 @@ class TestFolder:
             writer.close()
         summary = {"model": "", "dataset": "", "settings": "", "levels": None, "num_images": 1, "num_correct": 1}
         records.write(tmp_path / records.SUMMARY, summary)
-        assert [one.distortion for one in records.read(tmp_path).run.records] == [2.0]
+        assert [one.computed.distortion for one in records.read(tmp_path).run.records] == [2.0]
+
+    def test_records_from_before_they_had_scores_are_read(self, tmp_path):
+        settings = {"images": ["a"], "data": "", "attacks": {"cw": {}}}
+        now = record(0, 1.5)
+        flat = {"image": 0, "attack": "cw", "label": 1, "gradients": 3, "seconds": 0.5, "trace": [[2, 1.5]]}
+        names = {"success": True, "distortion": 1.5, "smoothness_energy": 0.1, "prediction": 2}
+        flat |= names | {f"{name}_8bit": value for name, value in names.items()}
+        other = {"source": "a", "clean": {"b": 1}}
+        for folder, line, kind, expected in (
+            ("white_box", flat, metrics.Record, now),
+            (
+                "transfer",
+                {**flat, **other, "delivered": {"b": 2}},
+                transfer.Record,
+                transfer.Record(**vars(now), **other, predictions={"b": 2}),
+            ),
+        ):
+            (tmp_path / folder).mkdir()
+            (tmp_path / folder / records.RECORDS).write_text(json.dumps(line) + "\n")
+            (tmp_path / folder / records.SETTINGS).write_text(json.dumps(settings))
+            with records.Results(tmp_path / folder, settings, kind) as results:
+                assert repr(results.records) == repr([expected])
 
     @pytest.mark.parametrize("length", range(0, 300, 23))
     def test_cut_anywhere_only_whole_records_stay(self, tmp_path, length):
@@ -119,8 +141,14 @@ class TestShards:
         assert len(by_key) == len(expected.run.records) == 48
         for one in expected.run.records:
             other = by_key[one.image, one.attack]
-            assert (other.success, other.label, other.gradients) == (one.success, one.label, one.gradients)
-            assert other.distortion == pytest.approx(one.distortion, rel=1e-3)  # other batches, other last bits
+            assert (other.computed.success, other.label, other.gradients) == (
+                one.computed.success,
+                one.label,
+                one.gradients,
+            )
+            assert other.computed.distortion == pytest.approx(
+                one.computed.distortion, rel=1e-3
+            )  # other batches, other last bits
             assert found.picture(one.image, one.attack).exists()
 
     def test_examples_keep_their_own_outcomes(self, shards, tmp_path, monkeypatch):
@@ -135,7 +163,7 @@ class TestShards:
         run = metrics.Run(kept[::-1], 8, 8)
         outputs.write_outputs(tmp_path, run, rich.console.Console(quiet=True))
         for attack, success in drawn.items():
-            expected = [one.success for one in kept if one.attack == attack][: len(success)]
+            expected = [one.computed.success for one in kept if one.attack == attack][: len(success)]
             assert success.tolist() == expected
 
     def test_merging_again_changes_nothing(self, shards, tmp_path):

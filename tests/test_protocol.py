@@ -154,33 +154,32 @@ class TestJudged:
         reference = sa.Smoothing(gamma=1.0)
         batch = protocol.score(model, "own", originals, adversarial, reference.guided_by(model.images))
         assert (batch.attack, batch.records[0].gradients, batch.records[0].seconds) == ("own", 0, 0.0)
-        shown = {"": adversarial, "_8bit": np.round(255 * adversarial) / 255}
-        for suffix, images in shown.items():
+        shown = {"computed": adversarial, "delivered": np.round(255 * adversarial) / 255}
+        for which, images in shown.items():
+            scores = [getattr(record, which) for record in batch.records]
             wrong = np.sum(model.a * images, axis=(1, 2, 3)) + model.b < 0
             distortion = np.linalg.norm((images - model.images).reshape(5, -1), axis=1)
             energy = reference.guided_by(model.images).energy((images - model.images).astype(np.float32))
-            assert [getattr(record, "success" + suffix) for record in batch.records] == wrong.tolist()
-            assert [getattr(record, "prediction" + suffix) for record in batch.records] == wrong.astype(int).tolist()
-            np.testing.assert_allclose(
-                [getattr(record, "distortion" + suffix) for record in batch.records], distortion, 1e-4
-            )
-            found = [getattr(record, "smoothness_energy" + suffix) for record in batch.records]
+            assert [score.success for score in scores] == wrong.tolist()
+            assert [score.prediction for score in scores] == wrong.astype(int).tolist()
+            np.testing.assert_allclose([score.distortion for score in scores], distortion, 1e-4)
+            found = [score.smoothness_energy for score in scores]
             np.testing.assert_allclose(found, energy, rtol=1e-3)
 
     def test_an_original_that_stands_for_itself_is_a_failure(self, model):
         originals = self.originals(model)
         batch = protocol.score(model, "own", originals, model.images, sa.Smoothing().guided_by(model.images))
         for record in batch.records:
-            assert (record.success, record.success_8bit) == (False, False)
-            assert (record.prediction, record.prediction_8bit) == (record.label, record.label)
-            assert record.distortion == record.smoothness_energy == record.distortion_8bit == 0
+            assert (record.computed.success, record.delivered.success) == (False, False)
+            assert (record.computed.prediction, record.delivered.prediction) == (record.label, record.label)
+            assert record.computed.distortion == record.computed.smoothness_energy == record.delivered.distortion == 0
 
     def test_targets_and_costs_are_those_given(self, model):
         """What is class 0 has reached a target of 0, and not one of 1."""
         originals = self.originals(model, targets=np.array([0, 1, 0, 1, 0]))
         smoother = sa.Smoothing().guided_by(model.images)
         batch = protocol.score(model, "own", originals, model.images, smoother, np.arange(5), seconds=0.5)
-        assert [record.success for record in batch.records] == [True, False, True, False, True]
+        assert [record.computed.success for record in batch.records] == [True, False, True, False, True]
         assert [(record.gradients, record.seconds) for record in batch.records] == [(count, 0.5) for count in range(5)]
 
     @pytest.mark.parametrize(
@@ -241,10 +240,10 @@ class TestEvaluate:
         model.b = np.float32(0.1 / 255 * np.sum(np.abs(model.a)) - np.sum(model.a * model.images))
         run = sa.protocol.evaluate(model, [(model.images, model.labels)], {"fgsm": FGSM(0.3 / 255)})
         (record,) = run.records
-        assert (record.success, record.success_8bit) == (True, False)
-        assert (record.prediction, record.prediction_8bit) == (1, 0)
-        assert record.distortion == pytest.approx(8 * 0.3 / 255, rel=1e-3)
-        assert record.distortion_8bit == record.smoothness_energy_8bit == 0
+        assert (record.computed.success, record.delivered.success) == (True, False)
+        assert (record.computed.prediction, record.delivered.prediction) == (1, 0)
+        assert record.computed.distortion == pytest.approx(8 * 0.3 / 255, rel=1e-3)
+        assert record.delivered.distortion == record.delivered.smoothness_energy == 0
         assert run.outcome("fgsm", delivered=True).p_suc == 0
 
     def test_energy_is_measured_on_the_reference_graph(self, model):
@@ -254,7 +253,9 @@ class TestEvaluate:
         images = protocol.CorrectImages(model, self.batches(model, model.labels))
         for batch in protocol.attack_batches(model, images, attacks, reference=reference):
             energy = reference.guided_by(batch.images).energy(batch.adversarial - batch.images)
-            np.testing.assert_allclose([record.smoothness_energy for record in batch.records], energy, rtol=1e-5)
+            np.testing.assert_allclose(
+                [record.computed.smoothness_energy for record in batch.records], energy, rtol=1e-5
+            )
             seen.append((batch.attack, len(batch.records)))
         assert seen == [("fgsm", 3), ("smooth", 3), ("fgsm", 3), ("smooth", 3), ("fgsm", 1), ("smooth", 1)]
 
@@ -268,7 +269,7 @@ class TestEvaluate:
         targets = np.array([1, 0, 0, 1, 1, 0, 1])  # image 2 is to stay class 0, which it is
         dataset = [(model.images, labels, targets)]
         run = sa.protocol.evaluate(model, dataset, {"pgd2": PGD2(5.0, 0.5, 10)})
-        assert [record.prediction for record in run.records] == [1, 0, 1, 1, 1]
+        assert [record.computed.prediction for record in run.records] == [1, 0, 1, 1, 1]
         assert run.outcome("pgd2").distortion[1] == 0
 
     @pytest.mark.parametrize(

@@ -84,13 +84,13 @@ class TestReferee:
         assert list(found) == list(expected)
         for image, record in found.items():
             first = expected[image]
-            assert (record.label, record.success_8bit, record.prediction_8bit) == (
-                (first.label, first.success_8bit, first.prediction_8bit)
+            assert (record.label, record.delivered.success, record.delivered.prediction) == (
+                (first.label, first.delivered.success, first.delivered.prediction)
             )
-            assert record.distortion_8bit == pytest.approx(first.distortion_8bit, rel=1e-6)
-            assert record.smoothness_energy_8bit == pytest.approx(first.smoothness_energy_8bit, rel=1e-5)
-            assert record.success == record.success_8bit  # a file has nothing but its 8 bits
-            assert record.distortion == record.distortion_8bit
+            assert record.delivered.distortion == pytest.approx(first.delivered.distortion, rel=1e-6)
+            assert record.delivered.smoothness_energy == pytest.approx(first.delivered.smoothness_energy, rel=1e-5)
+            assert record.computed.success == record.delivered.success  # a file has nothing but its 8 bits
+            assert record.computed.distortion == record.delivered.distortion
 
     def test_floats_are_judged_as_computed_and_as_delivered(self, judged, floats, digits):
         originals, labels = digits
@@ -98,18 +98,21 @@ class TestReferee:
         found = by_image(judged[1], "floats")
         for image in sorted(set(found) - set(MISSING)):
             record = found[image]
-            for suffix, shown in (("", floats[image]), ("_8bit", np.round(255 * floats[image]) / np.float32(255))):
+            for score, shown in (
+                (record.computed, floats[image]),
+                (record.delivered, np.round(255 * floats[image]) / np.float32(255)),
+            ):
                 prediction = int(np.argmax(network(shown[None])[0]))
-                assert getattr(record, "prediction" + suffix) == prediction
-                assert getattr(record, "success" + suffix) == (prediction != labels[image])
+                assert score.prediction == prediction
+                assert score.success == (prediction != labels[image])
                 distortion = np.linalg.norm(shown - originals[image])
-                assert getattr(record, "distortion" + suffix) == pytest.approx(distortion, rel=1e-4)
+                assert score.distortion == pytest.approx(distortion, rel=1e-4)
 
     def test_bytes_are_the_floats_delivered(self, judged):
         floats, levels = by_image(judged[1], "floats"), by_image(judged[1], "bytes")
         for image in set(floats) & set(range(10)) - set(MISSING):
-            assert levels[image].success == floats[image].success_8bit
-            assert levels[image].distortion == pytest.approx(floats[image].distortion_8bit, rel=1e-6)
+            assert levels[image].computed.success == floats[image].delivered.success
+            assert levels[image].computed.distortion == pytest.approx(floats[image].delivered.distortion, rel=1e-6)
 
     @pytest.mark.parametrize(("attack", "missing"), [("floats", MISSING), ("bytes", (10, 11))])
     def test_an_image_that_is_missing_is_a_failure(self, attack, missing, judged):
@@ -118,8 +121,12 @@ class TestReferee:
         assert len(found) == records.read(folder).run.num_correct == 12
         for image in missing:
             record = found[image]
-            assert (record.success, record.success_8bit, record.prediction_8bit) == (False, False, record.label)
-            assert record.distortion == record.distortion_8bit == 0
+            assert (record.computed.success, record.delivered.success, record.delivered.prediction) == (
+                False,
+                False,
+                record.label,
+            )
+            assert record.computed.distortion == record.delivered.distortion == 0
         told = f"{attack}: 2 of the 12 images have no adversarial image, the first of them {missing[0]:05d}: they count"
         assert told in finished.stdout
         assert "fgsm: " not in finished.stdout
@@ -225,7 +232,7 @@ def test_arts_attack_is_ours_within_its_ball(tmp_path):
         done(adversaries(library, "PGD2", tmp_path / f"{library}.npz"))
     done(["eval.referee", *COUNT, f"--output={tmp_path}", tmp_path / "art.npz", tmp_path / "tf_smoothadv.npz"])
     theirs, ours = (by_image(tmp_path, library) for library in ("art", "tf_smoothadv"))
-    assert {record.success for record in theirs.values()} == {True, False}
+    assert {record.computed.success for record in theirs.values()} == {True, False}
     for image, record in theirs.items():
-        assert record.success == ours[image].success
-        assert record.distortion <= peers.PGD_EPSILON + 1e-5
+        assert record.computed.success == ours[image].computed.success
+        assert record.computed.distortion <= peers.PGD_EPSILON + 1e-5

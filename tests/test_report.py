@@ -59,15 +59,12 @@ def finished_run(
             computed, delivered = (position + number) % 5 > 0, (position + number) % 5 > 1
             energy = float(rng.uniform(0, 1)) if position else float("nan")
             class_, taken = position % 10, (position + 3) % 10
-            judged = {"success": computed, "distortion": distortion, "smoothness_energy": energy, "prediction": taken}
-            judged |= {
-                "success_8bit": delivered,
-                "distortion_8bit": distortion,
-                "smoothness_energy_8bit": energy,
-                "prediction_8bit": taken if delivered else class_,
-            }
-            judged["trace"] = ((3, 2 * distortion), (40 + position % 60, distortion)) if computed else ()
-            record = metrics.Record(position, attack, class_, **judged, gradients=100 + number, seconds=0.25)
+            scores = (
+                metrics.Score(computed, distortion, energy, taken),
+                metrics.Score(delivered, distortion, energy, taken if delivered else class_),
+            )
+            trace = ((3, 2 * distortion), (40 + position % 60, distortion)) if computed else ()
+            record = metrics.Record(position, attack, class_, *scores, 100 + number, 0.25, trace)
             writer.append([record])
     writer.close()
     summary = {"model": model, "dataset": dataset, "settings": "tuned", "levels": None}
@@ -139,14 +136,14 @@ class TestTables:
         (table,) = report.white_box_tables(read(folder, other))
         rows = [json.loads(line) for line in (folder / records.RECORDS).read_text().splitlines()]
         rows = [row for row in rows if row["attack"] == "scw"]
-        successes = [row for row in rows if row["success"]]
-        delivered = [row for row in rows if row["success_8bit"]]
+        successes = [row for row in rows if row["computed"]["success"]]
+        delivered = [row for row in rows if row["delivered"]["success"]]
         cells, _ = table.rows["scw"]
         assert list(table.rows) == ["cw", "scw", "fgsm"]
         assert cells[0] == f"{len(successes) / len(rows):.3f}"
-        assert cells[1] == f"{np.mean([row['distortion'] for row in successes]):.2f}"
+        assert cells[1] == f"{np.mean([row['computed']['distortion'] for row in successes]):.2f}"
         assert cells[3] == f"{len(delivered) / len(rows):.3f}"
-        assert cells[4] == f"{np.mean([row['distortion_8bit'] for row in delivered]):.2f}"
+        assert cells[4] == f"{np.mean([row['delivered']['distortion'] for row in delivered]):.2f}"
         assert cells[6:8] == ["101", "250"]
 
     def test_networks_of_one_dataset_stand_side_by_side_with_the_papers_numbers(self, folder, other):
@@ -262,8 +259,8 @@ class TestGallery:
         ranked = gallery.ranked(by_subject)
         assert sorted(ranked) == sorted(by_subject)
         for attack in ("cw", "scw"):
-            successes = [entry for entry in entries if entry.record.attack == attack and entry.record.success_8bit]
-            assert max(successes, key=lambda entry: entry.record.distortion_8bit).subject in ranked[:2]
+            successes = [entry for entry in entries if entry.record.attack == attack and entry.record.delivered.success]
+            assert max(successes, key=lambda entry: entry.record.delivered.distortion).subject in ranked[:2]
 
     def test_budget_and_number_bound_it(self, folder, monkeypatch):
         assert gallery.gallery(read(folder), num_images=3)["num_shown"] == 3

@@ -36,12 +36,12 @@ def test_what_tensorboard_reads_is_what_the_records_say(batches, tmp_path):
         labels = tf.constant([record.label for record in batch.records])
         margins = criteria.margin(model(batch.adversarial), labels)
         assert scalars(f"{batch.attack}/loss")[step] == pytest.approx(np.mean(margins), rel=1e-5)
-        shares = {"success": "success", "success_8bit": "success_8bit"}
+        shares = {"success": "computed", "success_8bit": "delivered"}
         for tag, name in shares.items():
-            expected = np.mean([getattr(record, name) for record in batch.records])
+            expected = np.mean([getattr(record, name).success for record in batch.records])
             assert scalars(f"{batch.attack}/{tag}")[step] == pytest.approx(expected)
         if batch.attack == "pgd2":
-            distortions = [record.distortion for record in batch.records if record.success]
+            distortions = [record.computed.distortion for record in batch.records if record.computed.success]
             assert scalars("pgd2/distortion")[step] == pytest.approx(np.mean(distortions))
     tags = events.Tags()["tensors"]
     assert "fgsm/distortion" not in tags  # which never succeeds

@@ -23,9 +23,10 @@ from models import slim
 from tests.conftest import needs_shared
 from tests.test_attacks import Linear
 from tests.test_slim import VERSIONS, reference, save
-from tf_smoothadv import protocol, transfer
+from tf_smoothadv import metrics, protocol, transfer
 from tf_smoothadv.attacks import FGSM
 from tf_smoothadv.evaluation import data, presets
+from tf_smoothadv.evaluation.records import schema
 
 ROOT = pathlib.Path(__file__).parents[1]
 SOURCES = ["c4", "c4_adversarial"]
@@ -43,18 +44,19 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 def read(folder: pathlib.Path) -> tuple[dict, list[transfer.Record]]:
     rows = map(json.loads, (folder / "records.jsonl").read_text().splitlines())
-    return json.loads((folder / "transfer.json").read_text()), [transfer.Record(**row) for row in rows]
+    return json.loads((folder / "transfer.json").read_text()), [schema.built(transfer.Record, row) for row in rows]
 
 
 def told(label: int, clean: int, delivered: int, distortion: float) -> transfer.Record:
     """A record of a source and of one target, as far as scores look at it."""
     values = {field.name: 0 for field in dataclasses.fields(transfer.Record)}
-    values |= {"label": label, "distortion_8bit": distortion, "distortion": 99.0, "trace": ()}
-    return transfer.Record(**values | {"clean": {"target": clean}, "delivered": {"target": delivered}})
+    scores = {name: metrics.Score(False, size, 0, 0) for name, size in (("computed", 99.0), ("delivered", distortion))}
+    values |= {"label": label, "trace": (), **scores}
+    return transfer.Record(**values | {"clean": {"target": clean}, "predictions": {"target": delivered}})
 
 
 class TestScores:
-    """By hand: deceived; right; wrong before and after; wrong before, and right by the attack."""
+    """By hand: wrong; right; wrong before and after; wrong before, and right by the attack."""
 
     four = (told(1, 1, 2, 3.0), told(1, 1, 1, 9.0), told(4, 0, 5, 1.0), told(4, 0, 4, 9.0))
 
@@ -107,9 +109,9 @@ class TestRecords:
                     for images in (source.images, delivered)
                 )
                 assert [row.clean[target] for row in rows] == before
-                assert [row.delivered[target] for row in rows] == after
-            assert all(row.delivered["source"] == row.prediction_8bit for row in rows)
-            assert all(row.delivered["turned"] == 1 - row.prediction_8bit for row in rows)
+                assert [row.predictions[target] for row in rows] == after
+            assert all(row.predictions["source"] == row.delivered.prediction for row in rows)
+            assert all(row.predictions["turned"] == 1 - row.delivered.prediction for row in rows)
 
     def test_only_what_the_source_gets_right_is_attacked_and_what_is_done_is_left_out(self, networks):
         moved = networks["moved"]
@@ -190,10 +192,10 @@ class TestBinary:
             adversarial = variant(networks[source], images[right], labels[right]).adversarial.numpy()
             delivered = np.round(adversarial * 255) / np.float32(255)
             distortion = np.linalg.norm((delivered - images[right]).reshape(len(right), -1), axis=1)
-            np.testing.assert_allclose([row.distortion_8bit for row in rows], distortion, rtol=1e-3)
+            np.testing.assert_allclose([row.delivered.distortion for row in rows], distortion, rtol=1e-3)
             for target, judge in judges.items():
                 assert [row.clean[target] for row in rows] == clean[target][right].tolist()
-                assert [row.delivered[target] for row in rows] == np.argmax(judge(delivered), axis=1).tolist()
+                assert [row.predictions[target] for row in rows] == np.argmax(judge(delivered), axis=1).tolist()
 
     def test_the_matrix_follows_from_the_records(self, result):
         summary, records = read(result[1])
@@ -202,13 +204,13 @@ class TestBinary:
         for source, attack, target in itertools.product(SOURCES, ATTACKS, NETWORKS):
             scores = summary["transfer"][source][attack][target]
             rows = [record for record in records if (record.source, record.attack) == (source, attack)]
-            deceived = [row.distortion_8bit for row in rows if row.delivered[target] != row.label]
+            wrong = [row.delivered.distortion for row in rows if row.predictions[target] != row.label]
             right = [row for row in rows if row.clean[target] == row.label]
             assert scores["num_images"] == len(rows) == summary["num_correct"][source]
-            assert scores["p_suc"] == len(deceived) / len(rows)
-            assert scores["mean_distortion"] == (pytest.approx(sum(deceived) / len(deceived)) if deceived else None)
+            assert scores["p_suc"] == len(wrong) / len(rows)
+            assert scores["mean_distortion"] == (pytest.approx(sum(wrong) / len(wrong)) if wrong else None)
             assert scores["num_images_correct"] == len(right)
-            assert scores["p_suc_correct"] == sum(row.delivered[target] != row.label for row in right) / len(right)
+            assert scores["p_suc_correct"] == sum(row.predictions[target] != row.label for row in right) / len(right)
 
     def test_tables(self, result):
         finished, folder = result

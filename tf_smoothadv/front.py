@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from tf_smoothadv import checks, metrics, protocol
+from tf_smoothadv import checks, display, metrics, protocol
 from tf_smoothadv.attacks import FMN, Attack, core
 from tf_smoothadv.smoothing import Smoothing
 
 ALPHAS = (0.0, 0.9, 0.97, 0.99, 0.997, 0.999)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Front:
     """What A attacks made of N images, as delivered in 8 bits.
 
@@ -44,6 +44,28 @@ class Front:
     smoothness_energy: np.ndarray
     delivered: np.ndarray | None = None
 
+    def __repr__(self) -> str:
+        return f"Front of {len(self.images)} images\n{display.lines(*self._table())}"
+
+    def _repr_html_(self) -> str:
+        headings, rows = self._table()
+        if self.delivered is None:
+            return display.table(headings, rows)
+        shown = [[*map(display.picture, images[: display.MOST])] for images in self.delivered]
+        names = [f"image {image}" for image in self.images[: display.MOST]]
+        return display.table([*headings, *names], [row + pictures for row, pictures in zip(rows, shown)])
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        """P_suc, D and E of each attack, and on how many images' fronts it is."""
+        rows = []
+        for place, attack in enumerate(self.attacks):
+            success = self.success[place]
+            means = (np.mean(values[place][success]) for values in (self.distortion, self.smoothness_energy))
+            numbers = [f"{mean:.3f}" for mean in means] if success.any() else ["nan", "nan"]
+            on_front = int(np.sum(self.undominated()[place]))
+            rows.append([attack, f"{np.mean(success):.3f}", *numbers, str(on_front)])
+        return ["attack", "P", "D", "E", "on the front"], rows
+
     @classmethod
     def of(cls, run: metrics.Run, delivered: np.ndarray | None = None) -> Front:
         """The front of what is known of a run: of the images that all its attacks have been on."""
@@ -52,14 +74,16 @@ class Front:
         images = sorted(everywhere)
 
         def table(name: str) -> np.ndarray:
-            return np.array([[getattr(records[attack, image], name) for image in images] for attack in run.attacks])
+            return np.array(
+                [[getattr(records[attack, image].delivered, name) for image in images] for attack in run.attacks]
+            )
 
         return cls(
             tuple(run.attacks),
             np.array(images),
-            table("success_8bit"),
-            table("distortion_8bit"),
-            table("smoothness_energy_8bit"),
+            table("success"),
+            table("distortion"),
+            table("smoothness_energy"),
             delivered,
         )
 

@@ -11,9 +11,31 @@ from typing import Any
 
 import numpy as np
 
-from tf_smoothadv import checks
+from tf_smoothadv import checks, display
 
 Trace = tuple[tuple[int, float], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """What an adversarial image comes to, as computed or as delivered.
+
+    Attributes:
+        success: whether the model errs on it.
+        distortion: L2 norm of the perturbation, for pixels in [0, 1]; the failed attempt's where success is False.
+        smoothness_energy: r'(I - W)r / r'r on the graph of the original image (`Smoother.energy`).
+        prediction: the class predicted.
+        share: of a random model the share of its draws that errs on the image; NaN for another model.
+
+    >>> Score(success=True, distortion=1.5, smoothness_energy=0.2, prediction=1).distortion
+    1.5
+    """
+
+    success: bool
+    distortion: float
+    smoothness_energy: float
+    prediction: int
+    share: float = math.nan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,46 +46,32 @@ class Record:
         image: its position in the dataset, from 0.
         attack: the attack's name.
         label: the true class.
-        success: whether the model errs on the image as computed.
-        distortion: L2 norm of the perturbation, for pixels in [0, 1]; the failed attempt's where success is False.
-        smoothness_energy: r'(I - W)r / r'r on the graph of the original image (`Smoother.energy`).
-        prediction: the class predicted.
-        success_8bit, distortion_8bit, smoothness_energy_8bit, prediction_8bit: the same of the image as delivered.
+        computed: the image as the attack computed it.
+        delivered: the image as it is delivered, rounded to 8 bits.
         gradients: gradients of the model taken for this image; 0 where nobody counted.
         seconds: wall time of the attack over the images of its batch, compilation included; 0 where nobody measured.
-        trace: how the distortion as computed came down, as the attack itself saw it: a pair for every success that was
-            less distorted than those before, of the gradients taken until then and its distortion; empty without any,
-            or where nobody looked.
+        trace: the improvements of the distortion as computed, in their order: for each the gradients taken until then
+            and the new least distortion of a success; empty without any success, or where nobody looked.
         faulty: how many of the gradients were not finite in every pixel or, without success, zero in all.
-        share, share_8bit: of a random model the share of its draws that errs on the image, as computed and as
-            delivered; NaN for another model.
 
     Raises:
         ValueError: a trace whose gradients do not rise, up to `gradients`, or whose distortions do not fall.
 
-    >>> trace = (3, 2.25), (8, 1.5)
-    >>> record = Record(0, "pgd2", 7, True, 1.5, 0.2, 1, True, 1.6, 0.3, 1, 20, 0.01, trace)
-    >>> record.distortion_8bit, record.gradients
+    >>> computed, delivered = Score(True, 1.5, 0.2, 1), Score(True, 1.6, 0.3, 1)
+    >>> record = Record(0, "pgd2", 7, computed, delivered, 20, 0.01, trace=((3, 2.25), (8, 1.5)))
+    >>> record.delivered.distortion, record.gradients
     (1.6, 20)
     """
 
     image: int
     attack: str
     label: int
-    success: bool
-    distortion: float
-    smoothness_energy: float
-    prediction: int
-    success_8bit: bool
-    distortion_8bit: float
-    smoothness_energy_8bit: float
-    prediction_8bit: int
+    computed: Score
+    delivered: Score
     gradients: int
     seconds: float
     trace: Trace
     faulty: int = dataclasses.field(default=0, kw_only=True)
-    share: float = dataclasses.field(default=math.nan, kw_only=True)
-    share_8bit: float = dataclasses.field(default=math.nan, kw_only=True)
 
     def __post_init__(self) -> None:
         steps = [(-1, float("inf")), *self.trace, (self.gradients + 1, float("-inf"))]
@@ -202,7 +210,7 @@ def _last_until(trace: Trace, gradients: Any) -> np.ndarray:
     return np.array(distortions)[np.searchsorted(taken, gradients, side="right")]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Run:
     """Several attacks on one model and dataset.
 
@@ -213,7 +221,8 @@ class Run:
 
     Source: section 5.1 of the paper.
 
-    >>> record = Record(0, "pgd2", 7, True, 1.5, 0.2, 1, True, 1.6, 0.3, 1, 20, 0.01, ((3, 2.25), (8, 1.5)))
+    >>> computed, delivered = Score(True, 1.5, 0.2, 1), Score(True, 1.6, 0.3, 1)
+    >>> record = Record(0, "pgd2", 7, computed, delivered, 20, 0.01, ((3, 2.25), (8, 1.5)))
     >>> run = Run((record,), num_images=2, num_correct=1)
     >>> run.accuracy, run.p_suc, run.characteristic([1.0, 1.5])["pgd2"].tolist()
     (0.5, {'pgd2': 1.0}, [0.0, 1.0])
@@ -224,6 +233,23 @@ class Run:
     records: tuple[Record, ...]
     num_images: int
     num_correct: int
+
+    def __repr__(self) -> str:
+        head = f"Run: accuracy {self.accuracy:.3f}, {self.num_correct} of {self.num_images} images attacked"
+        return f"{head}\n{display.lines(*self._table())}"
+
+    def _repr_html_(self) -> str:
+        head = f"accuracy {self.accuracy:.3f}, {self.num_correct} of {self.num_images} images attacked"
+        return head + display.table(*self._table())
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        """P_suc, D and E of each attack, as computed and as delivered."""
+        rows = []
+        for attack in self.attacks:
+            outcomes = self.outcome(attack), self.outcome(attack, delivered=True)
+            numbers = ((one.p_suc, one.mean_distortion, one.mean_smoothness_energy) for one in outcomes)
+            rows.append([attack, *(f"{number:.3f}" for one in numbers for number in one)])
+        return ["attack", "P", "D", "E", "P8", "D8", "E8"], rows
 
     @property
     def accuracy(self) -> float:
@@ -242,17 +268,13 @@ class Run:
             ValueError: an attack that the run does not have.
         """
         rows = self._of(attack)
-        suffix = "_8bit" if delivered else ""
-
-        def column(name: str) -> np.ndarray:
-            return np.array([getattr(row, name) for row in rows])
-
+        scores = [row.delivered if delivered else row.computed for row in rows]
         return Outcome(
-            success=column("success" + suffix),
-            distortion=column("distortion" + suffix),
-            smoothness_energy=column("smoothness_energy" + suffix),
-            gradients=column("gradients"),
-            seconds=column("seconds"),
+            success=np.array([score.success for score in scores]),
+            distortion=np.array([score.distortion for score in scores]),
+            smoothness_energy=np.array([score.smoothness_energy for score in scores]),
+            gradients=np.array([row.gradients for row in rows]),
+            seconds=np.array([row.seconds for row in rows]),
         )
 
     def progress(self, attack: str) -> Progress:

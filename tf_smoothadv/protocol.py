@@ -16,7 +16,7 @@ import tensorflow as tf
 from tf_smoothadv import checks, tensors
 from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier, NoGradientError
-from tf_smoothadv.metrics import Record, Run, Trace
+from tf_smoothadv.metrics import Record, Run, Score, Trace
 from tf_smoothadv.smoothing import Smoother, Smoothing
 
 Attacks = Mapping[str, core.Attack | Sequence[core.Attack]]
@@ -59,7 +59,7 @@ class Batch(NamedTuple):
     ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
     >>> images = CorrectImages(model, [(tf.fill([1, 4, 4, 1], 0.5), [0])])
     >>> (batch,) = attack_batches(model, images, {"fgsm": FGSM(epsilon=0.07)})
-    >>> batch.attack, batch.records[0].success, int(round(255 * batch.delivered[0, 0, 0, 0]))
+    >>> batch.attack, batch.records[0].computed.success, int(round(255 * batch.delivered[0, 0, 0, 0]))
     ('fgsm', True, 110)
     """
 
@@ -300,7 +300,7 @@ def score(
     >>> (originals,) = CorrectImages(model, [(tf.fill([1, 4, 4, 1], 0.5), [0])])
     >>> smoother = Smoothing().guided_by(originals.images)
     >>> (record,) = score(model, "darker", originals, originals.images - 0.1, smoother).records
-    >>> record.success, round(record.distortion, 2), record.gradients
+    >>> record.computed.success, round(record.computed.distortion, 2), record.gradients
     (True, 0.4, 0)
     """
     adversarial = tf.cast(checks.as_images(adversarial, "adversarial"), tf.float32).numpy()
@@ -312,14 +312,14 @@ def score(
     counts = [np.broadcast_to(count, len(adversarial)).tolist() for count in (gradients, faulty)]
     traces = [()] * len(adversarial) if trace is None else map(_improvements, trace)
     columns = (originals.positions.tolist(), originals.labels.tolist(), *counts, traces)
-    computed, rounded = (_measured(model, originals, images, smoother) for images in (adversarial, delivered))
+    computed, rounded = (_scores(model, originals, images, smoother) for images in (adversarial, delivered))
     records = [
         Record(
             image=position,
             attack=attack,
             label=label,
-            **one,
-            **{f"{key}_8bit": value for key, value in other.items()},
+            computed=one,
+            delivered=other,
             gradients=count,
             seconds=seconds,
             trace=improvements,
@@ -360,7 +360,8 @@ def as_run(records: Iterable[Record], images: CorrectImages) -> Run:
     >>> images = CorrectImages(model, [(tf.fill([3, 4, 4, 1], 0.5), [0, 1, 0])])
     >>> [len(originals.positions) for originals in images]  # here they would be attacked
     [2]
-    >>> record = Record(0, "pgd2", 0, True, 0.3, 0.2, 1, True, 0.3, 0.2, 1, 20, 0.01, ((4, 0.3),))
+    >>> score = Score(True, 0.3, 0.2, 1)
+    >>> record = Record(0, "pgd2", 0, score, score, 20, 0.01, ((4, 0.3),))
     >>> round(as_run([record], images).accuracy, 2)
     0.67
     """
@@ -418,10 +419,8 @@ def _merged(model: core.Model, variants: Any, images: Any, labels: Any, targets:
     return merge([attack(model, images, labels, targets) for attack in attacks])
 
 
-def _measured(
-    model: core.Model, originals: Originals, adversarial: np.ndarray, smoother: Smoother
-) -> list[dict[str, Any]]:
-    """One row an image: success, distortion, smoothness energy and prediction, by the names of `Record`."""
+def _scores(model: core.Model, originals: Originals, adversarial: np.ndarray, smoother: Smoother) -> list[Score]:
+    """What each image comes to."""
     model = Classifier.of(model)
     logits = model.draws(tf.constant(adversarial))
     wrong = core.over_draws(model, core.errs(model, logits, originals.labels, originals.targets))
@@ -435,4 +434,4 @@ def _measured(
     if model.samples > 1:
         columns["share"] = tf.reduce_mean(tf.cast(wrong, tf.float32), axis=0)
     values = [column.numpy().tolist() for column in columns.values()]
-    return [dict(zip(columns, row)) for row in zip(*values)]
+    return [Score(**dict(zip(columns, row))) for row in zip(*values)]

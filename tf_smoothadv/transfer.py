@@ -23,16 +23,17 @@ class Record(metrics.Record):
     Attributes:
         source: the network attacked, which the attributes of `metrics.Record` are about.
         clean: the class that each network predicts for the original image.
-        delivered: the class that each network predicts for the adversarial image as delivered.
+        predictions: the class that each network predicts for the adversarial image as delivered.
 
-    >>> record = Record(0, "fgsm", 7, True, 1.5, 0.2, 1, True, 1.6, 0.3, 1, 1, 0.01, (), "a", {"b": 7}, {"b": 2})
-    >>> record.source, record.delivered["b"] != record.label
+    >>> computed, delivered = metrics.Score(True, 1.5, 0.2, 1), metrics.Score(True, 1.6, 0.3, 1)
+    >>> record = Record(0, "fgsm", 7, computed, delivered, 1, 0.01, (), "a", {"b": 7}, {"b": 2})
+    >>> record.source, record.predictions["b"] != record.label
     ('a', True)
     """
 
     source: str
     clean: dict[str, int]
-    delivered: dict[str, int]
+    predictions: dict[str, int]
 
 
 def batches(
@@ -72,13 +73,13 @@ def batches(
             for name, classes in clean.items():
                 _check_clean(name, networks[name], batch.images, positions, classes)
             checked.update(positions)
-        delivered = {name: protocol.predict(network, batch.delivered) for name, network in networks.items()}
+        predictions = {name: protocol.predict(network, batch.delivered) for name, network in networks.items()}
         records = [
             Record(
                 **vars(record),
                 source=source,
                 clean={name: int(classes[record.image]) for name, classes in clean.items()},
-                delivered={name: int(classes[place]) for name, classes in delivered.items()},
+                predictions={name: int(classes[place]) for name, classes in predictions.items()},
             )
             for place, record in enumerate(batch.records)
         ]
@@ -121,7 +122,7 @@ def records(
     >>> networks, images = {"a": threshold(7.0), "b": threshold(6.0)}, tf.fill([1, 4, 4, 1], 0.5)
     >>> clean = {name: protocol.predict(network, images) for name, network in networks.items()}
     >>> ((record,),) = records(networks, "a", [(images, [0])], {"fgsm": FGSM(epsilon=0.07)}, clean)
-    >>> record.success, record.delivered
+    >>> record.computed.success, record.predictions
     (True, {'a': 1, 'b': 0})
     """
     images = protocol.CorrectImages(networks[source], dataset)
@@ -164,13 +165,14 @@ def scores(records: Sequence[Record], target: str) -> dict[str, float]:
 
     Source: section 5.4 of the paper, table 3.
 
-    >>> record = Record(0, "fgsm", 7, True, 1.5, 0.2, 1, True, 1.6, 0.3, 1, 1, 0.01, (), "a", {"b": 7}, {"b": 2})
+    >>> computed, delivered = metrics.Score(True, 1.5, 0.2, 1), metrics.Score(True, 1.6, 0.3, 1)
+    >>> record = Record(0, "fgsm", 7, computed, delivered, 1, 0.01, (), "a", {"b": 7}, {"b": 2})
     >>> scores([record], "b")["p_suc"], scores([record], "b")["mean_distortion"]
     (1.0, 1.6)
     """
     labels = np.array([record.label for record in records])
-    distortion = np.array([record.distortion_8bit for record in records])
-    wrong = np.array([record.delivered[target] for record in records]) != labels
+    distortion = np.array([record.delivered.distortion for record in records])
+    wrong = np.array([record.predictions[target] for record in records]) != labels
     right_before = np.array([record.clean[target] for record in records]) == labels
     return {
         "num_images": len(labels),

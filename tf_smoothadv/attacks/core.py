@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import html
 import math
 from collections.abc import Callable
 from concurrent import futures
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
+import numpy as np
 import tensorflow as tf
 
-from tf_smoothadv import checks, criteria, tensors
+from tf_smoothadv import checks, criteria, display, tensors
 from tf_smoothadv.classifier import Classifier, NoGradientError, compile_for
 
 Model = Callable[[tf.Tensor], tf.Tensor] | Classifier
@@ -60,6 +62,31 @@ class AttackResult(NamedTuple):
     trace: tf.Tensor
     faulty: Any = 0
     share: Any = 0.0
+
+    def __repr__(self) -> str:
+        if not _known(self.distortion):
+            return f"AttackResult(adversarial={self.adversarial!r}, ...)"
+        success, distortion = np.array(self.success), np.array(self.distortion)
+        mean = f", mean distortion {np.mean(distortion[success]):.3g}" if success.any() else ""
+        return (
+            f"AttackResult({np.sum(success)} of {len(success)} succeeded{mean}, "
+            f"{np.mean(np.array(self.gradients)):.3g} gradients an image)"
+        )
+
+    def _repr_html_(self) -> str | None:
+        if not _known(self.distortion):
+            return None
+        columns = zip(*(np.array(column)[: display.MOST] for column in self[:4]))
+        rows = [
+            [display.picture(image), "success" if success else "failure", f"{distortion:.3g}", int(gradients)]
+            for image, success, distortion, gradients in columns
+        ]
+        return f"{html.escape(repr(self))}" + display.table(["adversarial", "", "distortion", "gradients"], rows)
+
+
+def _known(x: Any) -> bool:
+    """Whether it has values, as outside of a graph."""
+    return isinstance(x, np.ndarray) or (tf.is_tensor(x) and hasattr(x, "numpy") and not tf.is_symbolic_tensor(x))
 
 
 def start(images: tf.Tensor, gradients: tf.Tensor | int) -> AttackResult:

@@ -26,7 +26,7 @@ def keep_images(folder: pathlib.Path, batch: protocol.Batch, names: Sequence[str
 
 def keep_examples(folder: pathlib.Path, batch: protocol.Batch) -> None:
     """The first images of a batch, the originals and the adversarial ones, for the figure."""
-    success = np.array([record.success for record in batch.records[:NUM_EXAMPLES]])
+    success = np.array([record.computed.success for record in batch.records[:NUM_EXAMPLES]])
     with records.writing(folder / EXAMPLES):
         (folder / EXAMPLES).mkdir(exist_ok=True)
         np.save(folder / EXAMPLES / f"{records.ORIGINAL}.npy", batch.images[:NUM_EXAMPLES])

@@ -14,7 +14,6 @@ import os
 import pathlib
 import re
 import tempfile
-import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, Self, TypeVar
 
@@ -175,14 +174,10 @@ def writing(path: pathlib.Path) -> Iterator[None]:
 
 def parsed(path: pathlib.Path, content: bytes, kind: type[R], key: Callable[[Any], Any]) -> dict[Any, R]:
     """Records by their key. One that was made again, because its batch was cut off, counts once, as it was last."""
-    kinds = typing.get_type_hints(kind)
-    optional = {field.name for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING}
     records = {}
     for number, line in enumerate(content.splitlines(), start=1):
         try:
-            values = schema.parsed(line)
-            there = {name: type_ for name, type_ in kinds.items() if name in values or name not in optional}
-            record = kind(**schema.taken(values, there))
+            record = schema.built(kind, nested(schema.parsed(line)))
         except ValueError as error:
             raise ValueError(
                 f"{path}, line {number} is no record: {error}; delete the line, and the command that made the results "
@@ -190,6 +185,20 @@ def parsed(path: pathlib.Path, content: bytes, kind: type[R], key: Callable[[Any
             ) from error
         records[key(record)] = record
     return records
+
+
+def nested(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a record; of one from before it had scores, whose names lay side by side, as it is now."""
+    if "computed" in values or "success_8bit" not in values:
+        return values
+    names = [field.name for field in dataclasses.fields(metrics.Score)]
+    scores = {
+        key: {name: values[name + suffix] for name in names if name + suffix in values}
+        for key, suffix in (("computed", ""), ("delivered", "_8bit"))
+    }
+    others = {key: value for key, value in values.items() if key.removesuffix("_8bit") not in names}
+    predictions = {"predictions": others.pop("delivered")} if "delivered" in others else {}
+    return {**others, **predictions, **scores}
 
 
 def _locked(folder: pathlib.Path) -> filelock.BaseFileLock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import pathlib
@@ -10,7 +11,9 @@ import sys
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 def read(path: pathlib.Path) -> dict[str, Any]:
@@ -36,6 +39,17 @@ def parsed(text: bytes) -> dict[str, Any]:
     return values
 
 
+def built(kind: type[T], values: Mapping[str, Any]) -> T:
+    """A dataclass from values by name; those that have a default may be missing.
+
+    Raises:
+        ValueError: one that is missing, of another type, or refused.
+    """
+    optional = {field.name for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(kind).items()
+    return kind(**taken(values, {name: hint for name, hint in hints if name in values or name not in optional}))
+
+
 def taken(values: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
     """The values of these names, if they are of these types; what JSON has no form of its own for is restored.
 
@@ -44,10 +58,15 @@ def taken(values: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]
     Raises:
         ValueError: one that is missing or of another type.
     """
-    result = {}
+    result: dict[str, Any] = {}
     for name, kind in kinds.items():
         if name not in values:
             raise ValueError(f"it lacks {name}")
+        if dataclasses.is_dataclass(kind):
+            if not isinstance(values[name], dict):
+                raise ValueError(f"{name} must hold values by name; received {reprlib.repr(values[name])}")
+            result[name] = built(kind, values[name])  # type: ignore[arg-type]
+            continue
         value = math.nan if kind is float and values[name] is None else values[name]
         if not (fits(value, kind) or (kind is float and value is math.nan)):
             raise ValueError(f"{name} must be of the type {_name(kind)}; received {reprlib.repr(value)}")

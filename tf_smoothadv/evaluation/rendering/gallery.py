@@ -122,8 +122,8 @@ def ranked(by_subject: Mapping[Subject, Sequence[Entry]]) -> list[Subject]:
     worst: list[Subject] = []
     ranks = collections.defaultdict(list)
     for group in by_attack.values():
-        group.sort(key=lambda entry: (not entry.record.success_8bit, entry.record.distortion_8bit))
-        worst += [entry.subject for entry in group if entry.record.success_8bit][-1:]
+        group.sort(key=lambda entry: (not entry.record.delivered.success, entry.record.delivered.distortion))
+        worst += [entry.subject for entry in group if entry.record.delivered.success][-1:]
         for rank, entry in enumerate(group):
             ranks[entry.subject].append(rank / len(group))
     by_resistance = sorted(ranks, key=lambda subject: float(np.mean(ranks[subject])))
@@ -149,7 +149,7 @@ def drawn_of(group: Sequence[Entry]) -> list[dict[str, Any]]:
 def card(entry: Entry, original: np.ndarray, adversarial: np.ndarray, views: dict[str, Pair]) -> dict[str, Any]:
     """One attack on one image."""
     finished, record = entry.finished, entry.record
-    outcome = "success" if record.success_8bit else "undone by rounding" if record.success else "failure"
+    outcome = "success" if record.delivered.success else "undone by rounding" if record.computed.success else "failure"
     return finite(
         {
             "network": entry.network,
@@ -159,9 +159,9 @@ def card(entry: Entry, original: np.ndarray, adversarial: np.ndarray, views: dic
             "position": record.image,
             "outcome": outcome,
             "label": record.label,
-            "prediction": record.prediction_8bit,
-            "distortion": record.distortion_8bit,
-            "energy": record.smoothness_energy_8bit,
+            "prediction": record.delivered.prediction,
+            "distortion": record.delivered.distortion,
+            "energy": record.delivered.smoothness_energy,
             "change": int(np.abs(adversarial.astype(int) - original).max()),
             "width": original.shape[1],
             "height": original.shape[0],

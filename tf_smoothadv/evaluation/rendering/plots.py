@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import pathlib
 import textwrap
@@ -9,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib import figure as drawing
 from matplotlib import ticker
 from matplotlib.axis import Axis
-from matplotlib.figure import Figure
 
 from tf_smoothadv import metrics
 from tf_smoothadv.evaluation import presets
@@ -42,6 +43,15 @@ def styles(runs: Mapping[str, metrics.Run]) -> dict[str, tuple[str, str]]:
     attacks = dict.fromkeys(attack for run in runs.values() for attack in run.attacks)
     others = dict(zip((attack for attack in attacks if attack not in presets.LOOKS), itertools.cycle(OTHERS)))
     return {name: (look.color, look.marker) for name, look in presets.LOOKS.items()} | others
+
+
+class Figure(drawing.Figure):
+    """A figure that a notebook shows as a picture, without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png", dpi=100)
+        return file.getvalue()
 
 
 class Panel(NamedTuple):

@@ -28,9 +28,9 @@ def worst(finished: Finished) -> list[list[Panel]]:
     images = by_image(finished)
     starred: dict[int, list[str]] = {}
     for attack in finished.run.attacks:
-        won = [image for image, records in images.items() if records[attack].success_8bit]
-        if won:
-            largest = max(won, key=lambda image: images[image][attack].distortion_8bit)
+        successful = [image for image, records in images.items() if records[attack].delivered.success]
+        if successful:
+            largest = max(successful, key=lambda image: images[image][attack].delivered.distortion)
             starred.setdefault(largest, []).append(attack)
     rows = []
     for image, attacks in starred.items():
@@ -39,9 +39,9 @@ def worst(finished: Finished) -> list[list[Panel]]:
         for name, record in images[image].items():
             adversarial = decoding.read(finished.picture(image, name), shape=original.shape)
             bold = name in attacks
-            above.append(Panel(adversarial, presets.label(name) + "*" * bold, record.success_8bit, bold))
-            title = f"D = {record.distortion_8bit:.2f}, E = {record.smoothness_energy_8bit:.2f}"
-            below.append(Panel(pictures.perturbation(original, adversarial), title, record.success_8bit, bold))
+            above.append(Panel(adversarial, presets.label(name) + "*" * bold, record.delivered.success, bold))
+            title = f"D = {record.delivered.distortion:.2f}, E = {record.delivered.smoothness_energy:.2f}"
+            below.append(Panel(pictures.perturbation(original, adversarial), title, record.delivered.success, bold))
         rows += [above, below]
     return rows
 
@@ -53,7 +53,7 @@ def magnified(finished: Finished, count: int) -> list[list[Panel]]:
     """
     images = by_image(finished)
     last = finished.run.attacks[-1]
-    order = sorted(images, key=lambda image: images[image][last].distortion_8bit)
+    order = sorted(images, key=lambda image: images[image][last].delivered.distortion)
     rows = []
     for image in spread(order, count):
         original = decoding.read(finished.picture(image))
@@ -61,8 +61,8 @@ def magnified(finished: Finished, count: int) -> list[list[Panel]]:
         first, *others = pictures.magnified([original, *attacked.values()])
         row = [Panel(original, finished.images[image]), Panel(first, "magnified")]
         for (name, record), picture in zip(images[image].items(), others):
-            title = f"{presets.label(name)}, D = {record.distortion_8bit:.2f}"
-            row.append(Panel(picture, title, record.success_8bit))
+            title = f"{presets.label(name)}, D = {record.delivered.distortion:.2f}"
+            row.append(Panel(picture, title, record.delivered.success))
         rows.append(row)
     return rows
 

@@ -14,9 +14,10 @@ SHOWN = 3  # images of each batch
 class Board:
     """Writes each batch of a run as it comes; the step counts an attack's images.
 
-    ATTACK/loss is the mean margin as computed, below zero where an image deceives; ATTACK/success and success_8bit the
-    shares of images that deceive as computed and as delivered; ATTACK/distortion and energy the means of the successes;
-    ATTACK/images the first originals beside the delivered images and the perturbations, scaled by channel.
+    ATTACK/loss is the mean margin as computed, below zero where an image is adversarial; ATTACK/success and
+    success_8bit the shares of adversarial images as computed and as delivered; ATTACK/distortion and energy the means
+    of the successes; ATTACK/images the first originals beside the delivered images and the perturbations, scaled by
+    channel.
 
     Args:
         folder: TensorBoard's --logdir.
@@ -34,15 +35,15 @@ class Board:
         """
         records = batch.records
         labels = tf.constant([record.label for record in records])
-        won = [record for record in records if record.success]
+        successful = [record for record in records if record.computed.success]
         values = {
             "loss": np.mean(criteria.margin(logits, labels)),
-            "success": np.mean([record.success for record in records]),
-            "success_8bit": np.mean([record.success_8bit for record in records]),
+            "success": np.mean([record.computed.success for record in records]),
+            "success_8bit": np.mean([record.delivered.success for record in records]),
         }
-        if won:
-            values["distortion"] = np.mean([record.distortion for record in won])
-            values["energy"] = np.mean([record.smoothness_energy for record in won])
+        if successful:
+            values["distortion"] = np.mean([record.computed.distortion for record in successful])
+            values["energy"] = np.mean([record.computed.smoothness_energy for record in successful])
         originals, delivered = batch.images[:SHOWN], batch.delivered[:SHOWN]
         shown = np.concatenate([originals, delivered, 0.5 + 0.5 * pictures.amplified(delivered - originals)], axis=2)
         with self._writer.as_default(step=records[-1].image + 1):
