@@ -1,4 +1,4 @@
-"""Joins what eval.white_box or eval.front --shard=i/n left in n folders into what one run over all the images leaves.
+"""Joins what a binary with --shard=i/n left in n folders into what one run over all the images leaves.
 
     python -m eval.white_box --shard=1/2 --output=first
     python -m eval.white_box --shard=2/2 --output=second        on another machine, or at another time

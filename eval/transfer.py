@@ -1,8 +1,9 @@
-"""Transfer: attacks source networks, and tells how often their adversarial images deceive others (section 5.4).
+"""Transfer: attacks source networks, and tells how often others err on their adversarial images (section 5.4).
 
     python -m eval.transfer                                          C4, behind a filter and adversarially trained
     python -m eval.transfer --sources=c4,c4_adversarial              both ways: the matrix of sources and targets
     python -m eval.transfer --sources=bilateral+c4 --targets=c4      an attack that goes through the filter
+    python -m eval.transfer --shard=1/2 --output=a                   half of the images; eval.merge joins the parts
     python -m eval.transfer --sources=a.keras --targets=b.keras --dataset=nips2017 --data=DIR     on other images
 
 Every attack has one setting: the attacker does not know the target, and cannot search on it. All the networks judge the
@@ -25,6 +26,7 @@ FLAGS = flags.values(
     flags.gradients,
     flags.usage,
     flags.saving,
+    flags.shard,
     flags.tensorboard,
     output="results/transfer",
 )

@@ -104,7 +104,7 @@ def _defended(name: str, load_network: Callable[[str], Any]) -> Any:
     defense, plus, rest = name.partition("+")
     if not plus or defense not in DEFENSES:
         return load_network(name)
-    return in_front(DEFENSES[defense](), _defended(rest, load_network))
+    return with_defense(DEFENSES[defense](), _defended(rest, load_network))
 
 
 class Defended:
@@ -119,7 +119,7 @@ class Defended:
         return self._classifier(self._defense(images))
 
 
-def in_front(defense: Callable[[Any], Any], model: Any) -> Any:
+def with_defense(defense: Callable[[Any], Any], model: Any) -> Any:
     """The model that sees images through a defence: a Keras model of it if it is one whose input is known."""
     classifier = sa.Classifier.of(model)
     network = classifier.model

@@ -66,7 +66,11 @@ TABLE = [
     ("eval.white_box", "--attacks=fgsm,deepfool", "attack must be one of 'fgsm', .* received 'deepfool'"),
     ("eval.white_box", "--attacks=", "attacks must name at least one attack; received none"),
     ("eval.white_box", "--num_images=1000", "the sample that ships with the project holds 200 test images, 1000 were"),
-    ("eval.white_box", "--dataset=nips2017", "dataset 'nips2017' must be given its place, --data=PATH; received none"),
+    (
+        "eval.white_box",
+        "--dataset=nips2017",
+        "dataset 'nips2017' needs --data=PATH, where its images lie; received none",
+    ),
     ("eval.white_box", "--image_size=14", r"the model takes images \(28, 28, 1\), these are \(14, 14, 1\): resize the"),
     ("eval.front", "--attacks=cw", "attack must be one of 'ddn', 'fmn', 'bp', 'alma', 'nfmn'; received 'cw'"),
     ("eval.front", "--attacks=", "attacks must name at least one attack; received none"),

@@ -328,7 +328,7 @@ def test_bad_tables(table, message, tmp_path):
     ("arguments", "message"),
     [
         (("imagenet", "DIR"), "dataset must be one of 'mnist', 'nips2017', 'folder', 'tfrecord'; received 'imagenet'"),
-        (("nips2017", None), "dataset 'nips2017' must be given its place, --data=PATH; received none"),
+        (("nips2017", None), "dataset 'nips2017' needs --data=PATH, where its images lie; received none"),
         (("nips2017", "DIR"), r"no such file: .*images\.csv"),
         (("folder", "DIR/nowhere"), "no such folder: .*nowhere"),
         (("folder", "DIR/unlisted/b"), r"must hold a folder of images \(\.png .* \.webp\) for each class; found none"),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
+import itertools
 import json
 import pathlib
 
 import keras
 import numpy as np
 import pytest
+import rich.console
 
 import models
 import tf_smoothadv as sa
@@ -15,10 +19,12 @@ from eval import front as front_binary
 from eval import referee as referee_binary
 from eval import transfer as transfer_binary
 from eval import white_box as white_box_binary
-from models import console
+from models import console, loading
 from tf_smoothadv import protocol
 from tf_smoothadv.evaluation import config, data, merge, records, run, transfer
 from tf_smoothadv.evaluation.config import Config
+from tf_smoothadv.evaluation.data import dataset, formats
+from tf_smoothadv.evaluation.rendering import report, tables
 
 FGSM = {"fgsm": (sa.attacks.FGSM(0.2),)}
 
@@ -51,8 +57,7 @@ def kept(folder: pathlib.Path) -> list[tuple]:
 def test_the_run_is_that_of_the_protocol_and_a_second_one_adds_nothing(linear, tmp_path):
     made = Config(model="linear", num_images=20, batch_size=8, output=tmp_path, tensorboard=str(tmp_path / "board"))
     found = run.white_box(linear, made, FGSM)
-    dataset = data.load("mnist", None, 20, 8)
-    expected = protocol.evaluate(linear, dataset, FGSM, reference=made.reference)
+    expected = protocol.evaluate(linear, data.load("mnist", None, 20, 8), FGSM, reference=made.reference)
     assert found.p_suc == expected.p_suc
     assert found.mean_distortion == pytest.approx(expected.mean_distortion)
     assert found.accuracy == expected.accuracy < 1
@@ -110,6 +115,23 @@ def test_transfer_has_budgets_curves_and_pictures_too(linear, tmp_path):
     assert folders == {"original", "a-fmn", "a-fgsm", "b-fmn", "b-fgsm"}
 
 
+def test_shards_of_a_transfer_come_together(linear, tmp_path):
+    networks = {"a": linear, "b": models.load("bilateral+c4")}
+    whole = Config(num_images=6, batch_size=6, attacks=("fgsm",), output=tmp_path / "whole", save_images=True)
+    expected = transfer.evaluate(networks, ["a", "b"], whole)
+    parts = [tmp_path / str(part) for part in (1, 2)]
+    for part, folder in enumerate(parts, start=1):
+        transfer.evaluate(networks, ["a", "b"], dataclasses.replace(whole, output=folder, shard=(part, 2)))
+    merge.merge(parts, tmp_path / "merged")
+    found, read = (records.read_transfer(tmp_path / name) for name in ("merged", "whole"))
+    assert found["num_correct"] == expected["num_correct"]
+    for source, target in itertools.product("ab", repeat=2):
+        one, other = (summary["transfer"][source]["fgsm"][target] for summary in (found, read))
+        assert one == pytest.approx(other, rel=1e-3, nan_ok=True)
+    pictures = [len(list((tmp_path / name / "images").rglob("*.png"))) for name in ("whole", "merged")]
+    assert pictures[0] == pictures[1] > 0
+
+
 def test_binaries_run_twice_in_one_process_beside_one_another(tmp_path, capsys):
     common = ["--num_images=4", "--batch_size=4"]
     for binary, arguments, name in (
@@ -142,3 +164,33 @@ def test_binaries_run_twice_in_one_process_beside_one_another(tmp_path, capsys):
 def test_a_config_refuses(keywords, message):
     with pytest.raises(ValueError, match=message):
         config.Config(**keywords)
+
+
+def test_a_new_format_is_one_function_and_its_line(linear, monkeypatch):
+    def two_digits(path):
+        images, labels = next(iter(data.load("mnist", None, 2, 2)))
+        return formats.Source([("a", int(labels[0])), ("b", int(labels[1]))], list(images), None)
+
+    monkeypatch.setitem(dataset.SOURCES, "two", two_digits)
+    loaded = data.load("two", "anywhere")
+    assert loaded.names == ["a", "b"]
+    assert sa.evaluate(linear, loaded, FGSM).num_images == 2
+
+
+def test_a_new_defence_is_one_callable_and_its_line(monkeypatch):
+    monkeypatch.setitem(loading.DEFENSES, "darker", lambda: lambda images: 0.5 * images)
+    images = np.random.default_rng(0).uniform(size=(2, 28, 28, 1)).astype(np.float32)
+    np.testing.assert_allclose(models.load("darker+c4")(images), models.c4()(0.5 * images), rtol=1e-4, atol=1e-4)
+
+
+def test_a_new_metric_is_a_row_which_the_terminal_the_report_and_the_summary_show(linear, tmp_path, monkeypatch):
+    column = tables.Column("median", lambda run, attack: 0.125, "median", tables.COMPUTED, 3, 3)
+    monkeypatch.setattr(tables, "COLUMNS", (*tables.COLUMNS, column))
+    monkeypatch.setitem(report.HEADINGS, "median", "median")
+    run.white_box(linear, Config(num_images=8, batch_size=8, output=tmp_path), FGSM)
+    assert json.loads((tmp_path / records.SUMMARY).read_text())["attacks"]["fgsm"]["median"] == 0.125
+    (table,) = report.white_box_tables(records.named([records.read(tmp_path)]))
+    assert "0.125" in table.rows["fgsm"][0]
+    shown = rich.console.Console(file=io.StringIO(), width=120)
+    shown.print(tables.white_box(records.read(tmp_path).run, {"model": "a", "dataset": "b"}))
+    assert "0.125" in shown.file.getvalue()

@@ -45,10 +45,10 @@ def test_smoothest_is_the_smoothest_within_the_premium(random, premium):
     picked = random.smoothest(premium)
     assert np.flatnonzero(picked < 0).tolist() == [3]
     for image in range(50):
-        won = np.flatnonzero(random.success[:, image])
-        if len(won):
-            smallest = random.distortion[won, image].min()
-            allowed = [one for one in won if random.distortion[one, image] <= premium * smallest]
+        successful = np.flatnonzero(random.success[:, image])
+        if len(successful):
+            smallest = random.distortion[successful, image].min()
+            allowed = [one for one in successful if random.distortion[one, image] <= premium * smallest]
             assert picked[image] in allowed
             assert random.smoothness_energy[picked[image], image] == random.smoothness_energy[allowed, image].min()
     assert len(random.chosen(random.distortion, picked)) == 49

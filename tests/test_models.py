@@ -14,7 +14,7 @@ import tensorflow as tf
 import models
 import tf_smoothadv as sa
 from models.c4 import NAMES, WEIGHTS
-from models.loading import in_front
+from models.loading import with_defense
 from tests.conftest import SAMPLE, needs_shared
 from tf_smoothadv.evaluation.data import mnist
 
@@ -106,7 +106,7 @@ class TestLoading:
         with pytest.raises(ValueError, match=message):
             models.load(name)
 
-    def test_a_defence_in_front_of_a_network_that_is_loaded_once(self, digits):
+    def test_a_defence_with_defense_of_a_network_that_is_loaded_once(self, digits):
         loaded = models.load_all(["c4", "bilateral+c4", "bilateral+bilateral+c4"])
         layer = sa.defenses.BilateralFilter()
         x = digits[0][:4]
@@ -117,7 +117,7 @@ class TestLoading:
             assert loaded[name].input_shape == (None, 28, 28, 1)
             assert models.check(loaded[name], *(column[:16] for column in digits)) > 0.8
 
-    def test_a_defence_in_front_of_a_saved_model(self, tmp_path, digits):
+    def test_a_defence_with_defense_of_a_saved_model(self, tmp_path, digits):
         model = models.c4()
         module = tf.Module()
         module.serve = tf.function(model, input_signature=[tf.TensorSpec([None, 28, 28, 1])])
@@ -386,7 +386,7 @@ class TestKeras2:
     def test_in_memory(self, model, colors):
         assert models.check(model, colors) == 1
         assert models.fingerprint(model) == models.fingerprint(sa.Classifier(model)) is not None
-        np.testing.assert_allclose(in_front(tf.identity, model)(colors), model(colors), atol=1e-6)
+        np.testing.assert_allclose(with_defense(tf.identity, model)(colors), model(colors), atol=1e-6)
 
 
 class TestClassifiers:

@@ -47,3 +47,11 @@ from tf_smoothadv.smoothing import Smoothing
     result = attack(lambda x: model(x) - [8.0, -8.0], images, [0])
     assert result.success.numpy().all()
     assert result.distortion.numpy() == pytest.approx([0.16 / (2 * 4)], abs=0.001)
+
+
+def test_the_map_of_contributing_names_every_file_and_no_other():
+    mapped = re.findall(r"^\| `(\S+\.py)` \| (.+) \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    folders = ("tf_smoothadv", "models", "eval")
+    files = {str(path.relative_to(ROOT)) for folder in folders for path in (ROOT / folder).rglob("*.py")}
+    assert {name for name, _ in mapped} == {name for name in files if not name.endswith("__init__.py")}
+    assert [line for _, line in mapped if " and " in line] == []

@@ -13,6 +13,8 @@ TESTS = pathlib.Path(__file__).parent
 ITEMS = {name: item for name, item in reference.items().items() if callable(item)}
 TESTED_ELSEWHERE = {  # a name without an example: why, and the test's file and text
     "tf_smoothadv.attacks.Attack": ("to derive from, as CONTRIBUTING.md does", "test_readme.py", "SteepestDescent"),
+    "tf_smoothadv.evaluation.run.white_box": ("needs images in files", "test_evaluation.py", "run.white_box("),
+    "tf_smoothadv.evaluation.run.referee": ("needs images in files", "test_evaluation.py", "run.referee("),
     "models.inception_v3": ("24 million parameters", "test_imagenet.py", "models.inception_v3"),
     "models.resnet_v2_50": ("26 million parameters", "test_imagenet.py", "models.resnet_v2_50"),
     "models.import_module": ("needs a module of the user's", "test_models.py", "models.import_module("),

@@ -21,7 +21,7 @@ def bilateral(
 
     w_pq = exp(-|p - q|^2 / (2 sigma_space^2)) exp(-||x_p - x_q||^2 / (2 sigma_range^2)) for a guide x; guided by the
     signal itself, it is the plain bilateral filter. The window has 2 radius + 1 pixels a side and is cut at the
-    image's border. Where the signal is constant over a window it is returned bit by bit.
+    image's border. Where the signal is constant over a window it is returned exactly, to the last bit.
 
     Rows and columns of the window whose spatial weight is less than half the dtype's epsilon are left out (beyond
     2 pixels for sigma_space 0.5 in float32): beside the pixel's own weight of 1 they are lost in rounding.

@@ -40,10 +40,10 @@ class Tried(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class MinimalNormAttack(core.Attack):
-    """Steps down a loss, each brought to a radius epsilon that is the image's own and follows what deceives.
+    """Steps down a loss, each brought to a radius epsilon, which shrinks after a success and grows otherwise.
 
     r <- p(r - rate step_size n(g)), n(g) = g / ||g|| with g the gradient of the loss, and p(r) of norm epsilon; epsilon
-    shrinks after an iterate that deceives and grows after another. The rate falls from 1 to 0.01 by half a cosine.
+    shrinks after an adversarial iterate and grows after another. The rate falls from 1 to 0.01 by half a cosine.
     Every iterate is tried; the least distorted success is kept.
 
     With `smoothing` the gradient is smoothed like the image before it is normalised (12). Steps in the latent z of (17)
@@ -113,8 +113,8 @@ class DDN(MinimalNormAttack):
 
     Args:
         steps: gradients to take.
-        step_size: the L2 norm of the first step: the order of the distortions that come out serves best.
-        norm_step: the share by which the norm shrinks after an iterate that deceives, and grows after another.
+        step_size: the L2 norm of the first step. Works best at the magnitude of the expected final distortion.
+        norm_step: the share by which the norm shrinks after an adversarial iterate, and grows after another.
         smoothing: smooth the gradient like the image (12); None for the plain attack.
         loss: "margin" (3), or "cross_entropy" as in the source.
         levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
@@ -142,15 +142,15 @@ class DDN(MinimalNormAttack):
 
 @dataclasses.dataclass(frozen=True)
 class FMN(MinimalNormAttack):
-    """Fast minimum norm: r is of norm epsilon_k at most, which closes in on the smallest norm that deceives.
+    """Fast minimum norm: r is of norm epsilon_k at most, which closes in on the smallest adversarial one.
 
-    After an iterate that deceives, epsilon_k = min(epsilon_{k-1} (1 - c_k), the smallest). After another epsilon_k is
-    epsilon_{k-1} (1 + c_k), or, where none has deceived yet, the norm at which the margin's slope meets the boundary,
+    After an adversarial iterate, epsilon_k = min(epsilon_{k-1} (1 - c_k), the smallest). After another epsilon_k is
+    epsilon_{k-1} (1 + c_k), or, where none has been adversarial yet, the norm at which the margin's slope meets zero,
     times (1 + norm_step), so as to cross it. c_k falls from `norm_step` as the step size does.
 
     Args:
         steps: gradients to take.
-        step_size: the L2 norm of the first step: the order of the distortions that come out serves best.
+        step_size: the L2 norm of the first step. Works best at the magnitude of the expected final distortion.
         norm_step: c_0, the share by which the norm shrinks or grows.
         smoothing: smooth the gradient like the image (12); None for the plain attack.
         levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
@@ -181,9 +181,9 @@ class FMN(MinimalNormAttack):
 
 @dataclasses.dataclass(frozen=True)
 class BP(MinimalNormAttack):
-    """Boundary projection: once an iterate has deceived, walks along the boundary, with the gradient as its normal n.
+    """Boundary projection: once an iterate is adversarial, walks along the boundary, with the gradient as its normal n.
 
-    Until then r goes down the gradient. After an iterate that deceives, the next is the nearest to it of norm
+    Until then r goes down the gradient. After an adversarial iterate, the next is the nearest to it of norm
     epsilon = (1 - c_k) ||r|| in the plane through r normal to n: v + (r - v) / ||r - v|| sqrt(epsilon^2 - ||v||^2),
     where v = <r, n> n is the plane's point nearest the image; or, where that is further than epsilon,
     epsilon v / ||v||. After an iterate that does not, r goes down the gradient as far as norm ||r|| / (1 - c_k). c_k
@@ -191,7 +191,7 @@ class BP(MinimalNormAttack):
 
     Args:
         steps: gradients to take.
-        step_size: the L2 norm of the first step: the order of the distortions that come out serves best.
+        step_size: the L2 norm of the first step. Works best at the magnitude of the expected final distortion.
         norm_step: c_0, the share by which the norm shrinks; 1 - gamma_min of the source.
         smoothing: smooth the gradient like the image (12); None for the plain attack.
         loss: "margin" (3), or "cross_entropy".

@@ -11,7 +11,9 @@ import tf_smoothadv as sa
 from tf_smoothadv import checks
 from tf_smoothadv.classifier import OUTPUTS
 from tf_smoothadv.evaluation import presets
-from tf_smoothadv.evaluation.data import DATASETS, Dataset
+from tf_smoothadv.evaluation.data import SOURCES, Dataset
+
+__all__ = ["Config"]
 
 LABELS = ("given", "predicted")
 
@@ -70,7 +72,7 @@ class Config:
     def __post_init__(self) -> None:
         checks.one_of("outputs", self.outputs, OUTPUTS)
         checks.one_of("labels", self.labels, LABELS)
-        checks.one_of("dataset", self.dataset, DATASETS)
+        checks.one_of("dataset", self.dataset, SOURCES)
         checks.one_of("settings", self.settings, presets.NAMES)
         for name in ("num_images", "image_size", "batch_size", "gradients"):
             if getattr(self, name) is not None:

@@ -3,45 +3,81 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 import pathlib
 import shutil
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 import rich.console
 
 from tf_smoothadv import metrics
-from tf_smoothadv.evaluation import records
+from tf_smoothadv.evaluation import records, transfer
 from tf_smoothadv.evaluation.outputs import EXAMPLES, write_outputs
+from tf_smoothadv.transfer import Record as TransferRecord
+
+R = TypeVar("R", bound=metrics.Record)
 
 OWN = ("shard", "images", "batch_size")  # settings in which shards may differ
 
 
-def merge(folders: Iterable[str | pathlib.Path], output: str | pathlib.Path) -> metrics.Run:
+def merge(folders: Iterable[str | pathlib.Path], output: str | pathlib.Path) -> None:
     """Joins folders; pixels and numbers are the shards' own.
 
     Args:
-        folders: of all the shards of one run.
-        output: the folder to write what `run.white_box` writes, images included.
+        folders: of all the shards of one run, or of one transfer.
+        output: the folder to write what that writes, images included.
 
     Raises:
         ValueError: shards that are missing, come twice, or were made with different settings.
     """
     shards = in_order([pathlib.Path(folder) for folder in dict.fromkeys(folders)])
+    if (shards[0] / records.TRANSFER).exists():
+        _merge_transfers(shards, records.output_folder(output))
+    else:
+        _merge_runs(shards, records.output_folder(output))
+
+
+def _merge_runs(shards: list[pathlib.Path], output: pathlib.Path) -> None:
     finished = [records.read(folder) for folder in shards]
-    images = interleaved([one.images for one in finished])
-    made_with = {**records.settings_of(shards[0]), "shard": "1/1", "images": images}
-    whole = joined(finished, list(made_with["attacks"]))
-    with records.Results(records.output_folder(output), made_with, metrics.Record) as results:
+    made_with = _whole(shards, [one.images for one in finished])
+    attacks = list(made_with["attacks"])
+    whole = joined([one.run.records for one in finished])
+    whole.sort(key=lambda record: (record.image, attacks.index(record.attack)))
+    with records.Results(output, made_with, metrics.Record) as results:
         results.append(record for record in whole if (record.attack, record.image) not in results.done)
-        for source in shards:
-            for kept in (records.IMAGES, EXAMPLES):
-                if (source / kept).exists() and (kept == records.IMAGES or source == shards[0]):
-                    shutil.copytree(source / kept, results.folder / kept, dirs_exist_ok=True)
+        _copy(shards, output)
         counts = sum(one.run.num_images for one in finished), sum(one.run.num_correct for one in finished)
-        run = metrics.Run(tuple(whole), *counts)
-        write_outputs(results.folder, run, rich.console.Console(highlight=False))
-    return run
+        write_outputs(output, metrics.Run(tuple(whole), *counts), rich.console.Console(highlight=False))
+
+
+def _merge_transfers(shards: list[pathlib.Path], output: pathlib.Path) -> None:
+    summaries = [records.read_transfer(folder) for folder in shards]
+    made_with = _whole(shards, [records.settings_of(folder)["images"] for folder in shards])
+    key = operator.attrgetter(*transfer.KEY)
+    whole = joined([records.read_all(folder, TransferRecord, transfer.KEY) for folder in shards])
+    sources, attacks = made_with["sources"], list(made_with["attacks"])
+    whole.sort(key=lambda record: (sources.index(record.source), record.image, attacks.index(record.attack)))
+    with records.Results(output, made_with, TransferRecord, transfer.KEY) as results:
+        results.append(record for record in whole if key(record) not in results.done)
+        _copy(shards, output)
+        names = made_with["targets"]
+        num_correct = {name: sum(summary["num_correct"][name] for summary in summaries) for name in names}
+        summary = transfer.summarized(whole, num_correct, made_with)
+        transfer.write_outputs(results, summary, rich.console.Console(highlight=False))
+
+
+def _whole(shards: list[pathlib.Path], images: list[list[str]]) -> dict[str, Any]:
+    """The settings of the whole."""
+    return {**records.settings_of(shards[0]), "shard": "1/1", "images": interleaved(images)}
+
+
+def _copy(shards: list[pathlib.Path], output: pathlib.Path) -> None:
+    """Copies the images of all shards, and the examples of the first."""
+    for source in shards:
+        for kept in (records.IMAGES, EXAMPLES):
+            if (source / kept).exists() and (kept == records.IMAGES or source == shards[0]):
+                shutil.copytree(source / kept, output / kept, dirs_exist_ok=True)
 
 
 def in_order(folders: list[pathlib.Path]) -> list[pathlib.Path]:
@@ -97,11 +133,10 @@ def interleaved(parts: list[list[str]]) -> list[str]:
     return [parts[place % len(parts)][place // len(parts)] for place in range(count)]
 
 
-def joined(shards: list[records.Finished], attacks: list[str]) -> list[metrics.Record]:
-    """All the records, by image and attack, with the positions that images have in the whole."""
-    records = [
+def joined(shards: Sequence[Iterable[R]]) -> list[R]:
+    """All the records, with the positions that images have in the whole."""
+    return [
         dataclasses.replace(record, image=record.image * len(shards) + part)
-        for part, finished in enumerate(shards)
-        for record in finished.run.records
+        for part, kept in enumerate(shards)
+        for record in kept
     ]
-    return sorted(records, key=lambda record: (record.image, attacks.index(record.attack)))

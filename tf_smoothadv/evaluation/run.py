@@ -24,6 +24,8 @@ from tf_smoothadv.evaluation.rendering import tensorboard
 from tf_smoothadv.evaluation.rendering.terminal import print_settings, progress
 from tf_smoothadv.smoothing import Smoothing
 
+__all__ = ["referee", "white_box"]
+
 CHECKED = 32  # images that a model is checked on
 
 R = TypeVar("R", bound=metrics.Record)

@@ -154,12 +154,12 @@ def load(
     Raises:
         ValueError: what cannot be read or makes no sense there, or fewer images than asked for.
     """
-    checks.one_of("dataset", dataset, DATASETS)
+    checks.one_of("dataset", dataset, SOURCES)
     for name, value in (("num_images", num_images), ("batch_size", batch_size), ("image_size", image_size)):
         if value is not None:
             checks.count(name, value)
     if path is None and dataset != "mnist":
-        raise ValueError(f"dataset {dataset!r} must be given its place, --data=PATH; received none")
+        raise ValueError(f"dataset {dataset!r} needs --data=PATH, where its images lie; received none")
 
     source = SOURCES[dataset](path)
     listing = list(itertools.islice(source.listing, num_images or NUM_IMAGES.get(dataset)))

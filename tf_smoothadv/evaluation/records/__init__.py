@@ -1,6 +1,6 @@
 """Folders of results: written record by record, and read when a run has come to its end."""
 
-from tf_smoothadv.evaluation.records.finished import Finished, named, read, read_transfer
+from tf_smoothadv.evaluation.records.finished import Finished, named, read, read_all, read_transfer
 from tf_smoothadv.evaluation.records.folder import (
     IMAGES,
     KEY,
@@ -38,6 +38,7 @@ __all__ = [
     "output_folder",
     "parsed",
     "read",
+    "read_all",
     "read_transfer",
     "settings_of",
     "write",

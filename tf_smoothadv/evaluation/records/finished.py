@@ -6,7 +6,8 @@ import collections
 import operator
 import pathlib
 import typing
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from tf_smoothadv import metrics
 from tf_smoothadv.evaluation.records import schema
@@ -21,6 +22,8 @@ from tf_smoothadv.evaluation.records.folder import (
     parsed,
     settings_of,
 )
+
+R = TypeVar("R", bound=metrics.Record)
 
 
 class Finished(NamedTuple):
@@ -107,17 +110,27 @@ def read(folder: pathlib.Path) -> Finished:
         counts = schema.taken(summary, {"num_images": int, "num_correct": int})
         if not 0 < counts["num_correct"] <= counts["num_images"]:
             raise ValueError(f"{SUMMARY} tells of {counts['num_correct']} of {counts['num_images']} images")
-        records = parsed(folder / RECORDS, (folder / RECORDS).read_bytes(), metrics.Record, operator.attrgetter(*KEY))
+        records = read_all(folder, metrics.Record, KEY)
         finished = Finished(
             folder,
             **schema.taken(summary, {key: kinds[key] for key in ("model", "dataset", "settings", "levels")}),
             **schema.taken(made_with, {key: kinds[key] for key in ("images", "data", "attacks")}),
-            run=metrics.Run(tuple(records.values()), **counts),
+            run=metrics.Run(tuple(records), **counts),
         )
         _check_records(finished)
         return finished
     except ValueError as error:
         raise ValueError(f"{folder} does not hold results as eval.white_box writes them: {error}") from error
+
+
+def read_all(folder: pathlib.Path, kind: type[R], key: Sequence[str]) -> list[R]:
+    """The records in a folder, of this kind, told apart by these attributes.
+
+    Raises:
+        ValueError: a line that is no such record.
+    """
+    path = folder / RECORDS
+    return list(parsed(path, path.read_bytes(), kind, operator.attrgetter(*key)).values())
 
 
 def _check_records(finished: Finished) -> None:

@@ -268,9 +268,9 @@ def examples(images: np.ndarray, attacked: Mapping[str, np.ndarray], success: Ma
         row = [Panel(image, "original")]
         for name, adversarial in attacked.items():
             r = adversarial[place] - image
-            won = bool(success[name][place])
+            succeeded = bool(success[name][place])
             row.append(Panel(adversarial[place], presets.label(name)))
-            row.append(Panel(0.5 + 0.5 * pictures.amplified(r), f"D = {np.linalg.norm(r):.2f}", won))
+            row.append(Panel(0.5 + 0.5 * pictures.amplified(r), f"D = {np.linalg.norm(r):.2f}", succeeded))
         rows.append(row)
     return sheet(rows)
 
