@@ -20,7 +20,7 @@ test: $(INSTALLED)  ## the short tests, and the lines of the library that they r
 	$(BIN)/python -m pytest -m "not slow" --numprocesses=auto --dist=loadfile --cov
 
 test-slow: $(INSTALLED)  ## the long ones
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --numprocesses=auto --dist=loadfile
 
 test-legacy: $(INSTALLED_LEGACY)  ## the LEGACY tests on TensorFlow 2.15 with Keras 2, TensorFlow Addons and TF-Slim
 	$(VENV_LEGACY)/bin/python -m pytest -m "not slow" --numprocesses=auto --dist=loadfile $(LEGACY:%=tests/test_%.py)

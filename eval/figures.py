@@ -56,4 +56,4 @@ def main(folders: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    console.run(main, FLAGS, takes_arguments=True)
+    console.run(main, FLAGS)

@@ -60,4 +60,4 @@ def main(files: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    console.run(main, FLAGS, takes_arguments=True)
+    console.run(main, FLAGS)

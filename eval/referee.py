@@ -44,4 +44,4 @@ def main(paths: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    console.run(main, FLAGS, takes_arguments=True)
+    console.run(main, FLAGS)

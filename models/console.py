@@ -13,15 +13,13 @@ from absl import app, flags, logging
 def run(
     main: Callable[..., None],
     values: flags.FlagValues = flags.FLAGS,
-    takes_arguments: bool = False,
     argv: list[str] | None = None,
 ) -> None:
-    """Parses the flags and runs `main`, if `takes_arguments` with the list of what is no flag.
+    """Parses the flags and runs `main`, with the list of what is no flag if it takes one.
 
     Args:
         main: of the binary, whose file's docstring --help shows.
         values: its flags.
-        takes_arguments: whether it takes what is no flag.
         argv: the command's name and its arguments; by default those of the process.
     """
     if "debug" not in values:
@@ -35,7 +33,7 @@ def run(
             print(f"\n{inspect.getdoc(inspect.getmodule(main))}\n\nflags:\n{explained(values)}")
             return
         try:
-            if takes_arguments:
+            if inspect.signature(main).parameters:
                 main(argv[1:])
             elif len(argv) > 1:
                 raise ValueError(f"unexpected arguments: {' '.join(argv[1:])}")

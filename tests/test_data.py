@@ -174,7 +174,7 @@ class TestFolder:
             file = write(tmp_path / "a" / name, stored, format=kind, exif=exif)
             expected = np.asarray(PIL.ImageOps.exif_transpose(PIL.Image.open(file)).convert("RGB"))
             np.testing.assert_array_equal(decoding.read(file), expected)
-            np.testing.assert_array_equal(data.prepared(file, None), expected / np.float32(255))
+            np.testing.assert_array_equal(data.dataset.prepared(file, None), expected / np.float32(255))
             assert np.abs(expected.astype(int) - RAMP).mean() < 10
         images, _ = contents(data.load("folder", str(tmp_path), image_size=64))
         for image in images:
@@ -280,8 +280,8 @@ def test_every_kind_of_image_is_what_pil_shows_in_rgb(name, pixels, tmp_path):
     file = write(tmp_path / name, pixels)
     expected = np.asarray(PIL.Image.open(file).convert("RGB")) / np.float32(255)
     for image in (tf.constant(file.read_bytes()), file):
-        np.testing.assert_array_equal(data.prepared(image, None), expected)
-    np.testing.assert_array_equal(data.decoded(tf.constant(file.read_bytes())), expected)
+        np.testing.assert_array_equal(data.dataset.prepared(image, None), expected)
+    np.testing.assert_array_equal(data.dataset.decoded(tf.constant(file.read_bytes())), expected)
     np.testing.assert_array_equal(np.broadcast_to(decoding.read(file) / np.float32(255), expected.shape), expected)
 
 
@@ -289,7 +289,7 @@ def test_grey_of_16_bits_is_rounded_to_8(tmp_path):
     file = write(tmp_path / "x.png", GREY.astype(np.uint16) * 256 + 200)
     levels = np.round((GREY[..., None] * 256.0 + 200) / 257)
     np.testing.assert_array_equal(decoding.read(file), levels)
-    np.testing.assert_array_equal(data.prepared(file, None), np.repeat(levels, 3, -1).astype(np.float32) / 255)
+    np.testing.assert_array_equal(data.dataset.prepared(file, None), np.repeat(levels, 3, -1).astype(np.float32) / 255)
 
 
 @pytest.mark.parametrize(

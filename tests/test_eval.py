@@ -177,6 +177,7 @@ def of_another_kind(tmp_path_factory) -> list[str]:
     return [*own, "--input_range=0,255", "--outputs=probabilities"]
 
 
+@pytest.mark.slow
 def test_a_network_of_another_kind(result, of_another_kind, tmp_path):
     """The same network with other inputs and outputs has the same records, but for roundings."""
     commands = [
@@ -195,19 +196,20 @@ def test_a_network_of_another_kind(result, of_another_kind, tmp_path):
         assert settings_of_a_run["import"] == [of_another_kind[1].removeprefix("--import=")]
     assert not {"outputs", "input_range", "samples", "output_name", "import"} & set(made_with[0])
 
-    records = [
+    kept = [
         {(record.attack, record.image): record for record in records.read(folder).run.records}
         for folder in (result[1], *folders)
     ]
-    for key, record in records[1].items():
-        assert record.computed.success == records[0][key].computed.success
-        assert record.computed.distortion == pytest.approx(records[0][key].computed.distortion, rel=0.02)
-    assert len(records[2]) == 12
-    for key, record in records[2].items():
-        assert record.delivered.success == records[0][key].delivered.success
-    assert all(record.delivered.success for record in records[3].values())
+    for key, record in kept[1].items():
+        assert record.computed.success == kept[0][key].computed.success
+        assert record.computed.distortion == pytest.approx(kept[0][key].computed.distortion, rel=0.02)
+    assert len(kept[2]) == 12
+    for key, record in kept[2].items():
+        assert record.delivered.success == kept[0][key].delivered.success
+    assert all(record.delivered.success for record in kept[3].values())
 
 
+@pytest.mark.slow
 def test_a_network_that_draws_random_numbers(tmp_path):
     model = models.c4()
     module = tf.Module()
@@ -224,6 +226,7 @@ def test_a_network_that_draws_random_numbers(tmp_path):
     assert len(records.read(tmp_path / "run").run.records) == 4
 
 
+@pytest.mark.slow
 def test_predicted_classes(tmp_path):
     """A network that has learnt nothing is attacked on what it says."""
     keras.utils.set_random_seed(0)

@@ -143,7 +143,7 @@ def test_binaries_run_twice_in_one_process_beside_one_another(tmp_path, capsys):
         console.run(binary.main, binary.FLAGS, argv=["x", *common, *arguments, f"--output={tmp_path / name}"])
     paths = [str(tmp_path / "white" / "images" / "fgsm")]
     argv = ["x", *common, *paths, f"--output={tmp_path / 'referee'}"]
-    console.run(referee_binary.main, referee_binary.FLAGS, takes_arguments=True, argv=argv)
+    console.run(referee_binary.main, referee_binary.FLAGS, argv=argv)
     assert "c4: accuracy" in capsys.readouterr().out
     assert (tmp_path / "transfer" / records.TRANSFER).exists()
     assert (tmp_path / "front" / "front.json").exists()

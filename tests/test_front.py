@@ -129,6 +129,7 @@ def test_binary_picks_the_smoothest_image_within_the_premium(command):
     assert set(summary["picked"].values()) <= {"fmn-0", "ddn-0"}
 
 
+@pytest.mark.slow
 def test_shards_are_picked_from_once_merged(command, tmp_path):
     parts = [tmp_path / "first", tmp_path / "second"]
     flags, whole = command[0][:-1], tmp_path / "whole"

@@ -20,11 +20,14 @@ import tf_smoothadv as sa
 ROOT = pathlib.Path(__file__).parents[1]
 SITE_PACKAGES = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
 NAME = f"tf_smoothadv-{sa.__version__}"
-LIBRARY = {
-    str(path.relative_to(ROOT))
-    for path in (ROOT / "tf_smoothadv").rglob("*")
+PLACES = {"tf_smoothadv": "tf_smoothadv", "eval": "tf_smoothadv/_eval", "models": "tf_smoothadv/_models"}
+FILES = [
+    path.relative_to(ROOT)
+    for folder in PLACES
+    for path in (ROOT / folder).rglob("*")
     if path.is_file() and path.suffix != ".pyc"
-}
+]
+LIBRARY = {f"{PLACES[path.parts[0]]}/{path.relative_to(path.parts[0])}" for path in FILES}
 USE = """
 import importlib.metadata, importlib.util, json
 import numpy as np, tensorflow as tf
@@ -82,8 +85,10 @@ def test_building_warns_of_nothing(built):
     assert not re.findall(r".*(?:[Ww]arning|[Dd]eprecat).*", built[1])
 
 
-def test_the_wheel_holds_the_library_alone(wheel):
-    metadata = {f"{NAME}.dist-info/{name}" for name in ("METADATA", "RECORD", "WHEEL", "top_level.txt")}
+def test_the_wheel_holds_one_package(wheel):
+    metadata = {
+        f"{NAME}.dist-info/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "top_level.txt")
+    }
     assert contents(wheel).keys() == LIBRARY | metadata | {f"{NAME}.dist-info/licenses/LICENSE"}
     assert "tf_smoothadv/py.typed" in LIBRARY
     assert f"\nVersion: {sa.__version__}\n" in contents(wheel)[f"{NAME}.dist-info/METADATA"].decode()
@@ -93,8 +98,8 @@ def test_the_sdist_makes_the_same_wheel(built, wheel, tmp_path):
     with tarfile.open(built[0] / "dist" / f"{NAME}.tar.gz") as sdist:
         names = {member.name.removeprefix(f"{NAME}/") for member in sdist if member.isfile()}
         sdist.extractall(tmp_path, filter="data")
-    assert names >= LIBRARY | {"LICENSE", "README.md", "pyproject.toml"}
-    assert {name.split("/")[0] for name in names if "/" in name} == {"tf_smoothadv", "tf_smoothadv.egg-info"}
+    assert names >= {*map(str, FILES), "LICENSE", "README.md", "pyproject.toml"}
+    assert {name.split("/")[0] for name in names if "/" in name} == {*PLACES, "tf_smoothadv.egg-info"}
     build(tmp_path / NAME, tmp_path, "--wheel")
     (path,) = tmp_path.glob("*.whl")
     assert contents(zipfile.ZipFile(path)) == contents(wheel)
@@ -116,3 +121,10 @@ def test_the_wheel_runs_an_attack_where_nothing_else_is_in_sight(wheel, tmp_path
         "success": True,
         "visible": [],
     }
+    script = home / "bin" / "smoothadv"
+    assert "smoothadv BINARY --help" in run(script, cwd=tmp_path)
+    common = "white_box --num_images=2 --attacks=fgsm --output=results"
+    assert "c4: accuracy 1.000 on 2 images of mnist" in run(script, *common.split(), cwd=tmp_path)
+    assert (tmp_path / "results" / "summary.json").exists()
+    assert "white_box --model=net.keras" in run(script, "white_box", "--help", cwd=tmp_path)
+    assert run(script, "report", "results", cwd=tmp_path).strip().endswith("results/report.html")

@@ -31,7 +31,7 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 import tensorflow as tf
-from tf_smoothadv import criteria
+from tf_smoothadv import criteria, tensors
 from tf_smoothadv.attacks import core
 from tf_smoothadv.smoothing import Smoothing
 """

@@ -161,6 +161,7 @@ class TestReferee:
         with np.load(own / "foolbox.npz") as file:
             assert file["images"].shape == (12, 28, 28, 1)
 
+    @pytest.mark.slow
     def test_a_second_time_nothing_is_added_and_other_images_are_refused(self, command, judged, own, tmp_path):
         words, folder = command
         other = tmp_path / "pgd2"
@@ -183,7 +184,7 @@ class TestReferee:
         assert "holds results with attacks=" in refused.stderr
         assert "python -m eval.referee --model=net.keras --dataset=nips2017 --data=DIR ddn.npz" in helped.stdout
         assert "--num_images: How many test images" in helped.stdout
-        assert not {"--attacks", "--levels", "--shard"} & set(helped.stdout.replace(":", " ").split())
+        assert not {"--attacks", "--levels", "--gradients"} & set(helped.stdout.replace(":", " ").split())
 
 
 class TestSubmission:

@@ -228,6 +228,7 @@ class TestBinary:
         assert "fgsm, from source to target" in finished.stdout
         assert "pgd2 attack=PGD2, epsilon=6, step_size=6" in finished.stdout
 
+    @pytest.mark.slow
     def test_networks_of_another_kind(self, result, networks, tmp_path):
         """C4 from bytes to probabilities, with and without the filter, as C4 itself is."""
         images = keras.Input((28, 28, 1))
@@ -274,7 +275,7 @@ def test_a_checkpoint_of_tf_slim_as_target(tmp_path):
     source = keras.Model(images, keras.layers.Dense(1000, kernel_initializer=kernel)(features))
     source.save(tmp_path / "source.keras")
 
-    prepared = tf.stack([data.prepared(tf.constant(path.read_bytes()), 64) for path in photographs])
+    prepared = tf.stack([data.dataset.prepared(tf.constant(path.read_bytes()), 64) for path in photographs])
     for path, label in zip(photographs, np.argmax(source(prepared), axis=1)):
         folder = tmp_path / "images" / f"{label:03d}"
         folder.mkdir(parents=True, exist_ok=True)

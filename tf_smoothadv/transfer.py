@@ -64,7 +64,14 @@ def batches(
 
     Source: section 5.4 of the paper.
 
-    See `records`, which has an example.
+    >>> import tensorflow as tf
+    >>> from tf_smoothadv.attacks import FGSM
+    >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
+    ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
+    >>> images = protocol.CorrectImages(model, [(tf.fill([1, 4, 4, 1], 0.5), [0])])
+    >>> (batch,) = batches({"a": model}, "a", images, {"fgsm": FGSM(epsilon=0.07)}, {"a": [0]})
+    >>> batch.attack, batch.records[0].predictions
+    ('fgsm', {'a': 1})
     """
     checked: set[int] = set()
     for batch in protocol.attack_batches(networks[source], images, attacks, reference=reference, done=done):

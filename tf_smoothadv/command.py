@@ -1,0 +1,57 @@
+"""The command `smoothadv`: the binaries of `eval/`, where the library is installed without a checkout."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+
+BINARIES = ("white_box", "transfer", "front", "referee", "report", "figures", "magnify", "merge")
+PARTS = {"models": "_models", "eval": "_eval"}  # packages beside the library in a checkout, inside it in the wheel
+
+USAGE = f"""\
+usage: smoothadv BINARY [--flags] [arguments]
+
+    smoothadv white_box --model=net.keras --dataset=folder --data=photographs
+    smoothadv report results/white_box
+
+The binaries are {", ".join(BINARIES)}; smoothadv BINARY --help tells what each does.
+"""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs the binary that the first argument names.
+
+    Args:
+        argv: the command's name and its arguments; by default those of the process.
+    """
+    argv = sys.argv if argv is None else argv
+    if len(argv) < 2 or argv[1] in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return
+    if argv[1] not in BINARIES:
+        print(f"error: {argv[1]!r} is none of {', '.join(BINARIES)}; smoothadv --help tells more", file=sys.stderr)
+        sys.exit(2)
+    place_parts()
+    try:
+        binary = importlib.import_module(f"eval.{argv[1]}")
+    except ModuleNotFoundError as error:
+        print(f"error: smoothadv needs {error.name}: pip install 'tf_smoothadv[eval]'", file=sys.stderr)
+        sys.exit(2)
+    console = importlib.import_module("models.console")
+    console.run(binary.main, binary.FLAGS, argv=[f"{argv[0]} {argv[1]}", *argv[2:]])
+
+
+def place_parts() -> None:
+    """Makes the packages that the wheel holds inside the library importable by their own names."""
+    for name, inner in PARTS.items():
+        inside = importlib.util.find_spec(f"tf_smoothadv.{inner}")
+        if inside is None or inside.origin is None or name in sys.modules:
+            continue
+        spec = importlib.util.spec_from_file_location(
+            name, inside.origin, submodule_search_locations=list(inside.submodule_search_locations or ())
+        )
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
