@@ -26,7 +26,8 @@ def photographs(folder: str | None, count: int, side: int) -> np.ndarray:
 def photograph(path: pathlib.Path, side: int) -> np.ndarray:
     """An image file as [side, side, 3] in [0, 1]."""
     image = tf.io.decode_image(tf.io.read_file(str(path)), channels=3, expand_animations=False, dtype=tf.float32)
-    return tf.clip_by_value(tf.image.resize(image, [side, side], antialias=True), 0, 1).numpy()
+    pixels: np.ndarray = tf.clip_by_value(tf.image.resize(image, [side, side], antialias=True), 0, 1).numpy()
+    return pixels
 
 
 def natural_noise(seed: int, side: int) -> np.ndarray:
@@ -37,4 +38,5 @@ def natural_noise(seed: int, side: int) -> np.ndarray:
     spectrum = np.fft.rfft2(rng.normal(size=(3, side, side))) / frequency
     noise = np.fft.irfft2(spectrum, s=(side, side)).transpose(1, 2, 0)
     low, high = np.quantile(noise, [0.01, 0.99])
-    return np.clip((noise - low) / (high - low), 0, 1).astype(np.float32)
+    pixels: np.ndarray = np.clip((noise - low) / (high - low), 0, 1).astype(np.float32)
+    return pixels

@@ -255,7 +255,10 @@ def foolbox(model: keras.Model, name: str, **values: Any) -> Call:
 
     def call(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         # Labels of argmax's own dtype: where dtypes differ, eagerpy calls what NumPy 2 no longer has.
-        return attack(network, tf.constant(images), tf.constant(labels, tf.int64), epsilons=None)[1].numpy()
+        adversarial: np.ndarray = attack(network, tf.constant(images), tf.constant(labels, tf.int64), epsilons=None)[
+            1
+        ].numpy()
+        return adversarial
 
     return call
 
@@ -268,4 +271,5 @@ def scaled(model: core.Model, originals: protocol.Originals, adversarial: np.nda
         candidate = tensors.quantized(tensors.clip(images + scale * (adversarial - images)), LEVELS)
         success = criteria.is_adversarial(Classifier.of(model)(candidate), originals.labels)
         best = core.keep_best(best, images, candidate, success, gradients=0)
-    return best.adversarial.numpy()
+    made: np.ndarray = best.adversarial.numpy()
+    return made

@@ -55,7 +55,8 @@ def run(
 def parsed(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
     """What is no flag; the others are parsed then."""
     try:
-        return values(argv)
+        arguments: list[str] = values(argv)
+        return arguments
     except flags.Error as error:
         fail(f"{error}; --help tells the flags")
 

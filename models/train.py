@@ -10,6 +10,8 @@ distribution of deviation epsilon / 2, cut at epsilon.
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -80,7 +82,8 @@ class AdversarialTraining(keras.Model):
         images, labels = data
         half = tf.shape(images)[0] // 2
         attacked = self._adversarial(images[:half], labels[:half])
-        return super().train_step((tf.concat([attacked, images[half:]], 0), labels))
+        logs: dict[str, Any] = super().train_step((tf.concat([attacked, images[half:]], 0), labels))
+        return logs
 
     def _adversarial(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         drawn = tf.abs(tf.random.truncated_normal(tf.shape(labels), stddev=self._epsilon / 2))

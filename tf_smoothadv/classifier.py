@@ -472,7 +472,8 @@ def compile_for(function: Function, *arguments: tf.TensorSpec) -> Function:
         ValueError: a model that is not made of TensorFlow operations.
     """
     try:
-        return tf.function(function).get_concrete_function(*arguments)
+        concrete: Callable[..., Any] = tf.function(function).get_concrete_function(*arguments)
+        return concrete
     except Exception as error:  # TensorFlow, Keras and the model's own code each raise their own
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         last = lines[-1] if lines else type(error).__name__

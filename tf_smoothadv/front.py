@@ -96,7 +96,8 @@ class Front:
         distortion, energy = self._successful(self.distortion), self._successful(self.smoothness_energy)
         no_larger = (distortion[:, None] <= distortion) & (energy[:, None] <= energy)
         smaller = (distortion[:, None] < distortion) | (energy[:, None] < energy)
-        return self.success & ~np.any(no_larger & smaller, axis=0)
+        on_front: np.ndarray = self.success & ~np.any(no_larger & smaller, axis=0)
+        return on_front
 
     def smoothest(self, premium: float) -> np.ndarray:
         """The attack of least energy whose distortion is at most `premium` times the image's smallest; [N].
@@ -119,7 +120,8 @@ class Front:
     def chosen(self, values: np.ndarray, attack: np.ndarray) -> np.ndarray:
         """Of values [A, N, ...] those of each image's `attack` [N], where it is not -1."""
         (found,) = np.nonzero(attack >= 0)
-        return values[attack[found], found]
+        chosen: np.ndarray = values[attack[found], found]
+        return chosen
 
     def _successful(self, values: np.ndarray) -> np.ndarray:
         return np.where(self.success, values, np.inf)

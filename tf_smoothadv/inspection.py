@@ -130,7 +130,8 @@ def _predictions(classifier: Classifier, images: tf.Tensor) -> np.ndarray:
     logits = _logits(classifier, images)
     if not np.isfinite(logits).all():
         raise ValueError("the model must return finite logits; it returned NaN or infinity for these images")
-    return np.argmax(logits, axis=1)
+    classes: np.ndarray = np.argmax(logits, axis=1)
+    return classes
 
 
 def _check_repeatable(classifier: Classifier, images: tf.Tensor) -> None:

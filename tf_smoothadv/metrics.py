@@ -143,7 +143,8 @@ class Outcome:
             P(D), of the same shape.
         """
         successes = np.sort(self.distortion[self.success])
-        return np.searchsorted(successes, distortion, side="right") / len(self.success)
+        values: np.ndarray = np.searchsorted(successes, distortion, side="right") / len(self.success)
+        return values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,7 +183,8 @@ class Progress:
         """
         gradients, distortion = np.broadcast_arrays(gradients, distortion)
         best = self.best_distortion(gradients)
-        return np.mean(np.isfinite(best) & (best <= distortion), axis=0)
+        values: np.ndarray = np.mean(np.isfinite(best) & (best <= distortion), axis=0)
+        return values
 
     def mean_distortion(self, gradients: Any) -> np.ndarray:
         """D of (20) after so many gradients, the mean distortion of the successes until then; NaN without any.
@@ -193,7 +195,8 @@ class Progress:
         best = self.best_distortion(gradients)
         found = np.isfinite(best)
         with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN
-            return np.sum(np.where(found, best, 0), axis=0) / np.sum(found, axis=0)
+            values: np.ndarray = np.sum(np.where(found, best, 0), axis=0) / np.sum(found, axis=0)
+            return values
 
     def median_distortion(self, gradients: Any) -> np.ndarray:
         """The median of the least distortions after so many gradients over all images, those without success infinite.
@@ -201,13 +204,15 @@ class Progress:
         >>> Progress([((3, 2.25), (8, 1.5)), ((5, 1.75),), ()]).median_distortion([2, 4, 8]).tolist()
         [inf, inf, 1.75]
         """
-        return np.median(self.best_distortion(gradients), axis=0)
+        values: np.ndarray = np.median(self.best_distortion(gradients), axis=0)
+        return values
 
 
 def _last_until(trace: Trace, gradients: Any) -> np.ndarray:
     """The distortion that a trace has come down to within so many gradients."""
     taken, distortions = [one for one, _ in trace], [np.inf, *(distortion for _, distortion in trace)]
-    return np.array(distortions)[np.searchsorted(taken, gradients, side="right")]
+    values: np.ndarray = np.array(distortions)[np.searchsorted(taken, gradients, side="right")]
+    return values
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -342,7 +342,8 @@ def predict(model: core.Model, images: Any) -> np.ndarray:
     (array([0], dtype=int32), array([1], dtype=int32))
     """
     images = tf.cast(checks.as_images(images), tf.float32)
-    return tf.argmax(mean_logits(model, images), axis=1, output_type=tf.int32).numpy()
+    values: np.ndarray = tf.argmax(mean_logits(model, images), axis=1, output_type=tf.int32).numpy()
+    return values
 
 
 def as_run(records: Iterable[Record], images: CorrectImages) -> Run:
@@ -376,7 +377,8 @@ def quantize(images: Any) -> np.ndarray:
     >>> (255 * quantize([0.0, 0.499, 1.0])).round(3).tolist()
     [0.0, 127.0, 255.0]
     """
-    return tensors.quantized(tf.constant(images, tf.float32), levels=256).numpy()
+    values: np.ndarray = tensors.quantized(tf.constant(images, tf.float32), levels=256).numpy()
+    return values
 
 
 def merge(results: Sequence[core.AttackResult]) -> core.AttackResult:

@@ -32,7 +32,8 @@ class Hardened(keras.Model):
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, Any]:
         images, labels = data
-        return super().train_step((ATTACK(self.network, images, labels).adversarial, labels))
+        logs: dict[str, Any] = super().train_step((ATTACK(self.network, images, labels).adversarial, labels))
+        return logs
 
 
 def network() -> keras.Model:

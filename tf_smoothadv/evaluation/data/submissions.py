@@ -175,7 +175,8 @@ def _checked(images: np.ndarray, name: str, shape: tuple[int, ...]) -> np.ndarra
         return images
     if images.dtype.kind != "f":
         raise ValueError(f"{name} must be uint8 or floats in [0, 1]; received {images.dtype}")
-    return checks.as_images(images.astype(np.float32), name).numpy()
+    checked: np.ndarray = checks.as_images(images.astype(np.float32), name).numpy()
+    return checked
 
 
 def _floats(image: np.ndarray) -> np.ndarray:

@@ -150,7 +150,7 @@ def card(entry: Entry, original: np.ndarray, adversarial: np.ndarray, views: dic
     """One attack on one image."""
     finished, record = entry.finished, entry.record
     outcome = "success" if record.delivered.success else "undone by rounding" if record.computed.success else "failure"
-    return finite(
+    content: dict[str, Any] = finite(
         {
             "network": entry.network,
             "attack": record.attack,
@@ -168,6 +168,7 @@ def card(entry: Entry, original: np.ndarray, adversarial: np.ndarray, views: dic
             "views": views,
         }
     )
+    return content
 
 
 def url(picture: np.ndarray, quality: int | None = None) -> str:
