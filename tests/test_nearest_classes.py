@@ -10,7 +10,7 @@ import tf_smoothadv as sa
 from tf_smoothadv import protocol
 from tf_smoothadv.attacks import FGSM, FMN, PGD2, CarliniWagner, NearestClasses
 from tf_smoothadv.attacks.nearest_classes import distance
-from tf_smoothadv.evaluation import presets
+from tf_smoothadv.evaluation import parameters, presets
 from tf_smoothadv.front import over_alpha
 
 SPEC = sa.Smoothing(alpha=0.9, gamma=3.0)
@@ -148,7 +148,7 @@ def test_its_preset_takes_a_hundred_gradients_and_is_told_whole():
         for (attack,) in preset.values():
             assert attack.candidates + attack.classes * attack.base.steps <= 100
             assert attack.base.levels == 256
-            told = presets.described([attack])
+            told = parameters.described([attack])
             assert told["attack"] == "NearestClasses"
             assert told["base"]["attack"] == "FMN"
             assert told["base"]["steps"] == attack.base.steps

@@ -14,7 +14,7 @@ import tensorflow as tf
 import tf_smoothadv as sa
 from tests.test_attacks import SPEC, Linear, traces_of
 from tf_smoothadv.attacks import CarliniWagner, core, optimizers
-from tf_smoothadv.evaluation import presets
+from tf_smoothadv.evaluation import parameters
 
 ADAM = functools.partial(keras.optimizers.Adam, epsilon=1e-8)
 ADAMW = functools.partial(keras.optimizers.AdamW, weight_decay=1e-3)
@@ -142,5 +142,5 @@ def test_what_makes_no_optimizer(optimizer, received):
     [(None, None), (keras.optimizers.SGD, "SGD"), (ADAMW, "AdamW(weight_decay=0.001)")],
 )
 def test_is_described_by_its_name(optimizer, name):
-    described = presets.described([CarliniWagner(optimizer=optimizer)])
+    described = parameters.described([CarliniWagner(optimizer=optimizer)])
     assert json.loads(json.dumps(described))["optimizer"] == name

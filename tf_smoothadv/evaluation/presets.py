@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+import types
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,165 +22,212 @@ from tf_smoothadv.attacks import (
     Attack,
     CarliniWagner,
     NearestClasses,
-    optimizers,
 )
 from tf_smoothadv.front import over_alpha
 
 Preset = dict[str, tuple[Attack, ...]]
+Variants = tuple[Attack, ...]
 
-NAMES = ("tuned", "paper")
-ATTACKS = ("fgsm", "ifgsm", "pgd2", "cw", "spgd2", "scw")  # the paper's
-MINIMAL_NORM = ("ddn", "fmn", "bp", "alma", "nfmn")  # the last is FMN aimed at the nearest classes
+TUNED, PAPER = NAMES = ("tuned", "paper")
+DIGITS, PHOTOGRAPHS = "digits", "photographs"
 LEVELS = 256  # of 8 bits
-# Published since then, and smooth here; "tuned" has them.
-LATER = tuple(smooth + name for smooth in ("", "s") for name in MINIMAL_NORM)
+GREEN, PINK = "#009E73", "#CC79A7"  # of Okabe and Ito's colours, which the colour-blind tell apart
+
+SMOOTHING = {  # of the smooth attacks; its graph measures the energy of every attack of a run
+    (DIGITS, TUNED): sa.Smoothing(alpha=0.95, gamma=3.0, tol=1e-2),
+    (DIGITS, PAPER): sa.Smoothing(alpha=0.95, gamma=10.0, solver="dense"),
+    (PHOTOGRAPHS, TUNED): sa.Smoothing(alpha=0.997, gamma=10.0, iterations=25),
+    (PHOTOGRAPHS, PAPER): sa.Smoothing(alpha=0.997, gamma=10.0, solver="cg", iterations=50),
+}
 
 
-class Look(NamedTuple):
-    """How an attack is shown: what it is called, its colour, and its marker in print without colours."""
+class Entry(NamedTuple):
+    """All that the binaries know of an attack.
+
+    Attributes:
+        label: what figures call it.
+        color, marker: its line in figures; the marker tells it in print without colours.
+        parameters: by family of images and settings; several attacks are merged image by image (section 5.1).
+        transfer: by family, what is other where it has one setting and goes for a distortion of about 5 (section 5.4).
+    """
 
     label: str
     color: str
     marker: str
+    parameters: Mapping[tuple[str, str], Variants]
+    transfer: Mapping[str, dict[str, float]] = types.MappingProxyType({})
 
 
-LOOKS = {  # Okabe and Ito's colours, which the colour-blind tell apart
-    "fgsm": Look("FGSM", "#999999", "o"),
-    "ifgsm": Look("I-FGSM", "#E69F00", "s"),
-    "pgd2": Look("PGD₂", "#0072B2", "^"),
-    "cw": Look("C&W", "#D55E00", "D"),
-    "spgd2": Look("sPGD₂", "#56B4E9", "v"),
-    "scw": Look("sC&W", "#000000", "X"),
-    "ddn": Look("DDN", "#009E73", "<"),
-    "fmn": Look("FMN", "#009E73", "P"),
-    "bp": Look("BP", "#009E73", "s"),
-    "alma": Look("ALMA", "#009E73", "D"),
-    "nfmn": Look("FMN, nearest classes", "#009E73", "*"),
-    "sddn": Look("sDDN", "#CC79A7", ">"),
-    "sfmn": Look("sFMN", "#CC79A7", "*"),
-    "sbp": Look("sBP", "#CC79A7", "s"),
-    "salma": Look("sALMA", "#CC79A7", "D"),
-    "snfmn": Look("sFMN, nearest classes", "#CC79A7", "P"),
+def _sweep(attack: type[FGSM], epsilons: np.ndarray) -> Variants:
+    return tuple(attack(epsilon) for epsilon in epsilons.tolist())
+
+
+def _published(attack: Attack, epsilons: np.ndarray) -> Variants:
+    """Section 5.2: several targets, from a sixth of the given epsilon to all of it where it names one."""
+    return tuple(attack.replaced(epsilon=epsilon) for epsilon in epsilons.tolist())
+
+
+def _at(epsilon: float) -> dict[str, float]:
+    """One epsilon and steps as long: the least distorted success of shorter ones would be the first, well below it."""
+    return {"epsilon": epsilon, "step_size": epsilon, "binary_search_steps": 0}
+
+
+def _minimal(
+    name: str, label: str, markers: str, make: Callable[[sa.Smoothing | None, float, str], Attack]
+) -> dict[str, Entry]:
+    """The entries of an attack that searches the norm itself, with at most 100 gradients: plain and smooth.
+
+    Args:
+        name, label: of the plain one.
+        markers: of both.
+        make: from the smoothing, the step size and the loss. What is smooth is longer, hence its longer steps on
+            photographs: with 0.2 one photograph of 183 does not get there at alpha 0.9999.
+    """
+    latent = dataclasses.replace(SMOOTHING[DIGITS, TUNED], alpha=0.94)
+    plain = {
+        (DIGITS, TUNED): (make(None, 0.5, "cross_entropy"),),
+        (PHOTOGRAPHS, TUNED): (make(None, 0.2, "margin"),),
+    }
+    smooth = {
+        (DIGITS, TUNED): (make(latent, 0.5, "cross_entropy"),),
+        (PHOTOGRAPHS, TUNED): (make(SMOOTHING[PHOTOGRAPHS, TUNED], 0.4, "margin"),),
+    }
+    return {
+        name: Entry(label, GREEN, markers[0], plain),
+        f"s{name}": Entry(f"s{label}", PINK, markers[1], smooth),
+    }
+
+
+# The paper's, section 5.2. Where it is silent: gamma as in the authors' demo, 100 steps and 9 constants for C&W as in
+# their code, 10 steps for the gradient attacks.
+_PIXELS = {DIGITS: np.linspace(0.3 / 6, 0.3, 6), PHOTOGRAPHS: np.linspace(0.1255 / 6, 0.1255, 6)}
+_NORMS = np.arange(1.0, 7.0)
+_PGD2 = PGD2(6.0, 3.0, 10)
+_CW = {
+    DIGITS: CarliniWagner(100, 9, 0.1, learning_rate_decay=False, initial_const=15.0, confidence=1.0),
+    PHOTOGRAPHS: CarliniWagner(100, 9, 0.1, learning_rate_decay=False, initial_const=100.0),
 }
+# Tuned: the gradient attacks bisect each image's epsilon and descend the margin where cross-entropy saturates. On
+# photographs one step of Adam moves every pixel by the learning rate, on 268,203 of them a norm of 500 times as much,
+# hence the small ones; many pixels are saturated, hence C&W's small border. Smooth C&W on digits adds the penalty (14):
+# without it the front of distortion and energy lies higher.
+_TUNED_PGD2 = {
+    DIGITS: PGD2(6.0, 1.5, 12, loss="margin", binary_search_steps=6),
+    PHOTOGRAPHS: PGD2(3.0, 0.3, 8, loss="margin", binary_search_steps=4),
+}
+_TUNED_CW = CarliniWagner(steps=100, binary_search_steps=3, learning_rate=0.5, initial_const=1.0)
+
+ENTRIES: dict[str, Entry] = {
+    "fgsm": Entry(
+        "FGSM",
+        "#999999",
+        "o",
+        {
+            (DIGITS, TUNED): _sweep(FGSM, np.linspace(0.01, 0.3, 30)),
+            (DIGITS, PAPER): _sweep(FGSM, _PIXELS[DIGITS]),
+            (PHOTOGRAPHS, TUNED): _sweep(FGSM, np.geomspace(0.001, 0.1255, 10)),
+            (PHOTOGRAPHS, PAPER): _sweep(FGSM, _PIXELS[PHOTOGRAPHS]),
+        },
+        {DIGITS: {"epsilon": 0.25}, PHOTOGRAPHS: {"epsilon": 3 / 255}},
+    ),
+    "ifgsm": Entry(
+        "I-FGSM",
+        "#E69F00",
+        "s",
+        {
+            (DIGITS, TUNED): (IFGSM(0.3, 0.075, 12, loss="margin", binary_search_steps=6),),
+            (DIGITS, PAPER): _published(IFGSM(0.3, 0.08, 10), _PIXELS[DIGITS]),
+            (PHOTOGRAPHS, TUNED): (IFGSM(0.03, 0.003, 8, loss="margin", binary_search_steps=4),),
+            (PHOTOGRAPHS, PAPER): _published(IFGSM(0.1255, 0.08, 10), _PIXELS[PHOTOGRAPHS]),
+        },
+        {DIGITS: _at(0.25), PHOTOGRAPHS: _at(3 / 255)},
+    ),
+    "pgd2": Entry(
+        "PGD₂",
+        "#0072B2",
+        "^",
+        {
+            (DIGITS, TUNED): (_TUNED_PGD2[DIGITS],),
+            (DIGITS, PAPER): _published(_PGD2, _NORMS),
+            (PHOTOGRAPHS, TUNED): (_TUNED_PGD2[PHOTOGRAPHS],),
+            (PHOTOGRAPHS, PAPER): _published(_PGD2, _NORMS),
+        },
+        {DIGITS: _at(6.0), PHOTOGRAPHS: _at(5.0)},
+    ),
+    "cw": Entry(
+        "C&W",
+        "#D55E00",
+        "D",
+        {
+            (DIGITS, TUNED): (_TUNED_CW,),
+            (DIGITS, PAPER): (_CW[DIGITS],),
+            (PHOTOGRAPHS, TUNED): (CarliniWagner(20, 3, learning_rate=0.003, initial_const=0.3, border=1e-3),),
+            (PHOTOGRAPHS, PAPER): (_CW[PHOTOGRAPHS],),
+        },
+    ),
+    "spgd2": Entry(
+        "sPGD₂",
+        "#56B4E9",
+        "v",
+        {
+            (family, settings): tuple(
+                attack.replaced(smoothing=smoothing)
+                for attack in ((_TUNED_PGD2[family],) if settings == TUNED else _published(_PGD2, _NORMS))
+            )
+            for (family, settings), smoothing in SMOOTHING.items()
+        },
+        {DIGITS: _at(6.0), PHOTOGRAPHS: _at(5.0)},
+    ),
+    "scw": Entry(
+        "sC&W",
+        "#000000",
+        "X",
+        {
+            (DIGITS, TUNED): (
+                _TUNED_CW.replaced(
+                    learning_rate=0.2,
+                    smoothing=dataclasses.replace(SMOOTHING[DIGITS, TUNED], alpha=0.9),
+                    smoothness_penalty=2.0,
+                ),
+            ),
+            (DIGITS, PAPER): (_CW[DIGITS].replaced(smoothing=SMOOTHING[DIGITS, PAPER]),),
+            (PHOTOGRAPHS, TUNED): (
+                CarliniWagner(50, 2, learning_rate=0.01, initial_const=3.0, smoothing=SMOOTHING[PHOTOGRAPHS, TUNED]),
+            ),
+            (PHOTOGRAPHS, PAPER): (_CW[PHOTOGRAPHS].replaced(smoothing=SMOOTHING[PHOTOGRAPHS, PAPER]),),
+        },
+    ),
+    **_minimal("ddn", "DDN", "<>", lambda spec, step, loss: DDN(step_size=step, smoothing=spec, loss=loss)),
+    **_minimal("fmn", "FMN", "P*", lambda spec, step, _: FMN(step_size=step, smoothing=spec)),
+    **_minimal("bp", "BP", "ss", lambda spec, step, _: BP(step_size=step, smoothing=spec)),
+    **_minimal("alma", "ALMA", "DD", lambda spec, step, _: ALMA(step_size=step, smoothing=spec)),
+    **_minimal(  # FMN at each of three classes, with a third of the steps, each longer
+        "nfmn",
+        "FMN, nearest classes",
+        "*P",
+        lambda spec, step, _: NearestClasses(FMN(steps=30, step_size=2 * step, smoothing=spec)),
+    ),
+}
+
+ATTACKS = tuple(name for name, entry in ENTRIES.items() if (DIGITS, PAPER) in entry.parameters)  # the paper's
+# Published since then, and smooth here; "tuned" has them.
+LATER = tuple(sorted((name for name in ENTRIES if name not in ATTACKS), key=lambda name: ENTRIES[name].color == PINK))
+MINIMAL_NORM = tuple(name for name in LATER if ENTRIES[name].color == GREEN)
 
 
 def label(attack: str) -> str:
     """What an attack is called in figures; one that is not known, its name."""
-    return LOOKS[attack].label if attack in LOOKS else attack
+    return ENTRIES[attack].label if attack in ENTRIES else attack
 
 
-def mnist_smoothing(settings: str) -> sa.Smoothing:
-    """The smoothing of the smooth attacks on MNIST; its graph measures the energy of every attack of a run."""
-    if settings == "paper":
-        return sa.Smoothing(alpha=0.95, gamma=10.0, solver="dense")
-    return sa.Smoothing(alpha=0.95, gamma=3.0, tol=1e-2)
+def family(dataset: str) -> str:
+    """The family of images that a dataset's have the parameters of."""
+    return DIGITS if dataset == "mnist" else PHOTOGRAPHS
 
 
-def paper(smoothing: sa.Smoothing, largest_pixel: float, initial_const: float, confidence: float) -> Preset:
-    """Section 5.2. Where it is silent: gamma as in the authors' demo, 100 steps and 9 constants for C&W as in their
-    code, 10 steps for the gradient attacks, and targets from a sixth of the given epsilon to all of it.
-    """
-    pixels = np.linspace(largest_pixel / 6, largest_pixel, 6).tolist()
-    norms = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
-    cw = CarliniWagner(
-        100, 9, learning_rate=0.1, learning_rate_decay=False, initial_const=initial_const, confidence=confidence
-    )
-    return {
-        "fgsm": tuple(FGSM(epsilon) for epsilon in pixels),
-        "ifgsm": tuple(IFGSM(epsilon, 0.08, 10) for epsilon in pixels),
-        "pgd2": tuple(PGD2(epsilon, 3.0, 10) for epsilon in norms),
-        "cw": (cw,),
-        "spgd2": tuple(PGD2(epsilon, 3.0, 10, smoothing) for epsilon in norms),
-        "scw": (dataclasses.replace(cw, smoothing=smoothing),),
-    }
-
-
-def mnist_paper() -> Preset:
-    """What section 5.2 gives for C4."""
-    return paper(mnist_smoothing("paper"), largest_pixel=0.3, initial_const=15.0, confidence=1.0)
-
-
-def mnist_tuned() -> Preset:
-    """Settings for C4: the gradient attacks bisect each image's epsilon; both C&W take 300 gradients.
-
-    The gradient attacks descend the margin where cross-entropy saturates. Smooth C&W adds the penalty (14): without it
-    the front of distortion and energy lies higher.
-    """
-    smoothing = mnist_smoothing("tuned")
-    latent = dataclasses.replace(smoothing, alpha=0.9)
-    pgd2 = PGD2(6.0, 1.5, 12, loss="margin", binary_search_steps=6)
-    cw = CarliniWagner(steps=100, binary_search_steps=3, learning_rate=0.5, initial_const=1.0)
-    return {
-        "fgsm": tuple(FGSM(epsilon) for epsilon in np.linspace(0.01, 0.3, 30).tolist()),
-        "ifgsm": (IFGSM(0.3, 0.075, 12, loss="margin", binary_search_steps=6),),
-        "pgd2": (pgd2,),
-        "cw": (cw,),
-        "spgd2": (dataclasses.replace(pgd2, smoothing=smoothing),),
-        "scw": (dataclasses.replace(cw, learning_rate=0.2, smoothing=latent, smoothness_penalty=2.0),),
-        **minimal_norm(
-            dataclasses.replace(smoothing, alpha=0.94), loss="cross_entropy", step_size=0.5, smooth_step_size=0.5
-        ),
-    }
-
-
-def minimal_norm(smoothing: sa.Smoothing, loss: str, step_size: float, smooth_step_size: float) -> Preset:
-    """Attacks of 100 gradients that search the norm itself; the loss is DDN's.
-
-    FMN is also aimed at three classes, with a third of the steps, each longer.
-    """
-    preset: Preset = {}
-    for prefix, spec, step in (("", None, step_size), ("s", smoothing, smooth_step_size)):
-        attacks: dict[str, Attack] = {
-            "ddn": DDN(step_size=step, smoothing=spec, loss=loss),
-            "fmn": FMN(step_size=step, smoothing=spec),
-            "bp": BP(step_size=step, smoothing=spec),
-            "alma": ALMA(step_size=step, smoothing=spec),
-            "nfmn": NearestClasses(FMN(steps=30, step_size=2 * step, smoothing=spec)),
-        }
-        preset |= {f"{prefix}{name}": (attack,) for name, attack in attacks.items()}
-    return preset
-
-
-def imagenet_smoothing(settings: str) -> sa.Smoothing:
-    """As `mnist_smoothing`, on photographs."""
-    if settings == "paper":
-        return sa.Smoothing(alpha=0.997, gamma=10.0, solver="cg", iterations=50)
-    return sa.Smoothing(alpha=0.997, gamma=10.0, iterations=25)
-
-
-def imagenet_paper() -> Preset:
-    """What section 5.2 gives for InceptionV3 and ResNetV2-50."""
-    return paper(imagenet_smoothing("paper"), largest_pixel=0.1255, initial_const=100.0, confidence=0.0)
-
-
-def imagenet_tuned() -> Preset:
-    """Settings for photographs: about 35 gradients for the attacks that search epsilon, 60 for C&W, 100 for smooth C&W.
-
-    One step of Adam moves every pixel by the learning rate: on 268,203 of them that is a norm of 500 times as much,
-    hence the small ones here. Many pixels of a photograph are saturated, hence C&W's small border. What is smooth is
-    longer, hence the longer steps: with 0.2 one photograph of 183 does not get there at alpha 0.9999.
-    """
-    smoothing = imagenet_smoothing("tuned")
-    pgd2 = PGD2(3.0, 0.3, 8, loss="margin", binary_search_steps=4)
-    cw = CarliniWagner(20, 3, learning_rate=0.003, initial_const=0.3, border=1e-3)
-    scw = CarliniWagner(50, 2, learning_rate=0.01, initial_const=3.0, smoothing=smoothing)
-    return {
-        "fgsm": tuple(FGSM(epsilon) for epsilon in np.geomspace(0.001, 0.1255, 10).tolist()),
-        "ifgsm": (IFGSM(0.03, 0.003, 8, loss="margin", binary_search_steps=4),),
-        "pgd2": (pgd2,),
-        "cw": (cw,),
-        "spgd2": (dataclasses.replace(pgd2, smoothing=smoothing),),
-        "scw": (scw,),
-        **minimal_norm(smoothing, loss="margin", step_size=0.2, smooth_step_size=0.4),
-    }
-
-
-PRESETS = {
-    ("mnist", "paper"): mnist_paper,
-    ("mnist", "tuned"): mnist_tuned,
-    ("imagenet", "paper"): imagenet_paper,
-    ("imagenet", "tuned"): imagenet_tuned,
-}
+def reference(dataset: str, settings: str) -> sa.Smoothing:
+    """The smoothing whose graph measures the energy of every attack of a run."""
+    return SMOOTHING[family(dataset), settings]
 
 
 def preset(
@@ -198,8 +246,8 @@ def preset(
         ValueError: unknown settings or attack, or none; fewer gradients than an attack needs for a step.
     """
     checks.one_of("settings", settings, NAMES)
-    family = "mnist" if dataset == "mnist" else "imagenet"
-    known = PRESETS[family, settings]()
+    place = family(dataset), settings
+    known = {name: entry.parameters[place] for name, entry in ENTRIES.items() if place in entry.parameters}
     for name in attacks:
         checks.one_of("attack", name, tuple(known))
     return {
@@ -238,46 +286,12 @@ def transfer(dataset: str, settings: str, attacks: Sequence[str], levels: int | 
 
     They go for a distortion of about 5, as in table 3. On digits the border of [0, 1] takes some of it: epsilon 0.25,
     and 6 for PGD2. On photographs of 299 x 299 x 3 it is 2.5 grey levels in every pixel, of which 8 bits make 2 or 3:
-    3, with which I-FGSM comes nearest, and 5 for PGD2. A step is as long as epsilon: the attacks keep the least
-    distorted success of their iterates, which after a shorter step would be the first, well below the target. C&W
-    and what searches the norm have no target and stay as they are.
+    3, with which I-FGSM comes nearest, and 5 for PGD2. C&W and what searches the norm have no target and stay as they
+    are.
 
     Args and Raises: see `preset`.
     """
-    pixel, norm = (0.25, 6.0) if dataset == "mnist" else (3 / 255, 5.0)
-    ifgsm = {"epsilon": pixel, "step_size": pixel, "binary_search_steps": 0}
-    pgd2 = {"epsilon": norm, "step_size": norm, "binary_search_steps": 0}
-    replaced: dict[str, dict[str, float]] = {"fgsm": {"epsilon": pixel}, "ifgsm": ifgsm, "pgd2": pgd2, "spgd2": pgd2}
     return {
-        name: (variants[0].replaced(**replaced.get(name, {})),)
+        name: (variants[0].replaced(**ENTRIES[name].transfer.get(family(dataset), {})),)
         for name, variants in preset(dataset, settings, attacks, levels).items()
     }
-
-
-def reference(dataset: str, settings: str) -> sa.Smoothing:
-    """The smoothing whose graph measures the energy of every attack of a run."""
-    return mnist_smoothing(settings) if dataset == "mnist" else imagenet_smoothing(settings)
-
-
-def described(variants: Sequence[Attack]) -> dict[str, Any]:
-    """The parameters of attacks that run under one name; a parameter in which they differ is a list.
-
-    What JSON can hold: an optimiser is given by its name.
-    """
-    configs = [
-        {field.name: plain(getattr(attack, field.name)) for field in dataclasses.fields(attack)} for attack in variants
-    ]
-    values = {key: [config[key] for config in configs] for key in configs[0]}
-    merged = {
-        key: column[0] if all(value == column[0] for value in column) else column for key, column in values.items()
-    }
-    return {"attack": type(variants[0]).__name__, **merged}
-
-
-def plain(value: Any) -> Any:
-    """A parameter as JSON can hold it."""
-    if isinstance(value, Attack):
-        return described([value])
-    if isinstance(value, sa.Smoothing):
-        return dataclasses.asdict(value)
-    return optimizers.name_of(value) if callable(value) else value

@@ -17,7 +17,7 @@ import rich.progress
 from tf_smoothadv import checks, inspection, loading, metrics, protocol
 from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier
-from tf_smoothadv.evaluation import batch_size, data, outputs, presets, records
+from tf_smoothadv.evaluation import batch_size, data, outputs, parameters, presets, records
 from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.evaluation.data import submissions
 from tf_smoothadv.evaluation.rendering import tensorboard
@@ -51,7 +51,7 @@ class Work(NamedTuple):
 
 def attacking(model: core.Model, attacks: presets.Preset, reference: Smoothing) -> Work:
     """Attacks, on a model; see `protocol.attack_batches`."""
-    described = {name: presets.described(variants) for name, variants in attacks.items()}
+    described = {name: parameters.described(variants) for name, variants in attacks.items()}
     return Work(
         described, lambda images, done: protocol.attack_batches(model, images, attacks, reference=reference, done=done)
     )

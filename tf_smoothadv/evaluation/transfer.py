@@ -12,7 +12,7 @@ import rich.progress
 
 from tf_smoothadv import inspection, loading, protocol, transfer
 from tf_smoothadv.attacks import core
-from tf_smoothadv.evaluation import data, presets, records
+from tf_smoothadv.evaluation import data, parameters, presets, records
 from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.evaluation.rendering import tables
 from tf_smoothadv.evaluation.rendering.terminal import print_settings, progress
@@ -43,7 +43,7 @@ def evaluate(networks: Mapping[str, core.Model], sources: Iterable[str], config:
     sources, images = list(dict.fromkeys(sources)), loaded(config)
     check(networks, images)
     images = batched(images, networks.values(), config)
-    described = {name: presets.described(variants) for name, variants in attacks.items()}
+    described = {name: parameters.described(variants) for name, variants in attacks.items()}
     made_with = {
         "sources": sources,
         "targets": list(networks),
@@ -82,7 +82,7 @@ def transferring(
     def batches(images: Any, done: Collection[tuple[str, int]]) -> Iterator[protocol.Batch]:
         return transfer.batches(networks, source, images, attacks, clean, reference=config.reference, done=done)
 
-    described = {name: presets.described(variants) for name, variants in attacks.items()}
+    described = {name: parameters.described(variants) for name, variants in attacks.items()}
     return Work(described, batches, examples=False)
 
 

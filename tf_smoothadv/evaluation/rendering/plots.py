@@ -41,8 +41,8 @@ def label(name: str) -> str:
 def styles(runs: Mapping[str, metrics.Run]) -> dict[str, tuple[str, str]]:
     """A colour and a marker for each attack of the runs."""
     attacks = dict.fromkeys(attack for run in runs.values() for attack in run.attacks)
-    others = dict(zip((attack for attack in attacks if attack not in presets.LOOKS), itertools.cycle(OTHERS)))
-    return {name: (look.color, look.marker) for name, look in presets.LOOKS.items()} | others
+    others = dict(zip((attack for attack in attacks if attack not in presets.ENTRIES), itertools.cycle(OTHERS)))
+    return {name: (entry.color, entry.marker) for name, entry in presets.ENTRIES.items()} | others
 
 
 class Figure(drawing.Figure):
@@ -283,9 +283,9 @@ def growth(rows: Sequence[Mapping[str, Any]]) -> Figure:
     for axes, kind in zip(panels[0], kinds):
         points = [row for row in rows if row["grows"] == kind]
         for name, color, line in (
-            ("gradient", presets.LOOKS["fgsm"].color, ":"),
-            ("C&W", presets.LOOKS["cw"].color, "-"),
-            ("sC&W", presets.LOOKS["scw"].color, "--"),
+            ("gradient", presets.ENTRIES["fgsm"].color, ":"),
+            ("C&W", presets.ENTRIES["cw"].color, "-"),
+            ("sC&W", presets.ENTRIES["scw"].color, "--"),
         ):
             values, times = [row["value"] for row in points], [row[name] for row in points]
             axes.loglog(values, times, line, color=color, marker="o", markersize=3, label=name)

@@ -87,7 +87,7 @@ def page(runs: Mapping[str, Finished], num_images: int | None = None, transfers:
         settings={name: settings(finished) for name, finished in runs.items()},
         gallery=gallery(runs, num_images),
         views=list(VIEWS),
-        labels={name: look.label for name, look in presets.LOOKS.items()},
+        labels={name: entry.label for name, entry in presets.ENTRIES.items()},
         style=Markup((TEMPLATES / "report.css").read_text()),
         script=Markup(script),
         # The browser runs this script and no other, whatever a name in the results may hold.
