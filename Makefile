@@ -8,7 +8,7 @@ PYTHON_LEGACY ?= python3.11
 VENV_LEGACY ?= .venv-legacy
 INSTALLED_LEGACY := $(VENV_LEGACY)/.installed
 LEGACY := graph solvers smoothing criteria attacks optimizers filters defenses addons magnification protocol imports \
-	tf_slim slim models inspection data pictures classifier decoding
+	tf_slim slim models inspection data pictures
 
 .PHONY: demo test test-slow test-legacy lint bench reference figure screenshot clean
 

@@ -72,11 +72,6 @@ class NearestClasses(core.Attack):
     def any_batch_size(self) -> bool:
         return self.base.any_batch_size
 
-    @property
-    def tensors(self) -> dict[str, tf.DType]:  # type: ignore[override]
-        """Those of the attack that it aims."""
-        return self.base.tensors
-
     def prepare(self, shape: tuple[int | None, ...]) -> dict[str, Any]:
         return self.base.prepare(shape)
 
