@@ -185,7 +185,8 @@ class Smoother:
         """What calling it returns, without a gradient.
 
         In a graph that is made for each model this is the one to take: TensorFlow never frees a graph that has a custom
-        gradient in it, as `__call__` has.
+        gradient in it, as `__call__` has. Of a graph that calls what XLA has compiled, as "chebyshev" does, it keeps
+        about 2 MB for each such call after the graph is gone; with "cg" nothing stays.
         """
         return self._solver(tf.stop_gradient(self._signal(z))).values * self._inverse_gain
 
