@@ -101,7 +101,7 @@ TABLE = [
     ("eval.transfer", "--import=nowhere", "cannot import nowhere: ModuleNotFoundError: No module named 'nowhere'"),
     ("eval.referee", "", r"name at least one folder of PNG files or \.npz file; received none"),
     ("eval.referee", "--attacks=fgsm IN/given/whole.npz", "Unknown command line flag 'attacks'"),
-    ("eval.transfer", "--shard=1/2", "Unknown command line flag 'shard'"),
+    ("eval.transfer", "--shard=3/2", "shard must be i/n with i from 1 to n"),
     ("eval.transfer", "--sources=", "sources must name at least one model; received none"),
     ("eval.transfer", "--targets=", "targets must name at least one model; received none"),
     ("eval.transfer", "--attacks=", "attacks must name at least one attack; received none"),
@@ -395,7 +395,7 @@ TABLE = [
     ("eval.report", "IN/grey.png", r"grey\.png holds no results of eval\.white_box: records\.jsonl is missing"),
     ("eval.report", "IN/unfinished", r"unfinished holds an unfinished run: summary\.json is missing; give the command"),
     ("eval.report", "IN/line", r"records\.jsonl, line 3 is no record: .*; delete the line, and the command"),
-    ("eval.report", "IN/lacks", r"records\.jsonl, line 2 is no record: it lacks distortion; delete the line"),
+    ("eval.report", "IN/lacks", r"records\.jsonl, line 2 is no record: it lacks computed; delete the line"),
     ("eval.report", "IN/transfer", r"does not hold results as eval\.transfer writes them: it lacks dataset"),
     (
         "eval.report",
@@ -618,7 +618,7 @@ def make_results(folder: pathlib.Path) -> None:
         shutil.copytree(run, folder / name)
     (folder / "unfinished" / records.SUMMARY).unlink()
     (folder / "line" / records.RECORDS).write_text("\n".join([*lines[:2], lines[2][:30], *lines[3:]]) + "\n")
-    lacking = {name: value for name, value in json.loads(lines[1]).items() if name != "distortion"}
+    lacking = {name: value for name, value in json.loads(lines[1]).items() if name != "computed"}
     (folder / "lacks" / records.RECORDS).write_text("\n".join([lines[0], json.dumps(lacking), *lines[2:]]) + "\n")
     (folder / "shrunk" / records.IMAGES / "cw" / "00000.png").write_bytes(png(originals[0, :4, :4, 0]))
 
@@ -725,6 +725,9 @@ def test_help_is_no_error(finished):
     assert "error" not in outcome.stderr
 
 
+SCORE = {"success": True, "distortion": 1.0, "smoothness_energy": 0.1, "prediction": 1}
+
+
 def spoilt(line: int, **changes: object) -> Callable[[pathlib.Path], None]:
     """A function that changes a record of a folder, or leaves its field out for None."""
 
@@ -748,10 +751,18 @@ def summarised(**changes: object) -> Callable[[pathlib.Path], None]:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (spoilt(2, success=1), r"line 2 is no record: success must be of the type bool; received 1"),
+        (
+            spoilt(2, computed={**SCORE, "success": 1}),
+            "line 2 is no record: computed: success must be of the type bool",
+        ),
         (spoilt(2, image=True), r"line 2 is no record: image must be of the type int; received True"),
         (spoilt(1, attack=None), r"line 1 is no record: it lacks attack"),
-        (spoilt(1, distortion=10**400), r"line 1 is no record: distortion must be of the type float"),
+        (
+            spoilt(1, delivered={**SCORE, "distortion": 10**400}),
+            "line 1 .*: delivered: distortion must be of the type float",
+        ),
+        (spoilt(1, delivered=[1]), r"line 1 is no record: delivered must hold values by name; received \[1\]"),
+        (spoilt(1, delivered={}), "line 1 is no record: delivered: it lacks success"),
         (spoilt(2, trace="3"), r"line 2 is no record: trace must be of the type tuple\[.*\]; received '3'"),
         (spoilt(2, trace=[[3, 1.5, 2]]), r"line 2 is no record: trace must be of the type .* \[\[3, 1.5, 2\]\]"),
         (spoilt(2, trace=[[3.0, 1.5]]), r"line 2 is no record: trace must be of the type .* \[\[3.0, 1.5\]\]"),

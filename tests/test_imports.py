@@ -40,6 +40,7 @@ def test_only_plots_knows_matplotlib(path):
 def test_no_file_but_a_binary_reads_flags(path):
     binary = module_name(path).startswith("eval.") or module_name(path) in (
         "models.console",
+        "tf_smoothadv.command",
         "models.train",
         "models.convert_slim",
     )

@@ -65,7 +65,10 @@ def taken(values: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]
         if dataclasses.is_dataclass(kind):
             if not isinstance(values[name], dict):
                 raise ValueError(f"{name} must hold values by name; received {reprlib.repr(values[name])}")
-            result[name] = built(kind, values[name])  # type: ignore[arg-type]
+            try:
+                result[name] = built(kind, values[name])  # type: ignore[arg-type]
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
             continue
         value = math.nan if kind is float and values[name] is None else values[name]
         if not (fits(value, kind) or (kind is float and value is math.nan)):
