@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import pathlib
 import sys
 
 BINARIES = ("white_box", "transfer", "front", "referee", "report", "figures", "magnify", "merge")
@@ -43,15 +44,14 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def place_parts() -> None:
-    """Makes the packages that the wheel holds inside the library importable by their own names."""
+    """Makes `eval` and `models` importable: those inside the library of a wheel, or those beside it in a checkout."""
+    library = pathlib.Path(__file__).parent
     for name, inner in PARTS.items():
-        inside = importlib.util.find_spec(f"tf_smoothadv.{inner}")
-        if inside is None or inside.origin is None or name in sys.modules:
-            continue
+        folder = library / inner if (library / inner).exists() else library.parent / name
         spec = importlib.util.spec_from_file_location(
-            name, inside.origin, submodule_search_locations=list(inside.submodule_search_locations or ())
+            name, folder / "__init__.py", submodule_search_locations=[str(folder)]
         )
-        assert spec is not None
-        assert spec.loader is not None
+        if name in sys.modules or spec is None or spec.loader is None:
+            continue
         sys.modules[name] = module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
