@@ -246,7 +246,7 @@ class TestBinary:
         assert len(found) == len(expected) > 0
         for one, other in zip(found, expected):
             for name in ("c4", "bilateral+c4"):
-                assert one.delivered[name.replace("c4", path)] == other.delivered[name]
+                assert one.predictions[name.replace("c4", path)] == other.predictions[name]
 
     @pytest.mark.slow
     def test_an_interrupted_run_goes_on_where_it_stopped(self, result, tmp_path):
@@ -303,6 +303,6 @@ def test_a_checkpoint_of_tf_slim_as_target(tmp_path):
     ((attack,),) = presets.transfer("folder", "tuned", ["fgsm"]).values()
     delivered = protocol.quantize(attack(source, originals, labels).adversarial)
     network = slim.load("resnet_v2_50", checkpoint)
-    for name, shown in (("clean", originals), ("delivered", delivered)):
+    for name, shown in (("clean", originals), ("predictions", delivered)):
         expected = np.argmax(network(shown, training=False)[:, 1:], axis=1).tolist()
         assert [getattr(record, name)[target] for record in records] == expected
