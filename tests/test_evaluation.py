@@ -61,6 +61,8 @@ def test_the_run_is_that_of_the_protocol_and_a_second_one_adds_nothing(linear, t
     assert found.p_suc == expected.p_suc
     assert found.mean_distortion == pytest.approx(expected.mean_distortion)
     assert found.accuracy == expected.accuracy < 1
+    first = next(iter(protocol.CorrectImages(linear, data.load("mnist", None, 20, 8)))).images
+    np.testing.assert_array_equal(np.load(tmp_path / "examples" / "original.npy"), first[:6])
     before = (tmp_path / records.RECORDS).read_bytes()
     assert run.white_box(linear, made, FGSM).records == found.records
     assert (tmp_path / records.RECORDS).read_bytes() == before

@@ -58,12 +58,8 @@ class Entry(NamedTuple):
     transfer: Mapping[str, dict[str, float]] = types.MappingProxyType({})
 
 
-def _sweep(attack: type[FGSM], epsilons: np.ndarray) -> Variants:
-    return tuple(attack(epsilon) for epsilon in epsilons.tolist())
-
-
-def _published(attack: Attack, epsilons: np.ndarray) -> Variants:
-    """Section 5.2: several targets, from a sixth of the given epsilon to all of it where it names one."""
+def _over(attack: Attack, epsilons: np.ndarray) -> Variants:
+    """The same attack at several epsilons: in section 5.2 from a sixth of the one it names to all of it."""
     return tuple(attack.replaced(epsilon=epsilon) for epsilon in epsilons.tolist())
 
 
@@ -123,10 +119,10 @@ ENTRIES: dict[str, Entry] = {
         "#999999",
         "o",
         {
-            (DIGITS, TUNED): _sweep(FGSM, np.linspace(0.01, 0.3, 30)),
-            (DIGITS, PAPER): _sweep(FGSM, _PIXELS[DIGITS]),
-            (PHOTOGRAPHS, TUNED): _sweep(FGSM, np.geomspace(0.001, 0.1255, 10)),
-            (PHOTOGRAPHS, PAPER): _sweep(FGSM, _PIXELS[PHOTOGRAPHS]),
+            (DIGITS, TUNED): _over(FGSM(0.3), np.linspace(0.01, 0.3, 30)),
+            (DIGITS, PAPER): _over(FGSM(0.3), _PIXELS[DIGITS]),
+            (PHOTOGRAPHS, TUNED): _over(FGSM(0.3), np.geomspace(0.001, 0.1255, 10)),
+            (PHOTOGRAPHS, PAPER): _over(FGSM(0.3), _PIXELS[PHOTOGRAPHS]),
         },
         {DIGITS: {"epsilon": 0.25}, PHOTOGRAPHS: {"epsilon": 3 / 255}},
     ),
@@ -136,9 +132,9 @@ ENTRIES: dict[str, Entry] = {
         "s",
         {
             (DIGITS, TUNED): (IFGSM(0.3, 0.075, 12, loss="margin", binary_search_steps=6),),
-            (DIGITS, PAPER): _published(IFGSM(0.3, 0.08, 10), _PIXELS[DIGITS]),
+            (DIGITS, PAPER): _over(IFGSM(0.3, 0.08, 10), _PIXELS[DIGITS]),
             (PHOTOGRAPHS, TUNED): (IFGSM(0.03, 0.003, 8, loss="margin", binary_search_steps=4),),
-            (PHOTOGRAPHS, PAPER): _published(IFGSM(0.1255, 0.08, 10), _PIXELS[PHOTOGRAPHS]),
+            (PHOTOGRAPHS, PAPER): _over(IFGSM(0.1255, 0.08, 10), _PIXELS[PHOTOGRAPHS]),
         },
         {DIGITS: _at(0.25), PHOTOGRAPHS: _at(3 / 255)},
     ),
@@ -148,9 +144,9 @@ ENTRIES: dict[str, Entry] = {
         "^",
         {
             (DIGITS, TUNED): (_TUNED_PGD2[DIGITS],),
-            (DIGITS, PAPER): _published(_PGD2, _NORMS),
+            (DIGITS, PAPER): _over(_PGD2, _NORMS),
             (PHOTOGRAPHS, TUNED): (_TUNED_PGD2[PHOTOGRAPHS],),
-            (PHOTOGRAPHS, PAPER): _published(_PGD2, _NORMS),
+            (PHOTOGRAPHS, PAPER): _over(_PGD2, _NORMS),
         },
         {DIGITS: _at(6.0), PHOTOGRAPHS: _at(5.0)},
     ),
@@ -172,7 +168,7 @@ ENTRIES: dict[str, Entry] = {
         {
             (family, settings): tuple(
                 attack.replaced(smoothing=smoothing)
-                for attack in ((_TUNED_PGD2[family],) if settings == TUNED else _published(_PGD2, _NORMS))
+                for attack in ((_TUNED_PGD2[family],) if settings == TUNED else _over(_PGD2, _NORMS))
             )
             for (family, settings), smoothing in SMOOTHING.items()
         },

@@ -57,8 +57,11 @@ def attacking(model: core.Model, attacks: presets.Preset, reference: Smoothing) 
     )
 
 
-def judging(model: core.Model, submitted: Mapping[str, submissions.Submission], reference: Smoothing) -> Work:
-    """Images that are there already, judged by a model; see `protocol.score`."""
+def judging(
+    model: core.Model, whole: Mapping[str, submissions.Submission], shard: tuple[int, int], reference: Smoothing
+) -> Work:
+    """Images that are there already, or a part of them, judged by a model; see `protocol.score`."""
+    submitted = {name: submission.part(shard) for name, submission in whole.items()}
 
     def batches(images: protocol.CorrectImages, done: Collection[tuple[str, int]]) -> Iterator[protocol.Batch]:
         for originals in images:
@@ -67,7 +70,7 @@ def judging(model: core.Model, submitted: Mapping[str, submissions.Submission], 
                 if not all((name, int(position)) in done for position in originals.positions):
                     yield protocol.score(model, name, originals, submission.on(originals), smoother)
 
-    return Work({name: submission.described() for name, submission in submitted.items()}, batches)
+    return Work({name: submission.described() for name, submission in whole.items()}, batches)
 
 
 def white_box(model: core.Model, config: Config, attacks: presets.Preset | None = None) -> metrics.Run:
@@ -103,13 +106,13 @@ def referee(model: core.Model, config: Config, paths: Iterable[pathlib.Path]) ->
     shape = tuple(next(iter(whole.images)).shape)
     submitted = submissions.read_all(list(dict.fromkeys(paths)), whole.names, shape)
     images = prepared([model], config, gradients=False)
-    described = {name: submission.described() for name, submission in submitted.items()}
-    submitted = {name: submission.part(config.shard) for name, submission in submitted.items()}
-    work = judging(model, submitted, config.reference)._replace(described=described)
+    work = judging(model, submitted, config.shard, config.reference)
     with opened(model, images, work, config) as results:
         run_ = run(model, images, work, results, config)
     for name, submission in submitted.items():
-        missing = submission.missing([record.image for record in run_.records if record.attack == name])
+        missing = submission.part(config.shard).missing(
+            [record.image for record in run_.records if record.attack == name]
+        )
         if missing:
             rich.console.Console(highlight=False).print(
                 f"{name}: {len(missing)} of the {run_.num_correct} images have no adversarial image, the first of them "
@@ -222,7 +225,8 @@ def go_through(
         named = batch._replace(attack=work.prefix + batch.attack)
         if config.save_images:
             outputs.keep_images(results.folder, named, images.names)
-        if work.examples and not any(image < batch.records[0].image for _, image in done):
+        # Of the folder as it is by now: the figure shows the first images, not those of the last batch.
+        if work.examples and not any(record.image < batch.records[0].image for record in results.records):
             outputs.keep_examples(results.folder, named)
         results.append(record for record in batch.records if isinstance(record, results.kind))
         if board:
