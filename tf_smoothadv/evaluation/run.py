@@ -37,8 +37,8 @@ class Work(NamedTuple):
 
     Attributes:
         described: the parameters of each attack, plain values by its name.
-        batches: from the images that the model classifies correctly, and the attacks and positions that there are
-            records of, to batches of what is left.
+        batches: a function of the images that the model classifies correctly and of the (attack, index) of existing
+            records; it gives the batches that are missing.
         prefix: of the attacks' names, where other runs write images to the same folder.
         examples: whether the first images are kept for the figure of examples.
     """
@@ -67,7 +67,7 @@ def judging(
         for originals in images:
             smoother = reference.guided_by(originals.images)
             for name, submission in submitted.items():
-                if not all((name, int(position)) in done for position in originals.positions):
+                if not all((name, int(index)) in done for index in originals.indices):
                     yield protocol.score(model, name, originals, submission.on(originals), smoother)
 
     return Work({name: submission.described() for name, submission in whole.items()}, batches)
@@ -87,8 +87,8 @@ def white_box(model: core.Model, config: Config, attacks: presets.Preset | None 
     Raises:
         ValueError: what is wrong with the images, with the model, or with the folder.
     """
-    work = attacking(model, config.preset() if attacks is None else attacks, config.reference)
-    images = prepared([model], config)
+    images = prepared(model, config)
+    work = attacking(model, config.preset(images) if attacks is None else attacks, config.reference(images))
     with opened(model, images, work, config) as results:
         return run(model, images, work, results, config)
 
@@ -103,15 +103,14 @@ def referee(model: core.Model, config: Config, paths: Iterable[pathlib.Path]) ->
     Returns, raises: as `white_box`, and what `data.submissions` refuses.
     """
     whole = loaded(dataclasses.replace(config, shard=(1, 1)))
-    shape = tuple(next(iter(whole.images)).shape)
-    submitted = submissions.read_all(list(dict.fromkeys(paths)), whole.names, shape)
-    images = prepared([model], config, gradients=False)
-    work = judging(model, submitted, config.shard, config.reference)
+    submitted = submissions.read_all(list(dict.fromkeys(paths)), whole.names, whole.shape)
+    images = prepared(model, config, gradients=False)
+    work = judging(model, submitted, config.shard, config.reference(images))
     with opened(model, images, work, config) as results:
         run_ = run(model, images, work, results, config)
     for name, submission in submitted.items():
         missing = submission.part(config.shard).missing(
-            [record.image for record in run_.records if record.attack == name]
+            [record.index for record in run_.records if record.attack == name]
         )
         if missing:
             rich.console.Console(highlight=False).print(
@@ -132,26 +131,24 @@ def loaded(config: Config) -> data.Dataset:
     return data.load(config.dataset, config.data, config.num_images, CHECKED, config.image_size, config.shard)
 
 
-def prepared(models: Iterable[core.Model], config: Config, *, gradients: bool = True) -> data.Dataset:
-    """The images, in batches that these models have room for, once the models have been checked on the first of them.
+def prepared(model: core.Model, config: Config, *, gradients: bool = True) -> data.Dataset:
+    """The images, in batches that a model has room for, once the model has been checked on the first of them.
 
     Args:
-        models: that they are for. Where there are several, the classes must be given.
         gradients: as `inspection.check` takes it.
 
     Raises:
-        ValueError: what is wrong with the images, with a model, or with the classes for it.
+        ValueError: what is wrong with the images, with the model, or with the classes for it.
     """
-    models, dataset = list(models), loaded(config)
+    dataset = loaded(config)
     images, labels = next(iter(dataset))
-    for model in models:
-        if config.labels == "predicted":
-            inspection.check(model, images, gradients=gradients)
-            dataset = data.labelled_by(model, dataset)
-        else:
-            dataset.check_classes(inspection.num_classes(model, images))
-            inspection.check(model, images, labels, gradients=gradients)
-    return batched(dataset, models, config)
+    if config.labels == "predicted":
+        inspection.check(model, images, gradients=gradients)
+        dataset = data.labelled_by(model, dataset)
+    else:
+        dataset.check_classes(inspection.num_classes(model, images))
+        inspection.check(model, images, labels, gradients=gradients)
+    return batched(dataset, [model], config)
 
 
 def batched(dataset: data.Dataset, models: Iterable[core.Model], config: Config) -> data.Dataset:
@@ -167,8 +164,7 @@ def batched(dataset: data.Dataset, models: Iterable[core.Model], config: Config)
         checks.count(f"batch_size in {config.output}/{records.SETTINGS}", begun)
         size = begun
     else:
-        shape = tuple(next(iter(dataset.images)).shape)
-        size = min(batch_size.automatic(model, shape) for model in models)
+        size = min(batch_size.automatic(model, dataset.shape) for model in models)
     return dataclasses.replace(dataset, batch_size=size)
 
 
@@ -182,7 +178,7 @@ def opened(model: core.Model, images: data.Dataset, work: Work, config: Config) 
 def run(
     model: core.Model, images: data.Dataset, work: Work, results: records.Results[metrics.Record], config: Config
 ) -> metrics.Run:
-    """Does the work that there are no records of yet, and writes what `outputs.write_outputs` does.
+    """Makes the records that are missing, and writes what `outputs.write_outputs` does.
 
     Args:
         model, images: what is attacked, see `prepared`.
@@ -211,7 +207,7 @@ def go_through(
     """The loop over batches: records, images and curves of each, as it comes.
 
     Args:
-        done: attacks and positions that there are records of; by default those of the folder.
+        done: (attack, index) of existing records; by default those of the folder.
 
     Returns:
         The images that the model classifies correctly, all counted.
@@ -226,7 +222,7 @@ def go_through(
         if config.save_images:
             outputs.keep_images(results.folder, named, images.names)
         # Of the folder as it is by now: the figure shows the first images, not those of the last batch.
-        if work.examples and not any(record.image < batch.records[0].image for record in results.records):
+        if work.examples and not any(record.index < batch.records[0].index for record in results.records):
             outputs.keep_examples(results.folder, named)
         results.append(record for record in batch.records if isinstance(record, results.kind))
         if board:
