@@ -76,7 +76,7 @@ class TestWhiteBox:
         network = models.c4()
         for line in (folder / "records.jsonl").read_text().splitlines():
             row = json.loads(line)
-            file = folder / "images" / row["attack"] / f"{row['image']:05d}.png"
+            file = folder / "images" / row["attack"] / f"{row['index']:05d}.png"
             written = tf.io.decode_png(tf.io.read_file(str(file)), channels=1).numpy() / np.float32(255)
             original = folder / "images" / "original" / file.name
             pixels = tf.io.decode_png(tf.io.read_file(str(original)), channels=1).numpy()
