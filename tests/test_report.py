@@ -226,7 +226,7 @@ class TestGallery:
         assert len(made["cards"]) == 24
         for card in made["cards"]:
             for attack, position in zip((records.ORIGINAL, card["attack"]), card["views"]["image"]):
-                file = folder / records.IMAGES / attack / f"{card['image']}.png"
+                file = folder / records.IMAGES / attack / f"{card['name']}.png"
                 np.testing.assert_array_equal(
                     pixels(made["pictures"][position]), np.array(PIL.Image.open(file).convert("RGB"))
                 )
