@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import rich.console
@@ -49,6 +49,42 @@ class Work(NamedTuple):
     examples: bool = True
 
 
+class Submitted(NamedTuple):
+    """Adversarial images that exist already, of one shard.
+
+    Attributes:
+        parts: by the name of the attack.
+        described: what tells each from others, plain values by its name.
+    """
+
+    parts: Mapping[str, submissions.Submission]
+    described: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, config: Config, paths: Iterable[pathlib.Path]) -> Submitted:
+        """Those at the paths, see `data.submissions`, for the images of an evaluation.
+
+        Raises:
+            ValueError: what `data.submissions` refuses.
+        """
+        whole = loaded(dataclasses.replace(config, shard=(1, 1)))
+        found = submissions.read_all(list(dict.fromkeys(paths)), whole.names, whole.shape)
+        parts = {name: submission.part(config.shard) for name, submission in found.items()}
+        return cls(parts, {name: submission.described() for name, submission in found.items()})
+
+    def tell_missing(self, made: metrics.Run, names: Sequence[str]) -> None:
+        """Prints which images that count have no adversarial image; `names` are the dataset's."""
+        for attack, submission in self.parts.items():
+            missing = submission.missing([record.index for record in made.records if record.attack == attack])
+            if missing:
+                rich.console.Console(highlight=False).print(
+                    f"{attack}: {len(missing)} of the {made.num_correct} images have no adversarial image, the first "
+                    f"of them {names[missing[0]]}: they count as failures",
+                    markup=False,
+                    soft_wrap=True,
+                )
+
+
 def attacking(model: core.Model, attacks: presets.Preset, reference: Smoothing) -> Work:
     """Attacks, on a model; see `protocol.attack_batches`."""
     described = {name: parameters.described(variants) for name, variants in attacks.items()}
@@ -57,20 +93,17 @@ def attacking(model: core.Model, attacks: presets.Preset, reference: Smoothing) 
     )
 
 
-def judging(
-    model: core.Model, whole: Mapping[str, submissions.Submission], shard: tuple[int, int], reference: Smoothing
-) -> Work:
-    """Images that are there already, or a part of them, judged by a model; see `protocol.score`."""
-    submitted = {name: submission.part(shard) for name, submission in whole.items()}
+def judging(model: core.Model, submitted: Submitted, reference: Smoothing) -> Work:
+    """Adversarial images that exist already, judged by a model; see `protocol.score`."""
 
     def batches(images: protocol.CorrectImages, done: Collection[tuple[str, int]]) -> Iterator[protocol.Batch]:
         for originals in images:
             smoother = reference.guided_by(originals.images)
-            for name, submission in submitted.items():
+            for name, submission in submitted.parts.items():
                 if not all((name, int(index)) in done for index in originals.indices):
                     yield protocol.score(model, name, originals, submission.on(originals), smoother)
 
-    return Work({name: submission.described() for name, submission in whole.items()}, batches)
+    return Work(submitted.described, batches)
 
 
 def white_box(model: core.Model, config: Config, attacks: presets.Preset | None = None) -> metrics.Run:
@@ -102,24 +135,13 @@ def referee(model: core.Model, config: Config, paths: Iterable[pathlib.Path]) ->
 
     Returns, raises: as `white_box`, and what `data.submissions` refuses.
     """
-    whole = loaded(dataclasses.replace(config, shard=(1, 1)))
-    submitted = submissions.read_all(list(dict.fromkeys(paths)), whole.names, whole.shape)
+    submitted = Submitted.of(config, paths)
     images = prepared(model, config, gradients=False)
-    work = judging(model, submitted, config.shard, config.reference(images))
+    work = judging(model, submitted, config.reference(images))
     with opened(model, images, work, config) as results:
-        run_ = run(model, images, work, results, config)
-    for name, submission in submitted.items():
-        missing = submission.part(config.shard).missing(
-            [record.index for record in run_.records if record.attack == name]
-        )
-        if missing:
-            rich.console.Console(highlight=False).print(
-                f"{name}: {len(missing)} of the {run_.num_correct} images have no adversarial image, the first of them "
-                f"{images.names[missing[0]]}: they count as failures",
-                markup=False,
-                soft_wrap=True,
-            )
-    return run_
+        made = run(model, images, work, results, config)
+    submitted.tell_missing(made, images.names)
+    return made
 
 
 def loaded(config: Config) -> data.Dataset:
