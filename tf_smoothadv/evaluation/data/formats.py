@@ -94,8 +94,8 @@ def folder(path: str) -> Source:
     A folder's class is its place in sorted order. A file classes.txt, with one folder's name a line, gives each folder
     the number of its line instead, from 0; folders may then be missing. Images come in turns, one of every class and
     then the next of every class, so that the first N are not all of one class. Images are files whose names end in one
-    of `decoding.SUFFIXES`, in capitals or not; their content tells the format. A warning names what else is there and is
-    ignored, but for hidden files.
+    of `decoding.SUFFIXES`, in capitals or not; their content tells the format. A warning names what else is there, but
+    for hidden files, and is ignored.
 
     Raises:
         ValueError: no such folder, no image in it, or a folder that classes.txt does not name.
