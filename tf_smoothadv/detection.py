@@ -280,8 +280,8 @@ def measured(scores: np.ndarray) -> Detectability:
     Args:
         scores: [2, N], first of the originals; more than 0 is adversarial.
 
-    >>> measured(np.array([[-3.0, -2.0, 1.0], [-1.0, 2.0, 3.0]])).auc.value == 8 / 9
-    True
+    >>> measured(np.array([[-3.0, -2.0, 1.0], [-1.0, 2.0, 3.0]]))
+    3 images: AUC 0.889 (0.778 to 1.000), P_E 0.333 (0.000 to 0.500), found at 5 % false alarms 0.667 (0.333 to 1.000)
     """
     num_images = scores.shape[1]
     random = np.random.default_rng(SEED)
@@ -339,4 +339,5 @@ def _best_threshold(scores: np.ndarray) -> float:
     error = (alarms + 1 - found)[:-1]  # the last, of all images, is that of none, the first
     values = np.unique(scores)[::-1]
     thresholds = np.concatenate([values[:1], (values[:-1] + values[1:]) / 2])
-    return float(np.median(thresholds[error == error.min()]))
+    best = thresholds[error == error.min()]
+    return float(best[len(best) // 2])
