@@ -28,6 +28,8 @@ from tf_smoothadv.magnification import magnify, rescaled
 Compare = Callable[[np.ndarray, np.ndarray], Any]
 
 BUTTERAUGLI = "butteraugli_main"
+MS_SSIM_POWERS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # from the finest scale to the coarsest
+DEGREE = 67  # pixels of a degree of the eye, on a screen seen from the usual distance: FLIP's own setting
 LEVEL_ERROR = 1e-2  # of a level of 8 bits: what arithmetic in float32 may leave
 SHOWN = 10  # images in a printed table
 
@@ -38,19 +40,19 @@ class Measure(NamedTuple):
     Attributes:
         heading: in tables.
         unit: of its numbers.
-        ideal: of an image beside itself.
-        larger_is_better: whether less visible is larger.
+        ideal: its number for two equal images.
+        larger_is_better: whether its number is larger where less is visible.
         digits: behind the point, in tables.
-        smallest: pixels a side of the smallest image that it can judge.
-        why: what it would lack on a smaller one.
-        colors: whether it takes sRGB, and so 1 or 3 channels; others take any channels.
-        needs: a Python package, or a program if it is BUTTERAUGLI; "" for nothing.
+        needs: a Python package, or the program BUTTERAUGLI.
         source: where it is defined.
-        compare: from an original and a delivered image, uint8 [H, W, C], to a number or a map of them.
-        pooled: from what `compare` gives to a number.
+        compare: from an original and a delivered image, uint8 [H, W, C], to a number or a map.
+        pooled: from that to a number.
+        smallest: pixels a side of the smallest image that it can judge.
+        lacks: what it has not on a smaller one.
+        colors: whether it takes sRGB, and so 1 or 3 channels; others take any channels.
 
-    >>> MEASURES["ssimulacra2"].ideal, MEASURES["ssimulacra2"].larger_is_better, MEASURES["ssimulacra2"].unit
-    (100.0, True, 'points of 100')
+    >>> MEASURES["flip"].ideal, MEASURES["flip"].larger_is_better, MEASURES["flip"].unit
+    (0.0, False, '0 to 1, mean of the pixels')
     """
 
     heading: str
@@ -58,21 +60,21 @@ class Measure(NamedTuple):
     ideal: float
     larger_is_better: bool
     digits: int
-    smallest: int
-    why: str
-    colors: bool
     needs: str
     source: str
     compare: Compare
     pooled: Callable[[Any], float] = float
+    smallest: int = 1
+    lacks: str = ""
+    colors: bool = False
 
-    def at_most(self, values: Any, limit: Any) -> Any:
-        """Whether something is no more visible at these values than at the limit; False for NaN.
+    def seen(self, values: Any) -> Any:
+        """The values turned so that more visible is larger.
 
-        >>> bool(MEASURES["ssimulacra2"].at_most(95.0, 90.0)), bool(MEASURES["flip"].at_most(0.2, 0.1))
-        (True, False)
+        >>> bool(MEASURES["ssimulacra2"].seen(95.0) < MEASURES["ssimulacra2"].seen(90.0))
+        True
         """
-        return np.greater_equal(values, limit) if self.larger_is_better else np.less_equal(values, limit)
+        return -values if self.larger_is_better else values
 
 
 def _ssimulacra2(original: np.ndarray, delivered: np.ndarray) -> float:
@@ -97,17 +99,61 @@ def _ciede2000(original: np.ndarray, delivered: np.ndarray) -> np.ndarray:
     return difference
 
 
-def _ssim(original: np.ndarray, delivered: np.ndarray) -> tf.Tensor:
-    return tf.image.ssim(*map(_batch_of_one, (original, delivered)), max_val=1.0)[0]
+def _ssim(original: np.ndarray, delivered: np.ndarray) -> np.ndarray:
+    luminance, structure = _similarity(*_planes(original, delivered))
+    return luminance * structure
 
 
-def _ms_ssim(original: np.ndarray, delivered: np.ndarray) -> tf.Tensor:
-    return tf.image.ssim_multiscale(*map(_batch_of_one, (original, delivered)), max_val=1.0)[0]
+def _ms_ssim(original: np.ndarray, delivered: np.ndarray) -> np.ndarray:
+    x, y = _planes(original, delivered)
+    product: Any = 1.0
+    for scale, power in enumerate(MS_SSIM_POWERS, start=1):
+        luminance, structure = _similarity(x, y)
+        factor = luminance * structure if scale == len(MS_SSIM_POWERS) else structure
+        product = product * np.maximum(factor.mean(axis=(1, 2)), 0) ** power
+        x, y = _halved(x), _halved(y)
+    similarity: np.ndarray = product
+    return similarity
 
 
-def _magnified_ssim(original: np.ndarray, delivered: np.ndarray) -> tf.Tensor:
-    pair = rescaled([magnify(_batch_of_one(pixels)) for pixels in (original, delivered)])
-    return tf.image.ssim(*pair, max_val=1.0)[0]
+def _magnified_ssim(original: np.ndarray, delivered: np.ndarray) -> np.ndarray:
+    images = tf.constant(np.stack([original, delivered]) / np.float32(255))
+    luminance, structure = _similarity(*np.moveaxis(rescaled(magnify(images)).numpy().astype(np.float64), -1, 1))
+    return luminance * structure
+
+
+def _similarity(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The two factors of SSIM, luminance and contrast with structure, of [C, H, W] in [0, 1]; [C, H - 10, W - 10].
+
+    In float64: of nearly equal images the variances are small differences of large numbers, and float32 misses the
+    fourth digit of SSIM.
+    """
+    from scipy import ndimage
+
+    window = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
+    window /= window.sum()
+
+    def mean(z: np.ndarray) -> np.ndarray:
+        blurred = ndimage.correlate1d(ndimage.correlate1d(z, window, axis=1), window, axis=2)
+        inside: np.ndarray = blurred[:, 5:-5, 5:-5]
+        return inside
+
+    mu_x, mu_y = mean(x), mean(y)
+    squares = mu_x**2 + mu_y**2
+    luminance = (2 * mu_x * mu_y + 0.01**2) / (squares + 0.01**2)
+    structure = (2 * (mean(x * y) - mu_x * mu_y) + 0.03**2) / (mean(x**2 + y**2) - squares + 0.03**2)
+    return luminance, structure
+
+
+def _halved(z: np.ndarray) -> np.ndarray:
+    """Means of 2 x 2 pixels of [C, H, W]; at an odd side the last ones have one row or column."""
+    channels, height, width = z.shape
+    even = np.pad(z, [(0, 0), (0, height % 2), (0, width % 2)], mode="edge")
+    return even.reshape(channels, (height + 1) // 2, 2, (width + 1) // 2, 2).mean(axis=(2, 4))
+
+
+def _planes(*images: np.ndarray) -> list[np.ndarray]:
+    return [np.moveaxis(pixels, -1, 0) / 255 for pixels in images]
 
 
 def _butteraugli(original: np.ndarray, delivered: np.ndarray) -> float:
@@ -132,50 +178,112 @@ def _png(pixels: np.ndarray) -> bytes:
     return encoded
 
 
-def _batch_of_one(pixels: np.ndarray) -> tf.Tensor:
-    return tf.constant(pixels[np.newaxis] / np.float32(255))
-
-
-_SCALES = "all of its 6 scales, without which published programs mix up its weights"
-_WINDOW = "one window of 11 pixels"
-_DEGREE = "a degree of the eye, of 67 pixels"
-
 MEASURES = {
     "ssimulacra2": Measure(
-        "SSIMULACRA2", "points of 100", 100.0, True, 1, 225, _SCALES, True, "ssimulacra2",
-        "Sneyers 2022, https://github.com/cloudinary/ssimulacra2", _ssimulacra2,
+        heading="SSIMULACRA2",
+        unit="points of 100, 90 is visually lossless",
+        ideal=100.0,
+        larger_is_better=True,
+        digits=1,
+        smallest=225,
+        lacks="some of its 6 scales, without which the published programs mix up its weights",
+        colors=True,
+        needs="ssimulacra2",
+        source="Sneyers 2022, https://github.com/cloudinary/ssimulacra2",
+        compare=_ssimulacra2,
     ),
     "butteraugli": Measure(
-        "butteraugli", "just noticeable differences", 0.0, False, 2, 67, _DEGREE, True, BUTTERAUGLI,
-        "Alakuijala et al. 2017, \"Guetzli\", as libjxl has it: the largest of all pixels, on a screen of 80 nits",
-        _butteraugli,
+        heading="butteraugli",
+        unit="1 is just noticeable, the largest of all pixels",
+        ideal=0.0,
+        larger_is_better=False,
+        digits=2,
+        smallest=DEGREE,
+        lacks="a degree of the eye",
+        colors=True,
+        needs=BUTTERAUGLI,
+        source="Alakuijala et al. 2017, https://arxiv.org/abs/1703.04421, as libjxl has it, on a screen of 80 nits",
+        compare=_butteraugli,
     ),
     "flip": Measure(
-        "FLIP", "0 to 1, mean of all pixels", 0.0, False, 4, 67, _DEGREE, True, "flip_evaluator",
-        "Andersson et al. 2020, \"FLIP: A difference evaluator for alternating images\", at 67 pixels a degree",
-        _flip, np.mean,
+        heading="FLIP",
+        unit="0 to 1, mean of the pixels",
+        ideal=0.0,
+        larger_is_better=False,
+        digits=4,
+        smallest=DEGREE,
+        lacks="a degree of the eye",
+        colors=True,
+        needs="flip_evaluator",
+        source=f"Andersson et al. 2020, https://doi.org/10.1145/3406183, at {DEGREE} pixels a degree",
+        compare=_flip,
+        pooled=np.mean,
     ),
     "ciede2000_mean": Measure(
-        "CIEDE2000 mean", "Delta E00, about 1 is just noticeable", 0.0, False, 3, 1, "", True, "skimage",
-        "Sharma, Wu, Dalal 2005, \"The CIEDE2000 color-difference formula\"; white D65, 2 degrees", _ciede2000, np.mean,
+        heading="CIEDE2000 mean",
+        unit="Delta E, mean of the pixels",
+        ideal=0.0,
+        larger_is_better=False,
+        digits=3,
+        needs="skimage",
+        colors=True,
+        source="Sharma, Wu, Dalal 2005, https://doi.org/10.1002/col.20070; white D65, 2 degrees",
+        compare=_ciede2000,
+        pooled=np.mean,
     ),
     "ciede2000_p99": Measure(
-        "CIEDE2000 p99", "Delta E00, 99th percentile of all pixels", 0.0, False, 2, 1, "", True, "skimage",
-        "as ciede2000_mean", _ciede2000, functools.partial(np.percentile, q=99),
+        heading="CIEDE2000 p99",
+        unit="Delta E, 99th percentile of the pixels",
+        ideal=0.0,
+        larger_is_better=False,
+        digits=2,
+        needs="skimage",
+        colors=True,
+        source="the same",
+        compare=_ciede2000,
+        pooled=functools.partial(np.percentile, q=99),
     ),
     "ms_ssim": Measure(
-        "MS-SSIM", "at most 1", 1.0, True, 5, 161, "its 5 scales", False, "",
-        "Wang, Simoncelli, Bovik 2003, \"Multiscale structural similarity\"; mean of the channels", _ms_ssim,
+        heading="MS-SSIM",
+        unit="at most 1",
+        ideal=1.0,
+        larger_is_better=True,
+        digits=5,
+        smallest=161,
+        lacks="some of its 5 scales",
+        needs="scipy",
+        source="Wang, Simoncelli, Bovik 2003, https://doi.org/10.1109/ACSSC.2003.1292216; mean of the channels",
+        compare=_ms_ssim,
+        pooled=np.mean,
     ),
     "ssim": Measure(
-        "SSIM", "at most 1", 1.0, True, 4, 11, _WINDOW, False, "",
-        "Wang, Bovik, Sheikh, Simoncelli 2004, \"Image quality assessment\"; mean of the channels", _ssim,
+        heading="SSIM",
+        unit="at most 1",
+        ideal=1.0,
+        larger_is_better=True,
+        digits=4,
+        smallest=11,
+        lacks="a whole window",
+        needs="scipy",
+        source="Wang, Bovik, Sheikh, Simoncelli 2004, https://doi.org/10.1109/TIP.2003.819861; mean of the channels",
+        compare=_ssim,
+        pooled=np.mean,
     ),
     "magnified_ssim": Measure(
-        "magnified SSIM", "at most 1", 1.0, True, 4, 11, _WINDOW, False, "",
-        "SSIM of both images magnified by (22), in one range from their least value to their largest", _magnified_ssim,
+        heading="magnified SSIM",
+        unit="at most 1",
+        ideal=1.0,
+        larger_is_better=True,
+        digits=4,
+        smallest=11,
+        lacks="a whole window",
+        needs="scipy",
+        source="SSIM of both images as `magnify` (22) shows them, their common range scaled to [0, 1]",
+        compare=_magnified_ssim,
+        pooled=np.mean,
     ),
-}  # fmt: skip
+}
+LOSSLESS = ("ssimulacra2", 90.0)  # "visually lossless": no difference even where the two images alternate
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -187,10 +295,10 @@ class Visibility:
 
     >>> found = Visibility({"ssim": np.array([0.99, 0.97]), "ciede2000_mean": np.array([0.1, 0.3])})
     >>> found
-    image                     SSIM  CIEDE2000 mean
-    0                       0.9900           0.100
-    1                       0.9700           0.300
-    mean                    0.9800           0.200
+    image    SSIM  CIEDE2000 mean
+    0      0.9900           0.100
+    1      0.9700           0.300
+    mean   0.9800           0.200
     >>> found["ssim"].tolist()
     [0.99, 0.97]
     """
@@ -237,7 +345,7 @@ def installed(measure: str) -> bool:
     needs = MEASURES[measure].needs
     if needs == BUTTERAUGLI:
         return shutil.which(needs) is not None
-    return not needs or importlib.util.find_spec(needs) is not None
+    return importlib.util.find_spec(needs) is not None
 
 
 def available(shape: Sequence[int]) -> tuple[str, ...]:
@@ -256,8 +364,8 @@ def _refusal(measure: str, shape: Sequence[int]) -> str:
         return f"{measure} judges images of 1 or 3 channels; received {channels}"
     if min(height, width) < row.smallest:
         return (
-            f"{measure} judges images of at least {row.smallest} x {row.smallest} pixels: on smaller ones it lacks "
-            f"{row.why}; received {height} x {width}"
+            f"{measure} judges images of at least {row.smallest} x {row.smallest} pixels, on smaller ones it lacks "
+            f"{row.lacks}; received {height} x {width}"
         )
     return ""
 
@@ -270,7 +378,7 @@ def check(measures: Sequence[str], shape: Sequence[int]) -> None:
             raise ValueError(refusal)
         if not installed(name):
             needs = MEASURES[name].needs
-            remedy = "apt install libjxl-devtools" if needs == BUTTERAUGLI else "pip install 'tf_smoothadv[eval]'"
+            remedy = "apt install libjxl-devtools" if needs == BUTTERAUGLI else "pip install 'tf_smoothadv[visibility]'"
             kind = "program" if needs == BUTTERAUGLI else "package"
             raise ValueError(f"{name} needs the {kind} {needs}, which is not here: {remedy}")
 
