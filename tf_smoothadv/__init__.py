@@ -14,6 +14,7 @@ from tf_smoothadv.magnification import magnify
 from tf_smoothadv.protocol import evaluate
 from tf_smoothadv.smoothing import GuidedSmoothing, Smoother, Smoothing
 from tf_smoothadv.version import __version__
+from tf_smoothadv.visibility import Visibility, visibility
 
 __all__ = [
     "AttackResult",
@@ -22,6 +23,7 @@ __all__ = [
     "GuidedSmoothing",
     "Smoother",
     "Smoothing",
+    "Visibility",
     "__version__",
     "addons",
     "attacks",
@@ -37,6 +39,7 @@ __all__ = [
     "plots",
     "protocol",
     "transfer",
+    "visibility",
     "without_softmax",
 ]
 

@@ -68,6 +68,17 @@ class Measure(NamedTuple):
     lacks: str = ""
     colors: bool = False
 
+    @property
+    def needed(self) -> str:
+        """What an image must have, as text.
+
+        >>> MEASURES["ssim"].needed, MEASURES["ciede2000_mean"].needed
+        ('At least 11 pixels a side', '1 or 3 channels')
+        """
+        size = f"at least {self.smallest} pixels a side" if self.smallest > 1 else ""
+        channels = "1 or 3 channels" if self.colors else ""
+        return ", ".join(filter(None, (size, channels))).capitalize()
+
     def seen(self, values: Any) -> Any:
         """The values turned so that more visible is larger.
 
@@ -101,7 +112,8 @@ def _ciede2000(original: np.ndarray, delivered: np.ndarray) -> np.ndarray:
 
 def _ssim(original: np.ndarray, delivered: np.ndarray) -> np.ndarray:
     luminance, structure = _similarity(*_planes(original, delivered))
-    return luminance * structure
+    similarity: np.ndarray = luminance * structure
+    return similarity
 
 
 def _ms_ssim(original: np.ndarray, delivered: np.ndarray) -> np.ndarray:
@@ -119,7 +131,8 @@ def _ms_ssim(original: np.ndarray, delivered: np.ndarray) -> np.ndarray:
 def _magnified_ssim(original: np.ndarray, delivered: np.ndarray) -> np.ndarray:
     images = tf.constant(np.stack([original, delivered]) / np.float32(255))
     luminance, structure = _similarity(*np.moveaxis(rescaled(magnify(images)).numpy().astype(np.float64), -1, 1))
-    return luminance * structure
+    similarity: np.ndarray = luminance * structure
+    return similarity
 
 
 def _similarity(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -134,9 +147,8 @@ def _similarity(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     window /= window.sum()
 
     def mean(z: np.ndarray) -> np.ndarray:
-        blurred = ndimage.correlate1d(ndimage.correlate1d(z, window, axis=1), window, axis=2)
-        inside: np.ndarray = blurred[:, 5:-5, 5:-5]
-        return inside
+        blurred: np.ndarray = ndimage.correlate1d(ndimage.correlate1d(z, window, axis=1), window, axis=2)
+        return blurred[:, 5:-5, 5:-5]
 
     mu_x, mu_y = mean(x), mean(y)
     squares = mu_x**2 + mu_y**2
@@ -149,7 +161,9 @@ def _halved(z: np.ndarray) -> np.ndarray:
     """Means of 2 x 2 pixels of [C, H, W]; at an odd side the last ones have one row or column."""
     channels, height, width = z.shape
     even = np.pad(z, [(0, 0), (0, height % 2), (0, width % 2)], mode="edge")
-    return even.reshape(channels, (height + 1) // 2, 2, (width + 1) // 2, 2).mean(axis=(2, 4))
+    blocks = even.reshape(channels, (height + 1) // 2, 2, (width + 1) // 2, 2)
+    means: np.ndarray = blocks.mean(axis=(2, 4))
+    return means
 
 
 def _planes(*images: np.ndarray) -> list[np.ndarray]:
@@ -400,7 +414,7 @@ def visibility(originals: Any, delivered: Any, measures: Sequence[str] | None = 
     Images are judged side by side in threads.
 
     >>> originals = tf.fill([2, 32, 32, 3], 128 / 255)
-    >>> found = visibility(originals, originals, ["ssim", "magnified_ssim"])
+    >>> found = visibility(originals, originals, ["ssim"])
     >>> found["ssim"].tolist()
     [1.0, 1.0]
     """
@@ -427,4 +441,14 @@ def _pixels(images: Any, name: str) -> np.ndarray:
     pixels = np.round(levels)
     if not np.all(np.abs(levels - pixels) < LEVEL_ERROR):
         raise ValueError(f"{name} must be images as 8 bits hold them; quantize them: sa.protocol.quantize(images)")
-    return pixels.astype(np.uint8)
+    eight: np.ndarray = pixels.astype(np.uint8)
+    return eight
+
+
+visibility.__doc__ = f"""{visibility.__doc__}
+    Measures:
+""" + "".join(
+    f"        {name}: {row.heading}, {row.unit}; {'larger' if row.larger_is_better else 'smaller'} is less visible, "
+    f"{row.ideal:g} is equal. {row.needed}. {row.source}.\n"
+    for name, row in MEASURES.items()
+)
