@@ -16,7 +16,7 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,7 +52,7 @@ class Measure(NamedTuple):
         colors: whether it takes sRGB, and so 1 or 3 channels; others take any channels.
 
     >>> MEASURES["flip"].ideal, MEASURES["flip"].larger_is_better, MEASURES["flip"].unit
-    (0.0, False, '0 to 1, mean of the pixels')
+    (0.0, False, '0 to 1')
     """
 
     heading: str
@@ -72,12 +72,21 @@ class Measure(NamedTuple):
     def needed(self) -> str:
         """What an image must have, as text.
 
-        >>> MEASURES["ssim"].needed, MEASURES["ciede2000_mean"].needed
-        ('At least 11 pixels a side', '1 or 3 channels')
+        >>> MEASURES["ssim"].needed, MEASURES["flip"].needed
+        ('at least 11 pixels a side', 'at least 67 pixels a side, 1 or 3 channels')
         """
         size = f"at least {self.smallest} pixels a side" if self.smallest > 1 else ""
         channels = "1 or 3 channels" if self.colors else ""
-        return ", ".join(filter(None, (size, channels))).capitalize()
+        return ", ".join(filter(None, (size, channels)))
+
+    def judges(self, shape: Sequence[int]) -> bool:
+        """Whether it can judge images of a shape [H, W, C].
+
+        >>> MEASURES["flip"].judges([299, 299, 3]), MEASURES["flip"].judges([28, 28, 1])
+        (True, False)
+        """
+        height, width, channels = shape
+        return min(height, width) >= self.smallest and (not self.colors or channels in (1, 3))
 
     def seen(self, values: Any) -> Any:
         """The values turned so that more visible is larger.
@@ -195,7 +204,7 @@ def _png(pixels: np.ndarray) -> bytes:
 MEASURES = {
     "ssimulacra2": Measure(
         heading="SSIMULACRA2",
-        unit="points of 100, 90 is visually lossless",
+        unit="points of 100",
         ideal=100.0,
         larger_is_better=True,
         digits=1,
@@ -203,12 +212,12 @@ MEASURES = {
         lacks="some of its 6 scales, without which the published programs mix up its weights",
         colors=True,
         needs="ssimulacra2",
-        source="Sneyers 2022, https://github.com/cloudinary/ssimulacra2",
+        source="Sneyers 2022, https://github.com/cloudinary/ssimulacra2; 90 is visually lossless",
         compare=_ssimulacra2,
     ),
     "butteraugli": Measure(
         heading="butteraugli",
-        unit="1 is just noticeable, the largest of all pixels",
+        unit="1 is just noticeable",
         ideal=0.0,
         larger_is_better=False,
         digits=2,
@@ -216,12 +225,13 @@ MEASURES = {
         lacks="a degree of the eye",
         colors=True,
         needs=BUTTERAUGLI,
-        source="Alakuijala et al. 2017, https://arxiv.org/abs/1703.04421, as libjxl has it, on a screen of 80 nits",
+        source="Alakuijala et al. 2017, https://arxiv.org/abs/1703.04421, as libjxl has it, on a screen of 80 nits; "
+        "the largest of the pixels",
         compare=_butteraugli,
     ),
     "flip": Measure(
         heading="FLIP",
-        unit="0 to 1, mean of the pixels",
+        unit="0 to 1",
         ideal=0.0,
         larger_is_better=False,
         digits=4,
@@ -229,31 +239,32 @@ MEASURES = {
         lacks="a degree of the eye",
         colors=True,
         needs="flip_evaluator",
-        source=f"Andersson et al. 2020, https://doi.org/10.1145/3406183, at {DEGREE} pixels a degree",
+        source=f"Andersson et al. 2020, https://doi.org/10.1145/3406183, at {DEGREE} pixels a degree; mean of the "
+        "pixels",
         compare=_flip,
         pooled=np.mean,
     ),
     "ciede2000_mean": Measure(
         heading="CIEDE2000 mean",
-        unit="Delta E, mean of the pixels",
+        unit="Delta E",
         ideal=0.0,
         larger_is_better=False,
         digits=3,
         needs="skimage",
         colors=True,
-        source="Sharma, Wu, Dalal 2005, https://doi.org/10.1002/col.20070; white D65, 2 degrees",
+        source="Sharma, Wu, Dalal 2005, https://doi.org/10.1002/col.20070; white D65, 2 degrees; mean of the pixels",
         compare=_ciede2000,
         pooled=np.mean,
     ),
     "ciede2000_p99": Measure(
         heading="CIEDE2000 p99",
-        unit="Delta E, 99th percentile of the pixels",
+        unit="Delta E",
         ideal=0.0,
         larger_is_better=False,
         digits=2,
         needs="skimage",
         colors=True,
-        source="the same",
+        source="the same, the 99th percentile of the pixels",
         compare=_ciede2000,
         pooled=functools.partial(np.percentile, q=99),
     ),
@@ -368,33 +379,23 @@ def available(shape: Sequence[int]) -> tuple[str, ...]:
     >>> available([28, 28, 2])
     ('ssim', 'magnified_ssim')
     """
-    return tuple(name for name in MEASURES if installed(name) and not _refusal(name, shape))
+    return tuple(name for name, row in MEASURES.items() if installed(name) and row.judges(shape))
 
 
-def _refusal(measure: str, shape: Sequence[int]) -> str:
-    """Why a measure cannot judge images of a shape [H, W, C]; empty if it can."""
-    row, (height, width, channels) = MEASURES[measure], shape
-    if row.colors and channels not in (1, 3):
-        return f"{measure} judges images of 1 or 3 channels; received {channels}"
-    if min(height, width) < row.smallest:
-        return (
-            f"{measure} judges images of at least {row.smallest} x {row.smallest} pixels, on smaller ones it lacks "
-            f"{row.lacks}; received {height} x {width}"
-        )
-    return ""
-
-
-def check(measures: Sequence[str], shape: Sequence[int]) -> None:
+def check(measures: Iterable[str], shape: Sequence[int]) -> None:
     """Raises ValueError unless these are measures that are installed and can judge images of a shape [H, W, C]."""
     for name in measures:
         checks.one_of("measure", name, tuple(MEASURES))
-        if refusal := _refusal(name, shape):
-            raise ValueError(refusal)
+        row = MEASURES[name]
+        if not row.judges(shape):
+            lacking = f", on smaller ones it lacks {row.lacks}" if row.lacks else ""
+            raise ValueError(f"{name} judges images of {row.needed}{lacking}; received {list(shape)}")
         if not installed(name):
-            needs = MEASURES[name].needs
-            remedy = "apt install libjxl-devtools" if needs == BUTTERAUGLI else "pip install 'tf_smoothadv[visibility]'"
-            kind = "program" if needs == BUTTERAUGLI else "package"
-            raise ValueError(f"{name} needs the {kind} {needs}, which is not here: {remedy}")
+            program = row.needs == BUTTERAUGLI
+            remedy = "apt install libjxl-devtools" if program else "pip install 'tf_smoothadv[visibility]'"
+            raise ValueError(
+                f"{name} needs the {'program' if program else 'package'} {row.needs}, which is not here: {remedy}"
+            )
 
 
 def visibility(originals: Any, delivered: Any, measures: Sequence[str] | None = None) -> Visibility:
@@ -449,6 +450,6 @@ visibility.__doc__ = f"""{visibility.__doc__}
     Measures:
 """ + "".join(
     f"        {name}: {row.heading}, {row.unit}; {'larger' if row.larger_is_better else 'smaller'} is less visible, "
-    f"{row.ideal:g} is equal. {row.needed}. {row.source}.\n"
+    f"{row.ideal:g} is equal; for images of {row.needed}; {row.source}.\n"
     for name, row in MEASURES.items()
 )

@@ -39,8 +39,10 @@ def write_outputs(folder: pathlib.Path, run: metrics.Run, terminal: rich.console
     records.write(folder / records.SUMMARY, summary(run, made_with))
     for draw in (plots.characteristic, plots.budget):
         plots.save(draw({made_with["model"]: run}), folder / f"{draw.__name__}.png")
+    if run.measures:
+        plots.save(plots.visibility({made_with["model"]: run}, run.measures[0]), folder / "visibility.png")
     plots.save(plots.examples(*kept_examples(folder, run.attacks)), folder / "examples.png")
-    terminal.print(tables.white_box(run, made_with))
+    terminal.print(tables.white_box(run, made_with), *tables.visibility(run))
     for name in run.attacks:
         images, gradients = run.faulty(name)
         if images:

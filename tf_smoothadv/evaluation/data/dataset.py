@@ -88,6 +88,11 @@ class Dataset:
     path: str
     folders: int | None = None
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[H, W, C] of the first image."""
+        return tuple(next(iter(self.images)).shape)
+
     def __iter__(self) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
         images = self._of_one_size()
         for start in range(0, len(self.names), self.batch_size):
