@@ -16,14 +16,12 @@ another premium or pick picks anew.
 
 from __future__ import annotations
 
-import numpy as np
 from absl.flags import DEFINE_enum, DEFINE_float, DEFINE_integer, DEFINE_list
 
 from eval import flags
 from models import console
 from tf_smoothadv.evaluation import front, presets
 from tf_smoothadv.front import ALPHAS
-from tf_smoothadv.visibility import MEASURES
 
 FLAGS = flags.values(
     flags.images, flags.network, flags.visibility, flags.shard, flags.tensorboard, output="results/front"
@@ -56,14 +54,11 @@ def main() -> None:
     config = flags.config(FLAGS, levels=presets.LEVELS, save_images=True)
     model = flags.load(config, [config.model])[config.model]
     found, picked, _ = front.evaluate(model, config, alphas(FLAGS.alphas), FLAGS.premium, FLAGS.pick)
+    means = ", ".join(f"{name} {value:.3f}" for name, value in front.means(found, picked).items())
     smoothest = FLAGS.pick == front.SMOOTHEST
-    which = f"at most {FLAGS.premium:g} times the smallest distortion" if smoothest else "the least visible"
-    columns = {"D": found.distortion, "E": found.smoothness_energy}
-    if not smoothest:
-        columns[MEASURES[FLAGS.pick].heading] = found.visibility[FLAGS.pick]
-    means = ", ".join(f"{name} {np.mean(found.chosen(values, picked)):.3f}" for name, values in columns.items())
+    which = f"at most {FLAGS.premium:g} times the smallest distortion" if smoothest else f"the best {FLAGS.pick}"
     print(
-        f"picked, {which}: {np.sum(picked >= 0)} of {len(picked)} images, {means}; front.png, {front.FRONT} and "
+        f"picked, {which}: {sum(picked >= 0)} of {len(picked)} images, {means}; front.png, {front.FRONT} and "
         f"{front.PICKED}/ are in {FLAGS.output}"
     )
 

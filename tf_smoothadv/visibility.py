@@ -27,7 +27,7 @@ from tf_smoothadv.magnification import magnify, rescaled
 
 Compare = Callable[[np.ndarray, np.ndarray], Any]
 
-BUTTERAUGLI = "butteraugli_main"
+PROGRAMS = {"butteraugli": "apt install butteraugli", "butteraugli_main": "apt install libjxl-devtools"}
 MS_SSIM_POWERS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # from the finest scale to the coarsest
 DEGREE = 67  # pixels of a degree of the eye, on a screen seen from the usual distance: FLIP's own setting
 LEVEL_ERROR = 1e-2  # of a level of 8 bits: what arithmetic in float32 may leave
@@ -43,7 +43,7 @@ class Measure(NamedTuple):
         ideal: its number for two equal images.
         larger_is_better: whether its number is larger where less is visible.
         digits: behind the point, in tables.
-        needs: a Python package, or the program BUTTERAUGLI.
+        needs: a Python package, or one of PROGRAMS.
         source: where it is defined.
         compare: from an original and a delivered image, uint8 [H, W, C], to a number or a map.
         pooled: from that to a number.
@@ -179,17 +179,22 @@ def _planes(*images: np.ndarray) -> list[np.ndarray]:
     return [np.moveaxis(pixels, -1, 0) / 255 for pixels in images]
 
 
-def _butteraugli(original: np.ndarray, delivered: np.ndarray) -> float:
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [pathlib.Path(folder) / name for name in ("original.png", "delivered.png")]
-        for path, pixels in zip(paths, (original, delivered)):
-            path.write_bytes(_png(pixels))
-        try:
-            finished = subprocess.run([BUTTERAUGLI, *paths], capture_output=True, text=True, check=True)
-            return float(finished.stdout.split()[0])
-        except (OSError, subprocess.CalledProcessError, ValueError, IndexError) as error:
-            told = getattr(error, "stderr", None) or str(error)
-            raise ValueError(f"{BUTTERAUGLI} gives no number: {told.strip().splitlines()[-1]}") from error
+def _by(program: str) -> Compare:
+    """What a program prints first for the PNG files of an original and a delivered image."""
+
+    def compare(original: np.ndarray, delivered: np.ndarray) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [pathlib.Path(folder) / name for name in ("original.png", "delivered.png")]
+            for path, pixels in zip(paths, (original, delivered)):
+                path.write_bytes(_png(pixels))
+            try:
+                finished = subprocess.run([program, *paths], capture_output=True, text=True, check=True)
+                return float(finished.stdout.split()[0])
+            except (OSError, subprocess.CalledProcessError, ValueError, IndexError) as error:
+                told = [*str(getattr(error, "stderr", "")).strip().splitlines(), str(error)][0]
+                raise ValueError(f"{program} gives no number: {told}") from error
+
+    return compare
 
 
 def _rgb(pixels: np.ndarray) -> np.ndarray:
@@ -224,10 +229,23 @@ MEASURES = {
         smallest=DEGREE,
         lacks="a degree of the eye",
         colors=True,
-        needs=BUTTERAUGLI,
-        source="Alakuijala et al. 2017, https://arxiv.org/abs/1703.04421, as libjxl has it, on a screen of 80 nits; "
-        "the largest of the pixels",
-        compare=_butteraugli,
+        needs="butteraugli",
+        source="Alakuijala et al. 2017, https://arxiv.org/abs/1703.04421, as Google's program of that year has it; the "
+        "largest of the pixels",
+        compare=_by("butteraugli"),
+    ),
+    "butteraugli_jxl": Measure(
+        heading="butteraugli, JXL",
+        unit="1 is just noticeable",
+        ideal=0.0,
+        larger_is_better=False,
+        digits=2,
+        smallest=DEGREE,
+        lacks="a degree of the eye",
+        colors=True,
+        needs="butteraugli_main",
+        source="the same as libjxl has it, whose numbers are others, on a screen of 80 nits",
+        compare=_by("butteraugli_main"),
     ),
     "flip": Measure(
         heading="FLIP",
@@ -368,7 +386,7 @@ def installed(measure: str) -> bool:
     True
     """
     needs = MEASURES[measure].needs
-    if needs == BUTTERAUGLI:
+    if needs in PROGRAMS:
         return shutil.which(needs) is not None
     return importlib.util.find_spec(needs) is not None
 
@@ -391,11 +409,9 @@ def check(measures: Iterable[str], shape: Sequence[int]) -> None:
             lacking = f", on smaller ones it lacks {row.lacks}" if row.lacks else ""
             raise ValueError(f"{name} judges images of {row.needed}{lacking}; received {list(shape)}")
         if not installed(name):
-            program = row.needs == BUTTERAUGLI
-            remedy = "apt install libjxl-devtools" if program else "pip install 'tf_smoothadv[visibility]'"
-            raise ValueError(
-                f"{name} needs the {'program' if program else 'package'} {row.needs}, which is not here: {remedy}"
-            )
+            kind = "program" if row.needs in PROGRAMS else "package"
+            remedy = PROGRAMS.get(row.needs, "pip install 'tf_smoothadv[visibility]'")
+            raise ValueError(f"{name} needs the {kind} {row.needs}, which is not here: {remedy}")
 
 
 def visibility(originals: Any, delivered: Any, measures: Sequence[str] | None = None) -> Visibility:

@@ -70,6 +70,14 @@ def keep_picked(folder: pathlib.Path, front: Front, picked: np.ndarray, names: l
                 shutil.copyfile(folder / records.IMAGES / front.attacks[attack] / f"{names[image]}.png", path)
 
 
+def means(front: Front, picked: np.ndarray) -> dict[str, float]:
+    """The mean distortion, energy and visibility of the picked images, by headings."""
+    seen = {MEASURES[name].heading: values for name, values in front.visibility.items()}
+    columns = {"D": front.distortion, "E": front.smoothness_energy, **seen}
+    found = bool(np.any(picked >= 0))
+    return {name: float(np.mean(front.chosen(values, picked))) for name, values in columns.items() if found}
+
+
 def summary(run: metrics.Run, front: Front, picked: np.ndarray, names: list[str]) -> dict[str, Any]:
     """What front.json holds, but for how it was picked."""
     undominated = front.undominated()
