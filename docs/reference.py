@@ -23,6 +23,7 @@ MODULES = (
     sa.defenses,
     sa.magnification,
     sa.metrics,
+    sys.modules["tf_smoothadv.visibility"],
     sa.protocol,
     sys.modules["tf_smoothadv.front"],
     sa.transfer,

@@ -25,6 +25,8 @@ import tensorflow as tf
 from tf_smoothadv import checks, display
 from tf_smoothadv.magnification import magnify, rescaled
 
+__all__ = ["LOSSLESS", "MEASURES", "Measure", "Visibility", "available", "visibility"]
+
 Compare = Callable[[np.ndarray, np.ndarray], Any]
 
 PROGRAMS = {"butteraugli": "apt install butteraugli", "butteraugli_main": "apt install libjxl-devtools"}
