@@ -24,6 +24,7 @@ MODULES = (
     sa.detection,
     sa.magnification,
     sa.metrics,
+    sys.modules["tf_smoothadv.visibility"],
     sa.protocol,
     sys.modules["tf_smoothadv.front"],
     sa.transfer,

@@ -26,6 +26,7 @@ FLAGS = flags.values(
     flags.settings,
     flags.network,
     flags.shard,
+    flags.visibility,
     flags.tensorboard,
     output="results/deliver",
 )

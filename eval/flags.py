@@ -195,6 +195,17 @@ def saving(made: flags.FlagValues) -> None:
     )
 
 
+def visibility(made: flags.FlagValues) -> None:
+    """What the eye sees of what is delivered."""
+    flags.DEFINE_bool(
+        "visibility",
+        None,
+        "Take measures of what the eye sees of the delivered images: SSIMULACRA2, butteraugli if its program is there, "
+        "FLIP, CIEDE2000, MS-SSIM, SSIM. By default on photographs; --novisibility leaves them out.",
+        flag_values=made,
+    )
+
+
 def tensorboard(made: flags.FlagValues) -> None:
     """A run that is watched."""
     flags.DEFINE_string(

@@ -3,26 +3,29 @@
     python -m eval.front                                             FMN over alpha, C4 on the digits that ship with it
     python -m eval.front --attacks=fmn,alma --alphas=0,0.9,0.99      two attacks
     python -m eval.front --premium=2                                 the smoothest within twice the smallest distortion
+    python -m eval.front --pick=ssim                                 the least visible, by a measure
     python -m eval.front --model=net.keras --dataset=nips2017 --data=DIR     on other images
     python -m eval.front --shard=1/2 --output=a      half of the images; eval.merge joins the parts, a last run picks
 
 Every attack sees its images rounded to 8 bits, as they are delivered. Writes to --output what eval.white_box
 --save_images writes, and: front.png, the front of distortion and smoothness energy; front.json, its points and what was
 picked for each image; picked/, of each image the smoothest adversarial one whose distortion is at most --premium times
-its smallest. A run that was interrupted goes on where it stopped; one with another premium picks anew.
+its smallest, or with --pick the least visible one. A run that was interrupted goes on where it stopped; one with
+another premium or pick picks anew.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from absl.flags import DEFINE_float, DEFINE_integer, DEFINE_list
+from absl.flags import DEFINE_enum, DEFINE_float, DEFINE_integer, DEFINE_list
 
 from eval import flags
 from models import console
 from tf_smoothadv.evaluation import front, presets
 from tf_smoothadv.front import ALPHAS
 
-FLAGS = flags.values(flags.images, flags.network, flags.shard, flags.tensorboard, output="results/front")
+FLAGS = flags.values(
+    flags.images, flags.network, flags.visibility, flags.shard, flags.tensorboard, output="results/front"
+)
 DEFINE_list("attacks", ["fmn"], f"Of {', '.join(presets.MINIMAL_NORM)}.", flag_values=FLAGS)
 DEFINE_list(
     "alphas", [f"{alpha:g}" for alpha in ALPHAS], "Bandwidths of (6), in [0, 1); 0 is plain.", flag_values=FLAGS
@@ -37,18 +40,26 @@ DEFINE_float(
     lower_bound=1,
     flag_values=FLAGS,
 )
+DEFINE_enum(
+    "pick",
+    front.SMOOTHEST,
+    front.PICKS,
+    "What to pick of each image: the smoothest within --premium, or the least visible by this measure.",
+    flag_values=FLAGS,
+)
 
 
 def main() -> None:
     """Runs what the flags say."""
     config = flags.config(FLAGS, levels=presets.LEVELS, save_images=True, alphas=tuple(alphas(FLAGS.alphas)))
     model = flags.load(config, [config.model])[config.model]
-    found, picked, _ = front.evaluate(model, config, FLAGS.premium)
-    distortion, energy = (found.chosen(values, picked) for values in (found.distortion, found.smoothness_energy))
+    found, picked, _ = front.evaluate(model, config, FLAGS.premium, FLAGS.pick)
+    means = ", ".join(f"{name} {value:.3f}" for name, value in front.means(found, picked).items())
+    smoothest = FLAGS.pick == front.SMOOTHEST
+    which = f"at most {FLAGS.premium:g} times the smallest distortion" if smoothest else f"the best {FLAGS.pick}"
     print(
-        f"picked, at most {FLAGS.premium:g} times the smallest distortion: {len(distortion)} of {len(picked)} images, "
-        f"D {np.mean(distortion):.3f}, E {np.mean(energy):.3f}; front.png, {front.FRONT} and {front.PICKED}/ are in "
-        f"{FLAGS.output}"
+        f"picked, {which}: {sum(picked >= 0)} of {len(picked)} images, {means}; front.png, {front.FRONT} and "
+        f"{front.PICKED}/ are in {FLAGS.output}"
     )
 
 

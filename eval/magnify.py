@@ -54,8 +54,8 @@ def main(files: list[str]) -> None:
     names = pictures.distinct_names(paths, SHEET)
     for name, picture in zip(names, seen):
         PIL.Image.fromarray(picture.squeeze()).save(folder / f"{name}.png")
-    above = [plots.Panel(image, name) for image, name in zip(images, names)]
-    plots.save(plots.sheet([above, [plots.Panel(picture) for picture in seen]]), folder / f"{SHEET}.png")
+    above = [pictures.Panel(image, name) for image, name in zip(images, names)]
+    plots.save(plots.sheet([above, [pictures.Panel(picture) for picture in seen]]), folder / f"{SHEET}.png")
     print(f"{', '.join(f'{name}.png' for name in names)} and {SHEET}.png are in {folder}")
 
 

@@ -29,6 +29,7 @@ FLAGS = flags.values(
     flags.settings,
     flags.network,
     flags.saving,
+    flags.visibility,
     flags.shard,
     flags.tensorboard,
     output="results/referee",

@@ -26,6 +26,7 @@ FLAGS = flags.values(
     flags.gradients,
     flags.network,
     flags.saving,
+    flags.visibility,
     flags.shard,
     flags.tensorboard,
     output="results/white_box",

@@ -92,7 +92,10 @@ class TestPlots:
 
     def test_sheet_shows_every_pixel_and_tells_success_by_colour(self, rng):
         grey, colour = rng.integers(0, 256, (5, 4, 1), np.uint8), rng.random((3, 3, 3))
-        rows = [[plots.Panel(grey, "a $ name", True), plots.Panel(None)], [plots.Panel(colour, "b", False, True)]]
+        rows = [
+            [pictures.Panel(grey, "a $ name", True), pictures.Panel(None)],
+            [pictures.Panel(colour, "b", False, True)],
+        ]
         first, second, third, fourth = plots.sheet(rows).axes
         np.testing.assert_array_equal(first.images[0].get_array(), grey[..., 0])
         np.testing.assert_array_equal(third.images[0].get_array(), colour)

@@ -16,6 +16,7 @@ from tf_smoothadv.magnification import magnify
 from tf_smoothadv.protocol import evaluate
 from tf_smoothadv.smoothing import GuidedSmoothing, Smoother, Smoothing
 from tf_smoothadv.version import __version__
+from tf_smoothadv.visibility import Visibility, visibility
 
 __all__ = [
     "AttackResult",
@@ -25,6 +26,7 @@ __all__ = [
     "GuidedSmoothing",
     "Smoother",
     "Smoothing",
+    "Visibility",
     "__version__",
     "addons",
     "attacks",
@@ -43,6 +45,7 @@ __all__ = [
     "plots",
     "protocol",
     "transfer",
+    "visibility",
     "without_softmax",
 ]
 

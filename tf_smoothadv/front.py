@@ -1,4 +1,4 @@
-"""From the smallest perturbation to the smoothest: of several attacks on an image, those that none beats in both."""
+"""From the smallest perturbation to the smoothest: of several attacks on an image, which to take."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from tf_smoothadv import checks, display, metrics, protocol
 from tf_smoothadv.attacks import FMN, Attack, core
 from tf_smoothadv.smoothing import Smoothing
+from tf_smoothadv.visibility import MEASURES
 
 ALPHAS = (0.0, 0.9, 0.97, 0.99, 0.997, 0.999)
 
@@ -26,6 +27,7 @@ class Front:
         distortion: [A, N], L2 norms for pixels in [0, 1].
         smoothness_energy: [A, N].
         delivered: [A, N, H, W, C], or None where only the numbers are known.
+        visibility: by measure [A, N], see `metrics.Score`.
 
     Three attacks on one image, of which the last is both larger and rougher than the second:
 
@@ -43,6 +45,7 @@ class Front:
     distortion: np.ndarray
     smoothness_energy: np.ndarray
     delivered: np.ndarray | None = None
+    visibility: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Front of {len(self.indices)} images\n{display.lines(*self._table())}"
@@ -56,15 +59,17 @@ class Front:
         return display.table([*headings, *names], [row + pictures for row, pictures in zip(rows, shown)])
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
-        """P_suc, D and E of each attack, and on how many images' fronts it is."""
+        """P_suc, D, E and visibility of each attack, and on how many images' fronts it is."""
+        seen = [MEASURES[name] for name in self.visibility]
         rows = []
         for place, attack in enumerate(self.attacks):
             success = self.success[place]
-            means = (np.mean(values[place][success]) for values in (self.distortion, self.smoothness_energy))
-            numbers = [f"{mean:.3f}" for mean in means] if success.any() else ["nan", "nan"]
+            columns = [(self.distortion, 3), (self.smoothness_energy, 3)]
+            columns += zip(self.visibility.values(), [measure.digits for measure in seen])
+            means = [f"{np.mean(values[place][success]):.{digits}f}" for values, digits in columns if success.any()]
             on_front = int(np.sum(self.undominated()[place]))
-            rows.append([attack, f"{np.mean(success):.3f}", *numbers, str(on_front)])
-        return ["attack", "P", "D", "E", "on the front"], rows
+            rows.append([attack, f"{np.mean(success):.3f}", *(means or ["nan"] * len(columns)), str(on_front)])
+        return ["attack", "P", "D", "E", *(measure.heading for measure in seen), "on the front"], rows
 
     @classmethod
     def of(cls, run: metrics.Run, delivered: np.ndarray | None = None) -> Front:
@@ -73,11 +78,12 @@ class Front:
         everywhere = set.intersection(*({index for name, index in records if name == attack} for attack in run.attacks))
         indices = sorted(everywhere)
 
-        def table(name: str) -> np.ndarray:
-            return np.array(
-                [[getattr(records[attack, index].delivered, name) for index in indices] for attack in run.attacks]
-            )
+        scores = [[records[attack, index].delivered for index in indices] for attack in run.attacks]
 
+        def table(name: str) -> np.ndarray:
+            return np.array([[getattr(score, name) for score in row] for row in scores])
+
+        seen = {name: np.array([[score.visibility[name] for score in row] for row in scores]) for name in run.measures}
         return cls(
             tuple(run.attacks),
             np.array(indices),
@@ -85,6 +91,7 @@ class Front:
             table("distortion"),
             table("smoothness_energy"),
             delivered,
+            seen,
         )
 
     def undominated(self) -> np.ndarray:
@@ -116,6 +123,22 @@ class Front:
         allowed = self.success & (distortion <= premium * np.min(distortion, axis=0))
         energy = np.where(allowed, self.smoothness_energy, np.inf)
         return np.where(np.any(allowed, axis=0), np.argmin(energy, axis=0), -1)
+
+    def least_visible(self, measure: str) -> np.ndarray:
+        """The successful attack whose image is the least visible by a measure; [N].
+
+        Args:
+            measure: one of those in `visibility`.
+
+        Returns:
+            Places in `attacks`; -1 where no attack succeeds.
+
+        Raises:
+            ValueError: a measure that nobody took.
+        """
+        checks.one_of("measure", measure, tuple(self.visibility))
+        seen = self._successful(MEASURES[measure].seen(self.visibility[measure]))
+        return np.where(np.any(self.success, axis=0), np.argmin(seen, axis=0), -1)
 
     def chosen(self, values: np.ndarray, attack: np.ndarray) -> np.ndarray:
         """Of values [A, N, ...] those of each image's `attack` [N], where it is not -1."""
@@ -159,6 +182,7 @@ def front(
     *,
     targets: Any = None,
     reference: Smoothing | None = None,
+    measures: Sequence[str] = (),
 ) -> Front:
     """Attacks the images that the model classifies correctly from smallest to smoothest, delivered in 8 bits.
 
@@ -167,12 +191,13 @@ def front(
         images, labels, targets: a batch, as an attack takes it.
         attacks: by name; by default FMN of 100 gradients with the rounding inside, over ALPHAS.
         reference: the graph on which the energy is measured; `Smoothing()` by default.
+        measures: of visibility, see `tf_smoothadv.visibility`; by default none.
 
     Returns:
         A `Front` with its images.
 
     Raises:
-        ValueError: what the attacks refuse, or no image that the model classifies correctly.
+        ValueError: what the attacks or the measures refuse, or no image that the model classifies correctly.
 
     >>> import tensorflow as tf
     >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
@@ -183,6 +208,9 @@ def front(
     """
     correct = protocol.CorrectImages(model, [(images, labels, *([] if targets is None else [targets]))])
     attacks = attacks or over_alpha(FMN(levels=256))
-    batches = list(protocol.attack_batches(model, correct, attacks, reference=reference))
+    batches = [
+        protocol.with_visibility(batch, measures)
+        for batch in protocol.attack_batches(model, correct, attacks, reference=reference)
+    ]
     run = protocol.as_run([record for batch in batches for record in batch.records], correct)
     return Front.of(run, np.stack([batch.delivered for batch in batches]))

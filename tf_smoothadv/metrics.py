@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tf_smoothadv import checks, display
+from tf_smoothadv.visibility import LOSSLESS, MEASURES
 
 Trace = tuple[tuple[int, float], ...]
 
@@ -26,6 +27,8 @@ class Score:
         smoothness_energy: r'(I - W)r / r'r on the graph of the original image (`Smoother.energy`).
         prediction: the class predicted.
         share: of a random model the share of its draws that errs on the image; NaN for another model.
+        visibility: by measure what the eye makes of it (`tf_smoothadv.visibility`); empty where nobody looked, as at
+            what is computed.
 
     >>> Score(success=True, distortion=1.5, smoothness_energy=0.2, prediction=1).distortion
     1.5
@@ -36,6 +39,7 @@ class Score:
     smoothness_energy: float
     prediction: int
     share: float = math.nan
+    visibility: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +97,7 @@ class Outcome:
         smoothness_energy: [N].
         gradients: [N], gradients of the model taken for each image.
         seconds: [N], each image's share of its batch's time.
+        visibility: by measure [N], see `Score`.
 
     Source: section 5.1 of the paper, (20) and (21).
 
@@ -108,6 +113,7 @@ class Outcome:
     smoothness_energy: np.ndarray
     gradients: np.ndarray
     seconds: np.ndarray
+    visibility: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
     def p_suc(self) -> float:
@@ -142,9 +148,46 @@ class Outcome:
         Returns:
             P(D), of the same shape.
         """
-        successes = np.sort(self.distortion[self.success])
-        values: np.ndarray = np.searchsorted(successes, distortion, side="right") / len(self.success)
-        return values
+        return self._share_within(self.distortion, distortion)
+
+    def visibility_characteristic(self, measure: str, limit: Any) -> np.ndarray:
+        """(21) with a measure of visibility in place of D: the share that is adversarial and no more visible than that.
+
+        Args:
+            measure: one of those in `visibility`.
+            limit: a number or an array, in the measure's units.
+
+        Returns:
+            P(limit), of the same shape.
+
+        Raises:
+            ValueError: a measure that nobody took.
+
+        Two of these three succeed, one of them at no less than 90 points of SSIMULACRA2:
+
+        >>> success, seen = np.array([True, True, False]), {"ssimulacra2": np.array([95.0, 80.0, 99.0])}
+        >>> outcome = Outcome(success, np.ones(3), np.ones(3), np.ones(3), np.ones(3), seen)
+        >>> outcome.visibility_characteristic("ssimulacra2", [90.0, 70.0]).round(2).tolist()
+        [0.33, 0.67]
+        """
+        checks.one_of("measure", measure, tuple(self.visibility))
+        seen = MEASURES[measure].seen
+        return self._share_within(seen(self.visibility[measure]), seen(np.asarray(limit)))
+
+    @property
+    def p_lossless(self) -> float:
+        """The share that is adversarial and visually lossless, SSIMULACRA2 at least 90; NaN where nobody looked."""
+        measure, limit = LOSSLESS
+        return float(self.visibility_characteristic(measure, limit)) if measure in self.visibility else math.nan
+
+    def mean_visibility(self, measure: str) -> float:
+        """The mean of a measure over the successes; NaN without any, or where nobody looked."""
+        return self.mean_of_successes(self.visibility[measure]) if measure in self.visibility else math.nan
+
+    def _share_within(self, values: np.ndarray, limit: Any) -> np.ndarray:
+        """The share of images whose attack succeeds at a value of at most the limit."""
+        shares: np.ndarray = np.searchsorted(np.sort(values[self.success]), limit, side="right") / len(self.success)
+        return shares
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,13 +291,15 @@ class Run:
         return head + display.table(*self._table())
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
-        """P_suc, D and E of each attack, as computed and as delivered."""
+        """P_suc, D and E of each attack, as computed and as delivered; where known how many are visually lossless."""
+        known = LOSSLESS[0] in self.measures
         rows = []
         for attack in self.attacks:
             outcomes = self.outcome(attack), self.outcome(attack, delivered=True)
             numbers = ((one.p_suc, one.mean_distortion, one.mean_smoothness_energy) for one in outcomes)
-            rows.append([attack, *(f"{number:.3f}" for one in numbers for number in one)])
-        return ["attack", "P", "D", "E", "P8", "D8", "E8"], rows
+            lossless = [f"{outcomes[1].p_lossless:.3f}"] * known
+            rows.append([attack, *(f"{number:.3f}" for one in numbers for number in one), *lossless])
+        return ["attack", "P", "D", "E", "P8", "D8", "E8", *["P90"] * known], rows
 
     @property
     def accuracy(self) -> float:
@@ -265,6 +310,11 @@ class Run:
     def attacks(self) -> list[str]:
         """The names of the attacks, in the order of the run."""
         return list(dict.fromkeys(record.attack for record in self.records))
+
+    @property
+    def measures(self) -> list[str]:
+        """The measures of visibility that were taken of every delivered image."""
+        return _taken(self.records)
 
     def outcome(self, attack: str, *, delivered: bool = False) -> Outcome:
         """What `attack` achieved, as computed or as delivered in 8 bits.
@@ -280,6 +330,10 @@ class Run:
             smoothness_energy=np.array([score.smoothness_energy for score in scores]),
             gradients=np.array([row.gradients for row in rows]),
             seconds=np.array([row.seconds for row in rows]),
+            visibility={
+                name: np.array([score.visibility[name] for score in scores])
+                for name in (_taken(rows) if delivered else ())
+            },
         )
 
     def progress(self, attack: str) -> Progress:
@@ -316,3 +370,8 @@ class Run:
     def characteristic(self, distortion: Any) -> dict[str, np.ndarray]:
         """P(D) of (21) of each attack, as computed; `distortion` D is a number or an array."""
         return {name: self.outcome(name).characteristic(distortion) for name in self.attacks}
+
+
+def _taken(records: Sequence[Record]) -> list[str]:
+    """The measures that all the records have, in the order of MEASURES."""
+    return [name for name in MEASURES if all(name in record.delivered.visibility for record in records)]

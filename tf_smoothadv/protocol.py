@@ -5,6 +5,7 @@ Every adversarial image is scored twice: as computed, and as delivered, that is 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier, NoGradientError
 from tf_smoothadv.metrics import Record, Run, Score, Trace
 from tf_smoothadv.smoothing import Smoother, Smoothing
+from tf_smoothadv.visibility import visibility
 
 Attacks = Mapping[str, core.Attack | Sequence[core.Attack]]
 
@@ -70,7 +72,14 @@ class Batch(NamedTuple):
     delivered: np.ndarray
 
 
-def evaluate(model: core.Model, dataset: Iterable[Any], attacks: Attacks, *, reference: Smoothing | None = None) -> Run:
+def evaluate(
+    model: core.Model,
+    dataset: Iterable[Any],
+    attacks: Attacks,
+    *,
+    reference: Smoothing | None = None,
+    measures: Sequence[str] = (),
+) -> Run:
     """Runs the attacks on the images of a dataset that the model classifies correctly.
 
     Args:
@@ -80,6 +89,7 @@ def evaluate(model: core.Model, dataset: Iterable[Any], attacks: Attacks, *, ref
         attacks: by name; a sequence of attacks under one name is merged image by image as in section 5.1: success if
             any succeeds, the distortion that of the least distorted success.
         reference: the graph on which the smoothness energy of every attack is measured; `Smoothing()` by default.
+        measures: of the visibility of delivered images, see `tf_smoothadv.visibility`; by default none.
 
     Returns:
         A `Run`.
@@ -87,7 +97,7 @@ def evaluate(model: core.Model, dataset: Iterable[Any], attacks: Attacks, *, ref
     Raises:
         ValueError: no attack, an empty dataset, one of which no image is classified correctly, batches that are not
             (images, labels) or (images, labels, targets), labels that the model does not have, or what the attacks
-            refuse.
+            or the measures refuse.
 
     Source: section 5.1 of the paper.
 
@@ -104,7 +114,8 @@ def evaluate(model: core.Model, dataset: Iterable[Any], attacks: Attacks, *, ref
     """
     images = CorrectImages(model, dataset)
     batches = attack_batches(model, images, attacks, reference=reference)
-    return as_run([record for batch in batches for record in batch.records], images)
+    seen = (with_visibility(batch, measures) for batch in batches)
+    return as_run([record for batch in seen for record in batch.records], images)
 
 
 class CorrectImages:
@@ -328,6 +339,31 @@ def score(
         for index, label, count, flaws, improvements, one, other in zip(*columns, computed, rounded)
     ]
     return Batch(attack, records, originals.images, adversarial, delivered)
+
+
+def with_visibility(batch: Batch, measures: Sequence[str]) -> Batch:
+    """The batch, its records with what these measures say of the delivered images beside the originals in 8 bits.
+
+    Raises:
+        ValueError: what `tf_smoothadv.visibility` refuses.
+
+    >>> from tf_smoothadv.attacks import FGSM
+    >>> def model(x):  # of 256 pixels: class 0 where they sum to more than 112
+    ...     return tf.reshape(x, [-1, 256]) @ ([[1.0, -1.0]] * 256) - [112.0, -112.0]
+    >>> images = CorrectImages(model, [(tf.fill([1, 16, 16, 1], 0.5), [0])])
+    >>> (batch,) = attack_batches(model, images, {"fgsm": FGSM(epsilon=0.07)})
+    >>> (record,) = with_visibility(batch, ["ssim"]).records
+    >>> round(record.delivered.visibility["ssim"], 2)
+    0.99
+    """
+    if not measures:
+        return batch
+    found = visibility(quantize(batch.images), batch.delivered, measures).of_images()
+    records = [
+        dataclasses.replace(record, delivered=dataclasses.replace(record.delivered, visibility=numbers))
+        for record, numbers in zip(batch.records, found)
+    ]
+    return batch._replace(records=records)
 
 
 def predict(model: core.Model, images: Any) -> np.ndarray:

@@ -40,6 +40,8 @@ class Config:
         gradients: of the network, at most, for each image and each of an attack's settings; None for the settings' own.
         output: the folder of the results.
         save_images: whether the images are written as PNG, too.
+        visibility: whether measures of what the eye sees are taken of the delivered images; None for what the run began
+            with, and of a new one on photographs alone.
         tensorboard: a folder for TensorBoard, or None.
 
     Raises:
@@ -69,6 +71,7 @@ class Config:
     gradients: int | None = None
     output: str | pathlib.Path = "results"
     save_images: bool = False
+    visibility: bool | None = None
     tensorboard: str | None = None
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from tf_smoothadv import metrics, protocol
 from tf_smoothadv.attacks import core
 from tf_smoothadv.delivery import deliver
-from tf_smoothadv.evaluation import presets
+from tf_smoothadv.evaluation import presets, visibility
 from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.evaluation.run import Submitted, Work, opened, prepared, run
 from tf_smoothadv.smoothing import Smoothing
@@ -32,6 +32,7 @@ def evaluate(model: core.Model, config: Config, paths: Iterable[pathlib.Path]) -
     submitted = Submitted.of(config, paths)
     images = prepared(model, config)
     work = delivering(model, submitted, config.reference(images))
+    work = work._replace(measures=visibility.measures(config, images.shape))
     with opened(model, images, work, config) as results:
         made = run(model, images, work, results, config)
     submitted.tell_missing(made, images.names)

@@ -2,44 +2,56 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import shutil
 from typing import Any
 
 import numpy as np
 
-from tf_smoothadv import metrics
+from tf_smoothadv import checks, metrics
 from tf_smoothadv.attacks import core
 from tf_smoothadv.evaluation import records
 from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.evaluation.rendering import plots
-from tf_smoothadv.evaluation.run import white_box
+from tf_smoothadv.evaluation.run import loaded, white_box
 from tf_smoothadv.front import Front
+from tf_smoothadv.visibility import MEASURES, check
 
 FRONT = "front.json"
 PICKED = "picked"
+SMOOTHEST = "smoothest"
+PICKS = (SMOOTHEST, *MEASURES)
 
 
-def evaluate(model: core.Model, config: Config, premium: float) -> tuple[Front, np.ndarray, metrics.Run]:
-    """Attacks over alpha as `white_box` does, and picks of each image the smoothest within a premium.
+def evaluate(
+    model: core.Model, config: Config, premium: float, pick: str = SMOOTHEST
+) -> tuple[Front, np.ndarray, metrics.Run]:
+    """Attacks over alpha as `white_box` does, and picks one image of each.
 
     Args:
         model, config: see `white_box`; with `alphas` and `save_images`.
-        premium: how many times the smallest distortion of its image the picked one may have, at least 1.
+        premium: of the smoothest, how many times the smallest distortion of its image it may have, at least 1.
+        pick: of PICKS: the smoothest within the premium, or the least visible by a measure, which is then taken.
 
     Returns:
         The front; of each image the place of the picked attack in it, -1 for none; the run.
 
     Raises:
-        ValueError: what `white_box` and `presets.front` refuse.
+        ValueError: what `white_box` and `presets.front` refuse, or a measure that cannot judge these images.
     """
+    checks.one_of("pick", pick, PICKS)
+    if pick in MEASURES:
+        check([pick], loaded(config).shape)
+        config = dataclasses.replace(config, visibility=True)
     run = white_box(model, config)
     folder = pathlib.Path(config.output)
     names = records.settings_of(folder)["images"]
     front = Front.of(run)
-    picked = front.smoothest(premium)
+    picked = front.smoothest(premium) if pick == SMOOTHEST else front.least_visible(pick)
     keep_picked(folder, front, picked, names)
-    records.write(folder / FRONT, summary(run, front, picked, names, premium))
+    chosen_by = {"pick": pick, **({"premium": premium} if pick == SMOOTHEST else {})}
+    records.write(folder / FRONT, {**chosen_by, **summary(run, front, picked, names)})
     plots.save(plots.front(front), folder / "front.png")
     return front, picked, run
 
@@ -56,16 +68,24 @@ def keep_picked(folder: pathlib.Path, front: Front, picked: np.ndarray, names: l
                 shutil.copyfile(folder / records.IMAGES / front.attacks[attack] / f"{names[index]}.png", path)
 
 
-def summary(run: metrics.Run, front: Front, picked: np.ndarray, names: list[str], premium: float) -> dict[str, Any]:
-    """What front.json holds."""
+def means(front: Front, picked: np.ndarray) -> dict[str, float]:
+    """The mean distortion, energy and visibility of the picked images, by headings."""
+    seen = {MEASURES[name].heading: values for name, values in front.visibility.items()}
+    columns = {"D": front.distortion, "E": front.smoothness_energy, **seen}
+    found = bool(np.any(picked >= 0))
+    return {name: float(np.mean(front.chosen(values, picked))) for name, values in columns.items() if found}
+
+
+def summary(run: metrics.Run, front: Front, picked: np.ndarray, names: list[str]) -> dict[str, Any]:
+    """What front.json holds, but for how it was picked."""
     undominated = front.undominated()
     return {
-        "premium": premium,
         "attacks": {
             name: {
                 "p_suc": outcome.p_suc,
                 "mean_distortion": outcome.mean_distortion,
                 "smoothness_energy": outcome.mean_smoothness_energy,
+                **{measure: outcome.mean_visibility(measure) for measure in front.visibility},
                 "undominated": float(np.mean(undominated[place])),
             }
             for place, name in enumerate(front.attacks)

@@ -37,10 +37,14 @@ def write_outputs(folder: pathlib.Path, run: metrics.Run, terminal: rich.console
     """Writes summary.json and the figures of the records in a folder, beside their settings; prints the table."""
     made_with = records.settings_of(folder)
     records.write(folder / records.SUMMARY, summary(run, made_with))
-    for draw in (plots.characteristic, plots.budget):
-        plots.save(draw({made_with["model"]: run}), folder / f"{draw.__name__}.png")
+    named = {made_with["model"]: run}
+    figures = {"characteristic": plots.characteristic(named), "budget": plots.budget(named)}
+    if run.measures:
+        figures["visibility"] = plots.visibility(named, run.measures[0])
+    for name, figure in figures.items():
+        plots.save(figure, folder / f"{name}.png")
     plots.save(plots.examples(*kept_examples(folder, run.attacks)), folder / "examples.png")
-    terminal.print(tables.white_box(run, made_with))
+    terminal.print(tables.white_box(run, made_with), *tables.visibility(run))
     for name in run.attacks:
         images, gradients = run.faulty(name)
         if images:
@@ -50,7 +54,8 @@ def write_outputs(folder: pathlib.Path, run: metrics.Run, terminal: rich.console
                 markup=False,
                 soft_wrap=True,
             )
-    terminal.print(f"summary.json, records.jsonl, characteristic.png, budget.png and examples.png are in {folder}")
+    drawn = ", ".join(f"{name}.png" for name in figures)
+    terminal.print(f"summary.json, records.jsonl, {drawn} and examples.png are in {folder}")
 
 
 def kept_examples(

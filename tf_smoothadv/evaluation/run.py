@@ -17,7 +17,7 @@ import rich.progress
 from tf_smoothadv import checks, inspection, loading, metrics, protocol
 from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier
-from tf_smoothadv.evaluation import batch_size, data, outputs, parameters, presets, records
+from tf_smoothadv.evaluation import batch_size, data, outputs, parameters, presets, records, visibility
 from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.evaluation.data import submissions
 from tf_smoothadv.evaluation.rendering import tensorboard
@@ -41,12 +41,14 @@ class Work(NamedTuple):
             records; it gives the batches that are missing.
         prefix: of the attacks' names, where other runs write images to the same folder.
         examples: whether the first images are kept for the figure of examples.
+        measures: of visibility, which are taken of its images.
     """
 
     described: Mapping[str, Any]
     batches: Batches
     prefix: str = ""
     examples: bool = True
+    measures: tuple[str, ...] = ()
 
 
 class Submitted(NamedTuple):
@@ -122,6 +124,7 @@ def white_box(model: core.Model, config: Config, attacks: presets.Preset | None 
     """
     images = prepared(model, config)
     work = attacking(model, config.preset(images) if attacks is None else attacks, config.reference(images))
+    work = work._replace(measures=visibility.measures(config, images.shape))
     with opened(model, images, work, config) as results:
         return run(model, images, work, results, config)
 
@@ -138,6 +141,7 @@ def referee(model: core.Model, config: Config, paths: Iterable[pathlib.Path]) ->
     submitted = Submitted.of(config, paths)
     images = prepared(model, config, gradients=False)
     work = judging(model, submitted, config.reference(images))
+    work = work._replace(measures=visibility.measures(config, images.shape))
     with opened(model, images, work, config) as results:
         made = run(model, images, work, results, config)
     submitted.tell_missing(made, images.names)
@@ -193,7 +197,8 @@ def batched(dataset: data.Dataset, models: Iterable[core.Model], config: Config)
 def opened(model: core.Model, images: data.Dataset, work: Work, config: Config) -> records.Results[metrics.Record]:
     """The folder of a run on one model, with the records that are in it already."""
     weights = {"model": config.model, "weights": loading.fingerprint(model)}
-    made_with = {**weights, **config.made_with(images, work.described), **Classifier.of(model).settings()}
+    seen = {visibility.SETTING: list(work.measures)} if work.measures else {}
+    made_with = {**weights, **config.made_with(images, work.described), **Classifier.of(model).settings(), **seen}
     return records.Results(records.output_folder(config.output), made_with, metrics.Record)
 
 
@@ -239,7 +244,7 @@ def go_through(
     done = results.done if done is None else done
     total = len(images.names) * len(work.described)
     task = bar.add_task("", total=total, completed=len(done))
-    for batch in work.batches(correct, done):
+    for batch in visibility.beside(work.batches(correct, done), work.measures):
         named = batch._replace(attack=work.prefix + batch.attack)
         if config.save_images:
             outputs.keep_images(results.folder, named, images.names)

@@ -45,7 +45,11 @@ def built(kind: type[T], values: Mapping[str, Any]) -> T:
     Raises:
         ValueError: one that is missing, of another type, or refused.
     """
-    optional = {field.name for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING}  # type: ignore[arg-type]
+    optional = {
+        field.name
+        for field in dataclasses.fields(kind)  # type: ignore[arg-type]
+        if (field.default, field.default_factory) != (dataclasses.MISSING, dataclasses.MISSING)
+    }
     hints = typing.get_type_hints(kind).items()
     return kind(**taken(values, {name: hint for name, hint in hints if name in values or name not in optional}))
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from tf_smoothadv.evaluation.records import Finished
 from tf_smoothadv.evaluation.rendering import plots, sheets
+from tf_smoothadv.visibility import MEASURES
 
 
 def draw(
@@ -32,6 +33,9 @@ def draw(
         "plane": plots.plane(run),
         "budget": plots.budget(run, within),
     }
+    common = [name for name in MEASURES if all(name in one.measures for one in run.values())]
+    if common:
+        drawn["visibility"] = plots.visibility(run, common[0])
     for name, finished in runs.items():
         suffix = "_" + re.sub(r"[^\w.-]+", "_", name) if len(runs) > 1 else ""
         for kind, rows in (("worst", sheets.worst(finished)), ("magnified", sheets.magnified(finished, magnified))):

@@ -10,6 +10,7 @@ import base64
 import collections
 import functools
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from tf_smoothadv.evaluation import presets
 from tf_smoothadv.evaluation.data import decoding
 from tf_smoothadv.evaluation.records import Finished, finite
 from tf_smoothadv.evaluation.rendering import pictures
+from tf_smoothadv.visibility import LOSSLESS
 
 BUDGET = 18_000_000  # characters of pictures: with the rest of the page less than 20 MB
 MAGNIFIED_QUALITY = 85
@@ -149,6 +151,7 @@ def drawn_of(group: Sequence[Entry]) -> list[dict[str, Any]]:
 def card(entry: Entry, original: np.ndarray, adversarial: np.ndarray, views: dict[str, Pair]) -> dict[str, Any]:
     """One attack on one image."""
     finished, record = entry.finished, entry.record
+    seen = record.delivered.visibility
     outcome = "success" if record.delivered.success else "undone by rounding" if record.computed.success else "failure"
     content: dict[str, Any] = finite(
         {
@@ -162,6 +165,7 @@ def card(entry: Entry, original: np.ndarray, adversarial: np.ndarray, views: dic
             "prediction": record.delivered.prediction,
             "distortion": record.delivered.distortion,
             "energy": record.delivered.smoothness_energy,
+            "visibility": seen.get(LOSSLESS[0], math.nan),
             "change": int(np.abs(adversarial.astype(int) - original).max()),
             "width": original.shape[1],
             "height": original.shape[0],

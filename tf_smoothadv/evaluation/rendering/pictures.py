@@ -5,10 +5,27 @@ from __future__ import annotations
 import os
 import pathlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from tf_smoothadv import magnification
+
+
+class Panel(NamedTuple):
+    """A picture of a sheet.
+
+    Attributes:
+        picture: uint8 [H, W, C], or [0, 1]; None leaves the place free.
+        title: what stands above it.
+        success: green for True, red for False, black for None.
+        bold: whether the title is.
+    """
+
+    picture: np.ndarray | None
+    title: str = ""
+    success: bool | None = None
+    bold: bool = False
 
 
 def amplified(r: np.ndarray) -> np.ndarray:

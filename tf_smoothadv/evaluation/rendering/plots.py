@@ -6,43 +6,24 @@ import io
 import itertools
 import pathlib
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import figure as drawing
 from matplotlib import ticker
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 
-from tf_smoothadv import metrics
+from tf_smoothadv import checks, metrics
 from tf_smoothadv.evaluation import presets
 from tf_smoothadv.evaluation.rendering import pictures
+from tf_smoothadv.evaluation.rendering.pictures import Panel
+from tf_smoothadv.evaluation.rendering.styles import LINES, OTHERS, label, styles
 from tf_smoothadv.front import Front
+from tf_smoothadv.visibility import LOSSLESS, MEASURES
 
-OTHERS = (  # attacks of other names, in turns
-    ("#F0E442", "p"),
-    ("#0072B2", "h"),
-    ("#D55E00", "d"),
-    ("#56B4E9", "8"),
-    ("#E69F00", "H"),
-    ("#CC79A7", "1"),
-    ("#000000", "2"),
-    ("#999999", "3"),
-)
-LINES = ("-", ":", "--", "-.")  # a network each, as in figure 3
 SUCCESS, FAILURE = "#007a3d", "#c8102e"
-
-
-def label(name: str) -> str:
-    """An attack's name as matplotlib shows it: no part of it is a formula."""
-    return presets.label(name).replace("$", r"\$")
-
-
-def styles(runs: Mapping[str, metrics.Run]) -> dict[str, tuple[str, str]]:
-    """A colour and a marker for each attack of the runs."""
-    attacks = dict.fromkeys(attack for run in runs.values() for attack in run.attacks)
-    others = dict(zip((attack for attack in attacks if attack not in presets.ENTRIES), itertools.cycle(OTHERS)))
-    return {name: (entry.color, entry.marker) for name, entry in presets.ENTRIES.items()} | others
 
 
 class Figure(drawing.Figure):
@@ -52,22 +33,6 @@ class Figure(drawing.Figure):
         file = io.BytesIO()
         self.savefig(file, format="png", dpi=100)
         return file.getvalue()
-
-
-class Panel(NamedTuple):
-    """A picture of a sheet.
-
-    Attributes:
-        picture: uint8 [H, W, C], or [0, 1]; None leaves the place free.
-        title: what stands above it.
-        success: green for True, red for False, black for None.
-        bold: whether the title is.
-    """
-
-    picture: np.ndarray | None
-    title: str = ""
-    success: bool | None = None
-    bold: bool = False
 
 
 def save(figure: Figure, path: pathlib.Path) -> None:
@@ -81,34 +46,63 @@ def characteristic(runs: Mapping[str, metrics.Run]) -> Figure:
     Args:
         runs: by network; of several only what is computed.
     """
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    outcomes = {(name, attack): run.outcome(attack) for name, run in runs.items() for attack in run.attacks}
-    limit = np.nanmax([outcome.max_distortion for outcome in outcomes.values()] + [1e-3])
+    limit = np.nanmax([run.outcome(attack).max_distortion for run in runs.values() for attack in run.attacks] + [1e-3])
     distortion = np.linspace(0, limit, 1000)
-    lines, looks = dict(zip(runs, itertools.cycle(LINES))), styles(runs)
-    for number, ((name, attack), outcome) in enumerate(outcomes.items()):
-        color, marker = looks[attack]
-        text = label(attack) if len(runs) == 1 else f"{label(attack)}, {label(name)}"
-        axes.plot(
-            distortion,
-            outcome.characteristic(distortion),
-            lines[name],
-            color=color,
-            marker=marker,
-            markersize=4,
-            markevery=(20 * number, 200),
-            label=text,
-        )
-        if len(runs) == 1:
-            delivered = runs[name].outcome(attack, delivered=True).characteristic(distortion)
-            axes.plot(distortion, delivered, lines[name], color=color, linewidth=0.7)
-    axes.set(xlabel="distortion D", ylabel="P(D)", xlim=(0, limit), ylim=(0, 1.02))
+
+    def curves(run: metrics.Run, attack: str) -> list[np.ndarray]:
+        outcomes = [run.outcome(attack), *([run.outcome(attack, delivered=True)] if len(runs) == 1 else [])]
+        return [outcome.characteristic(distortion) for outcome in outcomes]
+
     thin = "; thin: delivered in 8 bits" if len(runs) == 1 else ""
+    figure, axes = shares(runs, distortion, curves)
+    axes.set(xlabel="distortion D", ylabel="P(D)", xlim=(0, limit))
     axes.set_title(f"Success probability at a distortion of at most D{thin}", fontsize=9)
+    return figure
+
+
+def visibility(runs: Mapping[str, metrics.Run], measure: str = LOSSLESS[0]) -> Figure:
+    """(21) with a measure of visibility, which all the runs have, in place of D: what the eye sees grows to the right.
+
+    Raises:
+        ValueError: a measure that a run does not have.
+    """
+    for run in runs.values():
+        checks.one_of("measure", measure, run.measures)
+    row = MEASURES[measure]
+    outcomes = [run.outcome(attack, delivered=True) for run in runs.values() for attack in run.attacks]
+    seen = np.concatenate([row.seen(outcome.visibility[measure][outcome.success]) for outcome in outcomes])
+    ideal = row.seen(row.ideal)
+    limits = row.seen(np.linspace(ideal, np.max(seen, initial=ideal + 1e-3), 1000))
+
+    def curves(run: metrics.Run, attack: str) -> list[np.ndarray]:
+        return [run.outcome(attack, delivered=True).visibility_characteristic(measure, limits)]
+
+    bound = "least" if row.larger_is_better else "most"
+    figure, axes = shares(runs, limits, curves)
+    axes.set_title(f"Success probability, delivered in 8 bits, at {row.heading} of at {bound}", fontsize=9)
+    if measure == LOSSLESS[0]:
+        axes.axvline(LOSSLESS[1], color="gray", linestyle=":")
+    axes.set(xlabel=f"{row.heading}, {row.unit}", ylabel="P", xlim=limits[[0, -1]])
+    return figure
+
+
+def shares(
+    runs: Mapping[str, metrics.Run], limits: np.ndarray, curves: Callable[[metrics.Run, str], list[np.ndarray]]
+) -> tuple[Figure, Axes]:
+    """Shares of images against limits [L]: a line a run and attack, and a thin one for the second of its curves."""
+    figure, looks = Figure(figsize=(7, 4), layout="constrained"), styles(runs)
+    axes, lines = figure.subplots(), dict(zip(runs, itertools.cycle(LINES)))
+    for number, (name, attack) in enumerate((name, attack) for name, run in runs.items() for attack in run.attacks):
+        text = label(attack) if len(runs) == 1 else f"{label(attack)}, {label(name)}"
+        first, *thin = curves(runs[name], attack)
+        (line,) = axes.plot(limits, first, lines[name], color=looks[attack][0], label=text)
+        line.set(marker=looks[attack][1], markersize=4, markevery=(20 * number, 200))
+        for values in thin:
+            axes.plot(limits, values, lines[name], color=looks[attack][0], linewidth=0.7)
+    axes.set_ylim(0, 1.02)
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize=8)
-    return figure
+    return figure, axes
 
 
 def budget(runs: Mapping[str, metrics.Run], distortions: Sequence[float] = ()) -> Figure:

@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 import jinja2
 from markupsafe import Markup
 
+from tf_smoothadv import metrics
 from tf_smoothadv.evaluation import presets
 from tf_smoothadv.evaluation.records import Finished, read_detectability
 from tf_smoothadv.evaluation.rendering import plots, published, tables
 from tf_smoothadv.evaluation.rendering.gallery import VIEWS, gallery
 from tf_smoothadv.evaluation.rendering.terminal import compact, number
+from tf_smoothadv.visibility import MEASURES
 
 TEMPLATES = pathlib.Path(__file__).parent / "templates"
 P_SUC = Markup("P<sub>suc</sub>")
@@ -32,6 +34,8 @@ HEADINGS = {
     "smoothness_energy_8bit": "E",
     "gradients_per_image": "gradients",
     "seconds_per_image": "ms",
+    "p_lossless": P_SUC + "90",
+    **{name: measure.heading for name, measure in MEASURES.items()},
 }
 
 
@@ -89,6 +93,14 @@ def page(runs: Mapping[str, Finished], num_images: int | None = None, transfers:
         transfers=transfers,
         detected=bool(detection_tables(runs)),
         curves={name: drawn(plots.characteristic({name: finished.run})) for name, finished in runs.items()},
+        seen={
+            name: drawn(plots.visibility({name: finished.run}, finished.run.measures[0]))
+            for name, finished in runs.items()
+            if finished.run.measures
+        },
+        measures=[
+            MEASURES[name] for name in MEASURES if any(name in finished.run.measures for finished in runs.values())
+        ],
         planes={name: drawn(plots.plane({name: finished.run})) for name, finished in runs.items()},
         settings={name: settings(finished) for name, finished in runs.items()},
         gallery=gallery(runs, num_images),
@@ -117,7 +129,7 @@ def white_box_table(dataset: str, runs: Mapping[str, Finished]) -> Table:
     for name, finished in runs.items():
         run = finished.run
         paper = published.on(dataset, finished.model)
-        parts = {**own_parts(), **published_part(paper)}
+        parts = {**own_parts(run), **published_part(paper)}
         note = f"accuracy {run.accuracy:.3f}: {run.num_correct} of {run.num_images} images"
         groups.append(Group(name, note, parts))
         for attack, groups_of_cells in rows.items():
@@ -125,18 +137,19 @@ def white_box_table(dataset: str, runs: Mapping[str, Finished]) -> Table:
     return Table(f"White-box attacks on {dataset}", groups, rows)
 
 
-def own_parts() -> dict[str, list[str]]:
+def own_parts(run: metrics.Run) -> dict[str, list[str]]:
     """The headings of an attack's own numbers, by what is over them."""
     parts: dict[str, list[str]] = {}
-    for column in shown():
+    for column in shown(run):
         parts.setdefault(str(column.part), []).append(HEADINGS[column.key])
     return parts
 
 
-def shown() -> list[tables.Column]:
-    """The columns of a page, those of one part side by side."""
-    parts = list(dict.fromkeys(column.part for column in tables.COLUMNS if column.part))
-    return [column for part in parts for column in tables.COLUMNS if column.part == part]
+def shown(run: metrics.Run) -> list[tables.Column]:
+    """The columns of a run on a page, those of one part side by side."""
+    columns = tables.columns(run)
+    parts = list(dict.fromkeys(column.part for column in columns if column.part))
+    return [column for part in parts for column in columns if column.part == part]
 
 
 def white_box_cells(finished: Finished, attack: str) -> list[str]:
@@ -144,7 +157,7 @@ def white_box_cells(finished: Finished, attack: str) -> list[str]:
     known = attack in finished.run.attacks
     return [
         number(column.scale * column.value(finished.run, attack) if known else math.nan, column.page_digits)
-        for column in shown()
+        for column in shown(finished.run)
     ]
 
 

@@ -9,7 +9,7 @@ from tf_smoothadv.evaluation import presets
 from tf_smoothadv.evaluation.data import decoding
 from tf_smoothadv.evaluation.records import Finished
 from tf_smoothadv.evaluation.rendering import pictures
-from tf_smoothadv.evaluation.rendering.plots import Panel
+from tf_smoothadv.evaluation.rendering.pictures import Panel
 
 
 def by_image(finished: Finished) -> dict[int, dict[str, metrics.Record]]:

@@ -16,8 +16,12 @@ from tf_smoothadv import metrics
 from tf_smoothadv.evaluation.records import Finished
 from tf_smoothadv.evaluation.rendering import published
 from tf_smoothadv.evaluation.rendering.terminal import NONE, number
+from tf_smoothadv.visibility import LOSSLESS, MEASURES
 
 Scores = dict[str, dict[str, float]]
+
+ATTACKS_ABREAST = 6  # in a terminal of 80 columns
+LOSSLESS_LEGEND = " P90: P8 at a SSIMULACRA2 of at least 90, visually lossless."
 
 
 class Column(NamedTuple):
@@ -50,11 +54,15 @@ def _delivered(name: str) -> Callable[[metrics.Run, str], float]:
     return lambda run, attack: getattr(run.outcome(attack, delivered=True), name)
 
 
+def _seen(measure: str) -> Callable[[metrics.Run, str], float]:
+    return lambda run, attack: run.outcome(attack, delivered=True).mean_visibility(measure)
+
+
 def _mean(name: str) -> Callable[[metrics.Run, str], float]:
     return lambda run, attack: float(np.mean(getattr(run.outcome(attack), name))) or math.nan
 
 
-COMPUTED, DELIVERED, COST = "as computed", "in 8 bits", "an image"
+COMPUTED, DELIVERED, SEEN, COST = "as computed", "in 8 bits", "as the eye sees it, in 8 bits", "an image"
 COLUMNS = (
     Column("p_suc", _computed("p_suc"), "P", COMPUTED, 3, 3),
     Column("mean_distortion", _computed("mean_distortion"), "D", COMPUTED),
@@ -67,11 +75,19 @@ COLUMNS = (
     Column("seconds_per_image", _mean("seconds"), "ms", COST, 0, 0, scale=1000),
     Column("faulty_images", lambda run, attack: run.faulty(attack)[0], None, None),
 )
+P_LOSSLESS = Column("p_lossless", _delivered("p_lossless"), "P90", SEEN, 3, 3)
+VISIBILITY = {name: Column(name, _seen(name), None, SEEN, row.digits, row.digits) for name, row in MEASURES.items()}
+
+
+def columns(run: metrics.Run) -> list[Column]:
+    """The columns that a run has: of visibility what was measured."""
+    lossless = [P_LOSSLESS] if LOSSLESS[0] in run.measures else []
+    return [*COLUMNS, *lossless, *(VISIBILITY[name] for name in run.measures)]
 
 
 def attack_summary(run: metrics.Run, attack: str) -> dict[str, float]:
-    """One attack in numbers; distortions and energies are means over its successes, NaN is what is not known."""
-    return {column.key: column.value(run, attack) for column in COLUMNS}
+    """One attack in numbers; distortions, energies and visibility are means over its successes, NaN is unknown."""
+    return {column.key: column.value(run, attack) for column in columns(run)}
 
 
 def white_box(run: metrics.Run, made_with: Mapping[str, Any]) -> rich.table.Table:
@@ -81,17 +97,33 @@ def white_box(run: metrics.Run, made_with: Mapping[str, Any]) -> rich.table.Tabl
         title=f"{made_with['model']}: accuracy {run.accuracy:.3f} on {run.num_images} images of {made_with['dataset']}",
         caption="P: share of the correctly classified images whose class the attack changes. D: mean L2 distortion of "
         "those. P8, D8: of the images rounded to 8 bits. E: smoothness energy, 0 is smooth like the image. "
-        "grads, ms: an image.",
+        "grads, ms: an image." + LOSSLESS_LEGEND * (LOSSLESS[0] in run.measures),
         box=rich.box.SIMPLE,
     )
-    columns = [column for column in COLUMNS if column.heading]
+    shown = [column for column in columns(run) if column.heading]
     result.add_column("attack", no_wrap=True)
-    for heading in [column.heading for column in columns] + ["paper P", "D"] * bool(paper):
+    for heading in [column.heading for column in shown] + ["paper P", "D"] * bool(paper):
         result.add_column(str(heading), justify="right", no_wrap=True)
     for attack in run.attacks:
-        cells = [number(column.scale * column.value(run, attack), column.digits) for column in columns]
+        cells = [number(column.scale * column.value(run, attack), column.digits) for column in shown]
         result.add_row(rich.markup.escape(attack), *cells, *(f"{value:.2f}" for value in paper.get(attack, ())))
     return result
+
+
+def visibility(run: metrics.Run) -> Iterator[rich.table.Table]:
+    """What the eye makes of the images as delivered, a row a measure; a table for every few attacks."""
+    for first in range(0, len(run.attacks) if run.measures else 0, ATTACKS_ABREAST):
+        attacks = run.attacks[first : first + ATTACKS_ABREAST]
+        result = rich.table.Table(title="As the eye sees it, in 8 bits: means over the successes", box=rich.box.SIMPLE)
+        result.add_column("measure", no_wrap=True)
+        result.add_column("less visible", no_wrap=True)
+        for attack in attacks:
+            result.add_column(rich.markup.escape(attack), justify="right", overflow="fold")
+        for name in run.measures:
+            row, column = MEASURES[name], VISIBILITY[name]
+            cells = (number(column.value(run, attack), column.digits) for attack in attacks)
+            result.add_row(f"{row.heading}, {row.unit}", "larger" if row.larger_is_better else "smaller", *cells)
+        yield result
 
 
 def detection(finished: Finished, found: Mapping[str, detectors.Detectability]) -> rich.table.Table:

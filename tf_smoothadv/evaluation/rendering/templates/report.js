@@ -54,6 +54,7 @@ function drawn(card) {
   }
   update();
   const numbers = [["D", card.distortion, 2], ["E", card.energy, 3]]
+    .concat(card.visibility === null ? [] : [["SSIMULACRA2", card.visibility, 1]])
     .map(([name, value, digits]) => `${name} ${value === null ? "–" : value.toFixed(digits)}`);
   const network = controls.network.length > 2 ? `, ${card.network}` : "";
   const texts = {
