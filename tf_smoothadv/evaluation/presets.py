@@ -81,12 +81,12 @@ def _minimal(
     latent = dataclasses.replace(SMOOTHING[DIGITS, TUNED], alpha=0.94)
     plain = {
         DIGITS: (make(None, 0.5, "cross_entropy"),),
-        SMALL: (make(None, 0.2, "margin"),),
+        SMALL: (make(None, 0.1, "margin"),),
         PHOTOGRAPHS: (make(None, 0.2, "margin"),),
     }
     smooth = {
         DIGITS: (make(latent, 0.5, "cross_entropy"),),
-        SMALL: (make(SMOOTHING[SMALL, TUNED], 0.4, "margin"),),
+        SMALL: (make(SMOOTHING[SMALL, TUNED], 0.2, "margin"),),
         PHOTOGRAPHS: (make(SMOOTHING[PHOTOGRAPHS, TUNED], 0.4, "margin"),),
     }
     return {
@@ -156,7 +156,7 @@ ENTRIES: dict[str, Entry] = {
         "D",
         {
             DIGITS: (_TUNED_CW,),
-            SMALL: (CarliniWagner(20, 3, learning_rate=0.01, initial_const=0.3, border=1e-3),),
+            SMALL: (CarliniWagner(20, 3, learning_rate=0.005, initial_const=0.3, border=1e-3),),
             PHOTOGRAPHS: (CarliniWagner(20, 3, learning_rate=0.003, initial_const=0.3, border=1e-3),),
         },
         {family: (attack,) for family, attack in _CW.items()},
@@ -181,7 +181,7 @@ ENTRIES: dict[str, Entry] = {
                     smoothness_penalty=2.0,
                 ),
             ),
-            SMALL: (CarliniWagner(50, 2, learning_rate=0.01, initial_const=3.0, smoothing=SMOOTHING[SMALL, TUNED]),),
+            SMALL: (CarliniWagner(50, 2, learning_rate=0.02, initial_const=3.0, smoothing=SMOOTHING[SMALL, TUNED]),),
             PHOTOGRAPHS: (
                 CarliniWagner(50, 2, learning_rate=0.01, initial_const=3.0, smoothing=SMOOTHING[PHOTOGRAPHS, TUNED]),
             ),
