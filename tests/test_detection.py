@@ -280,7 +280,7 @@ class TestBinary:
             row = next(line for line in printed.splitlines() if line.split()[:1] == [name])
             assert row.split()[1:3] == ["108", f"{one.auc.value:.3f}"]
         assert "…" not in printed
-        page = report.page({"c4": finished})
+        page = report.page({"c4": finished}, 1)
         assert f"<td>{found['fmn'].auc.value:.3f}</td>" in page
         assert "told apart by a detector" in page
 
@@ -294,10 +294,10 @@ class TestBinary:
         assert list(json.loads((target / records.DETECTABILITY).read_text())["attacks"]) == ["fmn"]
         row = next(line for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["sfmn"])
         assert row.split() == ["sfmn", "54", *[terminal.NONE] * 6]
-        assert terminal.NONE in report.page({"c4": records.read(target)})
+        assert terminal.NONE in report.page({"c4": records.read(target)}, 1)
 
     def test_a_report_without_it_does_not_speak_of_it(self, folder, tmp_path):
         target = tmp_path / "run"
         shutil.copytree(folder, target)
         (target / records.DETECTABILITY).unlink(missing_ok=True)
-        assert "detector" not in report.page({"c4": records.read(target)})
+        assert "detector" not in report.page({"c4": records.read(target)}, 1)

@@ -255,16 +255,16 @@ def _trained(originals: np.ndarray, delivered: np.ndarray) -> _Detector:
     scale = np.where(deviation > 1e-9, deviation, 1)
     x, y = (pairs - center) / scale, np.array([-1.0, 1.0])
     flat = x.reshape(-1, x.shape[-1])
-    squares, axes = np.linalg.eigh(flat.T @ flat)
-    z = x @ axes
+    _, singular, axes = np.linalg.svd(flat, full_matrices=False)
+    z = x @ axes.T
     slopes = np.sum(z[:, 1] - z[:, 0], axis=0)
     tried = []
     for ridge in RIDGES * (np.sum(np.square(flat)) or 1.0):
-        inverse = 1 / (squares + ridge)
+        inverse = 1 / (singular**2 + ridge)
         hat = (z * inverse) @ z.transpose(0, 2, 1) + 1 / len(flat)
         residuals = y - z @ (inverse * slopes)
         left_out = y - np.linalg.solve(np.eye(2) - hat, residuals[..., None])[..., 0]
-        tried.append((left_out.T, axes @ (inverse * slopes)))
+        tried.append((left_out.T, (inverse * slopes) @ axes))
     left_out, weights = max(tried, key=lambda one: _numbers(one[0], np.ones([1, len(pairs)]))[0, 0])
     within = left_out.std(axis=1).mean() or 1.0
     return _Detector(center, weights / scale / within, _best_threshold(left_out / within))

@@ -102,6 +102,7 @@ def detection(finished: Finished, found: Mapping[str, detectors.Detectability]) 
         "of false alarms and missed images, 0.5 is undetected, 0 is found. TP5: share found at 5 % false alarms. With "
         f"95 % confidence intervals; a dash is an attack with less than {detectors.LEAST_IMAGES} successes.",
         box=rich.box.SIMPLE,
+        padding=(0, 1, 0, 0),
     )
     result.add_column("attack", no_wrap=True)
     for heading in ("N", *(part for name in ("AUC", "P_E", "TP5") for part in (name, "95 %"))):
