@@ -8,6 +8,7 @@ import shutil
 import statistics
 
 import numpy as np
+import PIL.Image
 import pytest
 
 import tf_smoothadv as sa
@@ -15,6 +16,7 @@ from eval import detect
 from models import console
 from tests.test_report import finished_run
 from tf_smoothadv import detection
+from tf_smoothadv.evaluation import detection as evaluation
 from tf_smoothadv.evaluation import records
 from tf_smoothadv.evaluation.data import decoding
 from tf_smoothadv.evaluation.rendering import report, terminal
@@ -56,18 +58,31 @@ class TestSpam:
     def test_counts_are_those_of_loops(self, rng, shape):
         image = rng.integers(100, 107, shape).astype(np.uint8)
         shares = counted(image)
-        np.testing.assert_allclose(detection._cooccurrences(image), shares, atol=1e-15)
+        np.testing.assert_allclose(detection._cooccurrences(image.astype(np.int16)), shares, atol=1e-15)
         features = detection.spam(image).reshape(2, 7, 7, 7)
         for kind, u, v, w in np.ndindex(features.shape):
             given = shares[kind, u, v].sum()
             expected = shares[kind, u, v, w] / given if given else 0
             assert features[kind, u, v, w] == pytest.approx(expected, abs=1e-12)
 
+    def test_of_colours_are_those_of_the_differences_of_channels(self, rng):
+        image = rng.integers(0, 256, [9, 8, 3]).astype(np.uint8)
+        red, green, blue = np.moveaxis(image.astype(int), -1, 0)
+        expected = np.concatenate([joint.ravel() for joint in counted(np.stack([red - green, blue - green], axis=-1))])
+        given = expected.reshape(2, 7, 7, 7).sum(axis=-1, keepdims=True)
+        features = detection.spam(image, "differences").reshape(2, 7, 7, 7)
+        np.testing.assert_allclose(features * given, expected.reshape(2, 7, 7, 7), atol=1e-12)
+        np.testing.assert_allclose(
+            detection.spam(image // 2 + 100, "differences"), detection.spam(image // 2, "differences")
+        )
+
     def test_probabilities_sum_to_one_where_there_is_anything(self, rng):
         image = rng.integers(0, 5, [16, 16, 3]).astype(np.uint8)
         features, shares = detection.spam(image).reshape(2, 7, 7, 7), counted(image)
         np.testing.assert_allclose(features.sum(axis=-1), shares.sum(axis=-1) > 0, atol=1e-12)
-        np.testing.assert_allclose([joint.sum() for joint in detection._cooccurrences(image)], 1, atol=1e-12)
+        np.testing.assert_allclose(
+            [joint.sum() for joint in detection._cooccurrences(image.astype(np.int16))], 1, atol=1e-12
+        )
 
     def test_every_way_counts_as_much_as_its_mirror(self, rng):
         image = rng.integers(0, 8, [9, 9, 3]).astype(np.uint8)
@@ -78,7 +93,7 @@ class TestSpam:
     def test_a_large_difference_is_cut_and_does_not_wrap_around(self):
         image = np.zeros([4, 8, 1], np.uint8)
         image[:, 4:] = 255
-        (straight, _) = detection._cooccurrences(image)
+        (straight, _) = detection._cooccurrences(image.astype(np.int16))
         assert straight[3, 3, 0] == straight[6, 3, 3] > 0  # from black to white, and back: 0, 0, -T and T, 0, 0
         assert straight[:, :, 1:3].sum() == straight[:, :, 4:6].sum() == 0
 
@@ -86,7 +101,7 @@ class TestSpam:
         sealwatch = pytest.importorskip("sealwatch")
         image = natural(rng, 1, 32)[0]
         theirs = sealwatch.spam.extract(image[..., 0])
-        for own, name in zip(detection._cooccurrences(image), ("straight", "diagonal")):
+        for own, name in zip(detection._cooccurrences(image.astype(np.int16)), ("straight", "diagonal")):
             np.testing.assert_allclose(own.ravel(), theirs[name], atol=1e-12)
 
 
@@ -230,6 +245,16 @@ class TestDetectability:
         changed = np.clip(originals + change, 0, 255)
         assert sa.detectability(originals / 255, changed / 255).auc.low > 0.9
 
+    def test_what_the_channels_have_in_common_does_not_hide_from_their_differences(self, rng):
+        """Grey images with noise of a sensor in all channels alike, to which a perturbation adds its own in each."""
+        sensor = natural(rng, 120, 24) + rng.integers(-6, 7, [120, 24, 24, 1])
+        colours = rng.integers(0, 30, [120, 1, 1, 3])
+        originals = np.clip(sensor + colours, 1, 254)
+        changed = originals + (rng.random(originals.shape) < 0.03)
+        channels, differences = (sa.detectability(originals / 255, changed / 255, color) for color in detection.COLORS)
+        assert channels.auc.high < 0.75
+        assert differences.auc.low > 0.9
+
     @pytest.mark.parametrize(
         ("originals", "delivered", "message"),
         [
@@ -247,6 +272,13 @@ class TestDetectability:
         with pytest.raises(ValueError, match=message):
             sa.detectability(originals, delivered)
 
+    def test_colours_that_are_not_there_are_refused(self):
+        grey = np.zeros([100, 4, 4, 1])
+        with pytest.raises(ValueError, match="color must be one of 'channels', 'differences'; received 'luminance'"):
+            sa.detectability(grey, grey, color="luminance")
+        with pytest.raises(ValueError, match="color 'differences' needs images of three channels; received 1"):
+            sa.detectability(grey, grey, color="differences")
+
     def test_shows_itself_as_a_line(self):
         found = detection.measured(np.array([[-1.0, 0.5], [-0.5, 1.0]]))
         assert repr(found).startswith("2 images: AUC 0.750 (")
@@ -256,8 +288,8 @@ class TestDetectability:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> pathlib.Path:
     """Two attacks on 180 images, of which three in five are successes as delivered, by noise of up to 9 levels."""
-    originals = natural(np.random.default_rng(0), 180)
-    return finished_run(tmp_path_factory.mktemp("run"), originals, attacks=("fmn", "sfmn"))
+    originals = natural(np.random.default_rng(0), 180, channels=3)
+    return finished_run(tmp_path_factory.mktemp("run"), originals, attacks=("fmn", "sfmn"), dataset="folder")
 
 
 class TestBinary:
@@ -265,39 +297,63 @@ class TestBinary:
         monkeypatch.setenv("COLUMNS", "80")
         console.run(detect.main, detect.FLAGS, ["detect", str(folder)])
         printed = capsys.readouterr().out
+        assert "…" not in printed
+        rows = [line.split()[:3] for line in printed.splitlines()]
         finished = records.read(folder)
         found = records.read_detectability(finished)
         assert list(found) == ["fmn", "sfmn"]
-        by_record = {(record.attack, record.index): record.delivered.success for record in finished.run.records}
-        for name, one in found.items():
-            images = [image for image in range(180) if by_record[name, image]]
-            assert one.num_images == len(images) == 108
-            pairs = [
-                np.stack([decoding.read(finished.picture(image, kind)) for image in images]) / 255
-                for kind in (records.ORIGINAL, name)
-            ]
-            assert sa.detectability(*pairs) == one
-            row = next(line for line in printed.splitlines() if line.split()[:1] == [name])
-            assert row.split()[1:3] == ["108", f"{one.auc.value:.3f}"]
-        assert "…" not in printed
-        page = report.page({"c4": finished})
-        assert f"<td>{found['fmn'].auc.value:.3f}</td>" in page
-        assert "told apart by a detector" in page
+        success = {(record.attack, record.index): record.delivered.success for record in finished.run.records}
+        page = report.page({"c4": finished}, 1)
+        for name, by_color in found.items():
+            assert list(by_color) == list(detection.COLORS)
+            images = [image for image in range(180) if success[name, image]]
+            for one in by_color.values():
+                assert one.num_images == len(images) == 108
+                assert [name, "108", f"{one.auc.value:.3f}"] in rows
+                assert f"<td>{one.auc.value:.3f}</td>" in page
+        assert "told apart by SPAM features of differences" in page
+        pairs = [
+            np.stack([decoding.read(finished.picture(image, kind)) for image in images]) / 255
+            for kind in (records.ORIGINAL, name)
+        ]
+        assert {color: sa.detectability(*pairs, color) for color in detection.COLORS} == found[name]
 
-    def test_an_attack_with_too_few_successes_is_left_out(self, folder, tmp_path, capsys):
+    def test_an_attack_with_too_few_successes_has_dashes(self, folder, tmp_path, capsys):
         target = tmp_path / "run"
         shutil.copytree(folder, target)
+        for path in (target / records.IMAGES).rglob("*.png"):  # grey ones, which have no colours
+            PIL.Image.open(path).convert("L").save(path)
         lines = (target / records.RECORDS).read_text().splitlines()
-        kept = [line for line in lines if not ('"sfmn"' in line and json.loads(line)["image"] > 90)]
+        kept = [line for line in lines if not ('"sfmn"' in line and json.loads(line)["index"] > 90)]
         (target / records.RECORDS).write_text("\n".join(kept) + "\n")
         console.run(detect.main, detect.FLAGS, ["detect", str(target)])
-        assert list(json.loads((target / records.DETECTABILITY).read_text())["attacks"]) == ["fmn"]
+        found = json.loads((target / records.DETECTABILITY).read_text())["attacks"]
+        assert {name: list(by_color) for name, by_color in found.items()} == {"fmn": ["channels"]}
         row = next(line for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["sfmn"])
         assert row.split() == ["sfmn", "54", *[terminal.NONE] * 6]
-        assert terminal.NONE in report.page({"c4": records.read(target)})
+        assert f"<td>{terminal.NONE}</td>" in report.page({"c4": records.read(target)}, 1)
+
+    def test_numbers_of_other_records_and_missing_images_are_refused(self, folder, tmp_path):
+        target = tmp_path / "run"
+        shutil.copytree(folder, target)
+        estimate = {"value": 0.5, "low": 0.4, "high": 0.6}
+        one = {"num_images": 107, "auc": estimate, "error": estimate, "true_positives": estimate}
+        for attacks, message in (
+            ({"fmn": {"channels": one}}, "tells of 107 images of 'fmn', records.jsonl of 108; python -m eval.detect"),
+            ({"none": {"channels": one}}, "tells of 107 images of 'none', records.jsonl of 0"),
+            ({"fmn": {"channels": {**one, "auc": 0.5}}}, "auc must hold values by name; received 0.5"),
+            ({"fmn": 0.5}, "attacks must be of the type"),
+        ):
+            records.write(target / records.DETECTABILITY, {"attacks": attacks})
+            with pytest.raises(ValueError, match=message):
+                records.read_detectability(records.read(target))
+        image = records.read(target).successes()["sfmn"][0]
+        records.read(target).picture(image, "sfmn").unlink()
+        with pytest.raises(ValueError, match=r"sfmn/\d+\.png or its original is missing, .* --save_images"):
+            evaluation.evaluate(target)
 
     def test_a_report_without_it_does_not_speak_of_it(self, folder, tmp_path):
         target = tmp_path / "run"
         shutil.copytree(folder, target)
         (target / records.DETECTABILITY).unlink(missing_ok=True)
-        assert "detector" not in report.page({"c4": records.read(target)})
+        assert "SPAM" not in report.page({"c4": records.read(target)}, 1)

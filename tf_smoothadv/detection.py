@@ -13,6 +13,7 @@ from tf_smoothadv import checks
 LARGEST = 3  # T of the source
 STEPS = 2 * LARGEST + 1  # values that a difference of neighbours has, cut at -T and T
 REACH = 4  # pixels in a row, with three differences between them
+CHANNELS, DIFFERENCES = COLORS = ("channels", "differences")
 LEAST_IMAGES = 100
 FOLDS = 10
 RIDGES = 10.0 ** -np.arange(8.0)  # in units of the sum of the features' squares
@@ -69,7 +70,7 @@ class Detectability:
         )
 
 
-def detectability(originals: Any, delivered: Any) -> Detectability:
+def detectability(originals: Any, delivered: Any, color: str = CHANNELS) -> Detectability:
     """How well a linear classifier of SPAM features tells delivered images from originals that it was not trained on.
 
     The features are those of `spam`, the classifier and its cross-validation those of `scores`, the numbers and their
@@ -80,9 +81,11 @@ def detectability(originals: Any, delivered: Any) -> Detectability:
         originals, delivered: [N, H, W, C] in [0, 1], float32 or float64, of 256 levels as a file of 8 bits holds them;
             delivered[i] is what an attack made of originals[i]. Only images on which it succeeded should be among
             them: the others tell of no adversarial images.
+        color: "channels" or "differences", see `spam`; of photographs the second detects more.
 
     Raises:
-        ValueError: fewer than 100 images, other shapes or dtypes, or values that are no levels of 8 bits.
+        ValueError: fewer than 100 images, other shapes or dtypes, values that are no levels of 8 bits, or what `spam`
+            refuses.
 
     Source: Pevny, Bas, Fridrich, "Steganalysis by Subtractive Pixel Adjacency Matrix", 2010; their measure P_E.
 
@@ -100,7 +103,8 @@ def detectability(originals: Any, delivered: Any) -> Detectability:
         raise ValueError(
             f"delivered must have the originals' shape {list(originals.shape)}; received {list(delivered.shape)}"
         )
-    return measured(scores(*(np.stack([spam(image) for image in images]) for images in (originals, delivered))))
+    kinds = (originals, delivered)
+    return measured(scores(*(np.array([spam(image, color) for image in images]) for images in kinds)))
 
 
 def _as_levels(images: Any, name: str) -> np.ndarray:
@@ -115,7 +119,7 @@ def _as_levels(images: Any, name: str) -> np.ndarray:
     return levels.astype(np.uint8)
 
 
-def spam(image: np.ndarray) -> np.ndarray:
+def spam(image: np.ndarray, color: str = CHANNELS) -> np.ndarray:
     """The second-order SPAM features of an image: how differences of neighbours follow one another.
 
     D_i = x_i - x_{i+1} along a row, a column or a diagonal, cut at -T and T, T = 3; the features are the
@@ -123,14 +127,19 @@ def spam(image: np.ndarray) -> np.ndarray:
     four ways along rows and columns count together, and so do the four diagonal ones, and the channels of an image: a
     detector of luminance would not see what changes colours alone.
 
+    A camera's noise and an image's edges are much the same in red, green and blue, so that little of them is left in
+    the differences of channels, where a perturbation shows the more.
+
     Args:
         image: [H, W, C] uint8, at least 4 x 4 pixels.
+        color: what x is. "channels": the image's channels, as the source has it for grey images. "differences": red
+            minus green and blue minus green, of images of three channels.
 
     Returns:
         [686], first along rows and columns, then along diagonals, M_uvw each with w fastest.
 
     Raises:
-        ValueError: a smaller image.
+        ValueError: a smaller image, another `color`, or "differences" of an image that has not three channels.
 
     Source: Pevny, Bas, Fridrich, "Steganalysis by Subtractive Pixel Adjacency Matrix", 2010, section III. Differences
     beyond T are cut, not left out, as in the authors' own program, which detects more.
@@ -141,14 +150,20 @@ def spam(image: np.ndarray) -> np.ndarray:
     >>> float(spam(image[..., np.newaxis]).reshape([2, 7, 7, 7])[0, -1 + 3, -1 + 3, -1 + 3])
     1.0
     """
-    return np.concatenate([_transitions(counts).ravel() for counts in _cooccurrences(image)])
+    checks.one_of("color", color, COLORS)
+    x = image.astype(np.int16)
+    if color == DIFFERENCES:
+        if x.shape[-1] != 3:
+            raise ValueError(f"color {DIFFERENCES!r} needs images of three channels; received {x.shape[-1]}")
+        x = x[..., ::2] - x[..., 1:2]
+    return np.concatenate([_transitions(counts).ravel() for counts in _cooccurrences(x)])
 
 
-def _cooccurrences(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _cooccurrences(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How often the differences D_i, D_{i+1}, D_{i+2} are u, v and w: along rows and columns, and along diagonals.
 
     Args:
-        image: [H, W, C] uint8, at least 4 x 4 pixels.
+        pixels: [H, W, C] int16, at least 4 x 4 pixels.
 
     Returns:
         Two arrays [7, 7, 7], of index u + 3, v + 3, w + 3; each sums to 1.
@@ -156,10 +171,9 @@ def _cooccurrences(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         ValueError: a smaller image.
     """
-    height, width, _ = image.shape
+    height, width, _ = pixels.shape
     if min(height, width) < REACH:
         raise ValueError(f"features need images of at least {REACH} x {REACH} pixels; received {height} x {width}")
-    pixels = image.astype(np.int16)
     mirrored = pixels[:, ::-1]
     straight = _along(pixels, 0, 1) + _along(pixels, 1, 0)
     diagonal = _along(pixels, 1, 1) + _along(mirrored, 1, 1)
@@ -255,16 +269,16 @@ def _trained(originals: np.ndarray, delivered: np.ndarray) -> _Detector:
     scale = np.where(deviation > 1e-9, deviation, 1)
     x, y = (pairs - center) / scale, np.array([-1.0, 1.0])
     flat = x.reshape(-1, x.shape[-1])
-    squares, axes = np.linalg.eigh(flat.T @ flat)
-    z = x @ axes
+    _, singular, axes = np.linalg.svd(flat, full_matrices=False)
+    z = x @ axes.T
     slopes = np.sum(z[:, 1] - z[:, 0], axis=0)
     tried = []
     for ridge in RIDGES * (np.sum(np.square(flat)) or 1.0):
-        inverse = 1 / (squares + ridge)
+        inverse = 1 / (singular**2 + ridge)
         hat = (z * inverse) @ z.transpose(0, 2, 1) + 1 / len(flat)
         residuals = y - z @ (inverse * slopes)
         left_out = y - np.linalg.solve(np.eye(2) - hat, residuals[..., None])[..., 0]
-        tried.append((left_out.T, axes @ (inverse * slopes)))
+        tried.append((left_out.T, (inverse * slopes) @ axes))
     left_out, weights = max(tried, key=lambda one: _numbers(one[0], np.ones([1, len(pairs)]))[0, 0])
     within = left_out.std(axis=1).mean() or 1.0
     return _Detector(center, weights / scale / within, _best_threshold(left_out / within))

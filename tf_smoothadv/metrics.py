@@ -77,6 +77,11 @@ class Record:
     trace: Trace
     faulty: int = dataclasses.field(default=0, kw_only=True)
 
+    @property
+    def image(self) -> int:
+        """`index`, by its earlier name."""
+        return self.index
+
     def __post_init__(self) -> None:
         steps = [(-1, float("inf")), *self.trace, (self.gradients + 1, float("-inf"))]
         for (before, larger), (after, smaller) in itertools.pairwise(steps):

@@ -15,7 +15,7 @@ from tf_smoothadv.evaluation.data import decoding
 from tf_smoothadv.evaluation.rendering import tables
 
 
-def evaluate(folder: str | pathlib.Path) -> dict[str, detection.Detectability]:
+def evaluate(folder: str | pathlib.Path) -> dict[str, dict[str, detection.Detectability]]:
     """Measures how well a detector tells the images that each attack delivered from the originals.
 
     Only images on which the attack succeeded as delivered count. Writes detectability.json beside summary.json and
@@ -25,7 +25,8 @@ def evaluate(folder: str | pathlib.Path) -> dict[str, detection.Detectability]:
         folder: results of `eval.white_box` with --save_images, or of what writes the same.
 
     Returns:
-        By attack, those that succeeded on at least 100 images.
+        By attack, those that succeeded on at least 100 images, and by the colours that the features are of, one of
+        `detection.COLORS`; grey images have no differences of them.
 
     Raises:
         ValueError: a folder without such results, without all the images, or no attack with enough successes.
@@ -41,21 +42,29 @@ def evaluate(folder: str | pathlib.Path) -> dict[str, detection.Detectability]:
         )
     _check_pictures(finished, enough)
 
-    @functools.cache  # every attack has the same originals
-    def original(image: int) -> np.ndarray:
-        return detection.spam(decoding.read(finished.picture(image)))
+    shape = decoding.read(finished.picture(min(min(images) for images in enough.values()))).shape
+    colors = [color for color in detection.COLORS if color == detection.CHANNELS or shape[-1] == 3]
 
-    def delivered(image: int, attack: str) -> np.ndarray:
-        return detection.spam(decoding.read(finished.picture(image, attack)))
+    @functools.cache  # every attack has the same originals
+    def original(image: int) -> list[np.ndarray]:
+        return features(finished.picture(image))
+
+    def features(path: pathlib.Path) -> list[np.ndarray]:
+        pixels = decoding.read(path, shape=shape)
+        return [detection.spam(pixels, color) for color in colors]
 
     found = {}
     for name, images in enough.items():
-        features = [original(image) for image in images], [delivered(image, name) for image in images]
-        found[name] = detection.measured(detection.scores(*map(np.stack, features)))
-    by_attack = {name: dataclasses.asdict(one) for name, one in found.items()}
-    records.write(finished.folder / records.DETECTABILITY, {"attacks": by_attack})
+        originals = np.array([original(image) for image in images])
+        delivered = np.array([features(finished.picture(image, name)) for image in images])
+        by_color = zip(colors, np.moveaxis(originals, 1, 0), np.moveaxis(delivered, 1, 0))
+        found[name] = {color: detection.measured(detection.scores(*kinds)) for color, *kinds in by_color}
+    values = {name: {color: dataclasses.asdict(one) for color, one in both.items()} for name, both in found.items()}
+    records.write(finished.folder / records.DETECTABILITY, {"attacks": values})
     terminal = rich.console.Console(highlight=False)
-    terminal.print(tables.detection(finished, found))
+    for table in tables.detection(finished, found):
+        terminal.print(table)
+    terminal.print(tables.DETECTION_LEGEND, markup=False)
     terminal.print(f"{records.DETECTABILITY} is in {finished.folder}", markup=False, soft_wrap=True)
     return found
 

@@ -100,8 +100,8 @@ def read_transfer(folder: pathlib.Path) -> dict[str, Any]:
         raise ValueError(f"{folder} does not hold results as eval.transfer writes them: {error}") from error
 
 
-def read_detectability(finished: Finished) -> dict[str, detection.Detectability]:
-    """What `eval.detect` found in a folder, by attack; nothing where it has not been.
+def read_detectability(finished: Finished) -> dict[str, dict[str, detection.Detectability]]:
+    """What `eval.detect` found in a folder, by attack and by what the features are of; nothing where it has not been.
 
     Raises:
         ValueError: a damaged file, or one of other images than the folder has.
@@ -110,14 +110,19 @@ def read_detectability(finished: Finished) -> dict[str, detection.Detectability]
     if not path.exists():
         return {}
     try:
-        by_attack = schema.taken(schema.read(path), {"attacks": dict[str, dict[str, Any]]})["attacks"]
-        found = {name: schema.built(detection.Detectability, values) for name, values in by_attack.items()}
+        kinds = dict[str, dict[str, dict[str, Any]]]
+        by_attack = schema.taken(schema.read(path), {"attacks": kinds})["attacks"]
+        found = {
+            name: {color: schema.built(detection.Detectability, one) for color, one in by_color.items()}
+            for name, by_color in by_attack.items()
+        }
         successes = finished.successes()
-        for name, one in found.items():
-            if one.num_images != len(successes.get(name, [])):
-                raise ValueError(
-                    f"it tells of {one.num_images} images of {name!r}, {RECORDS} of {len(successes.get(name, []))}"
-                )
+        for name, by_color in found.items():
+            for one in by_color.values():
+                if one.num_images != len(successes.get(name, [])):
+                    raise ValueError(
+                        f"it tells of {one.num_images} images of {name!r}, {RECORDS} of {len(successes.get(name, []))}"
+                    )
         return found
     except ValueError as error:
         raise ValueError(

@@ -15,6 +15,7 @@ import jinja2
 from markupsafe import Markup
 
 from tf_smoothadv import metrics
+from tf_smoothadv.detection import Detectability
 from tf_smoothadv.evaluation import presets
 from tf_smoothadv.evaluation.records import Finished, read_detectability
 from tf_smoothadv.evaluation.rendering import plots, published, tables
@@ -164,20 +165,28 @@ def white_box_cells(finished: Finished, attack: str) -> list[str]:
 def detection_tables(runs: Mapping[str, Finished]) -> list[Table]:
     """How well a detector finds the images of each attack, of the runs where `eval.detect` has measured it."""
     found = {name: detected for name, finished in runs.items() if (detected := read_detectability(finished))}
-    if not found:
-        return []
-    parts = {heading: ["", "95 %"] for heading in ("AUC", P_E, "found at 5 % false alarms")}
-    groups = [Group(name, f"on {runs[name].dataset}", {"": ["images"], **parts}) for name in found]
-    attacks = dict.fromkeys(attack for name in found for attack in runs[name].run.attacks)
-    successes = {name: runs[name].successes() for name in found}
+    colors = dict.fromkeys(color for detected in found.values() for color in tables.detected_colors(detected))
+    return [detection_table(color, {name: runs[name] for name in found}, found) for color in colors]
+
+
+def detection_table(
+    color: str, runs: Mapping[str, Finished], found: Mapping[str, Mapping[str, Mapping[str, Detectability]]]
+) -> Table:
+    """The numbers of features of one kind: a row an attack, a group of columns a run."""
+    parts = {"": ["images"], "AUC": ["", "95 %"], P_E: ["", "95 %"], "found at 5 % false alarms": ["", "95 %"]}
+    groups = [Group(name, f"on {finished.dataset}", parts) for name, finished in runs.items()]
+    successes = {name: finished.successes() for name, finished in runs.items()}
     rows = {
         attack: [
-            [str(len(successes[name].get(attack, []))), *tables.detection_cells(detected.get(attack))]
-            for name, detected in found.items()
+            [
+                str(len(successes[name].get(attack, []))),
+                *tables.detection_cells(found[name].get(attack, {}).get(color)),
+            ]
+            for name in runs
         ]
-        for attack in attacks
+        for attack in dict.fromkeys(attack for finished in runs.values() for attack in finished.run.attacks)
     }
-    return [Table("Original against delivered images, told apart by a detector", groups, rows)]
+    return Table(f"Original against delivered images, told apart by SPAM features of {color}", groups, rows)
 
 
 def transfer_tables(summary: Mapping[str, Any]) -> list[Table]:
