@@ -51,9 +51,9 @@ DEFINE_enum(
 
 def main() -> None:
     """Runs what the flags say."""
-    config = flags.config(FLAGS, levels=presets.LEVELS, save_images=True)
+    config = flags.config(FLAGS, levels=presets.LEVELS, save_images=True, alphas=tuple(alphas(FLAGS.alphas)))
     model = flags.load(config, [config.model])[config.model]
-    found, picked, _ = front.evaluate(model, config, alphas(FLAGS.alphas), FLAGS.premium, FLAGS.pick)
+    found, picked, _ = front.evaluate(model, config, FLAGS.premium, FLAGS.pick)
     means = ", ".join(f"{name} {value:.3f}" for name, value in front.means(found, picked).items())
     smoothest = FLAGS.pick == front.SMOOTHEST
     which = f"at most {FLAGS.premium:g} times the smallest distortion" if smoothest else f"the best {FLAGS.pick}"

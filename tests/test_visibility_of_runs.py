@@ -20,10 +20,10 @@ from tf_smoothadv.evaluation import front as front_of_runs
 from tf_smoothadv.evaluation import merge, records, run
 from tf_smoothadv.evaluation import visibility as of_runs
 from tf_smoothadv.evaluation.config import Config
-from tf_smoothadv.evaluation.data import dataset, decoding
+from tf_smoothadv.evaluation.data import decoding
 from tf_smoothadv.evaluation.rendering import figures, gallery, plots, report, tables
 from tf_smoothadv.front import Front, over_alpha
-from tf_smoothadv.visibility import MEASURES
+from tf_smoothadv.visibility import MEASURES, available
 
 pytest.importorskip("skimage")
 OF_DIGITS = ["ciede2000_mean", "ciede2000_p99", "ssim", "magnified_ssim"]
@@ -50,7 +50,7 @@ def without_visibility(made: metrics.Run, images: slice = slice(None)) -> metric
     """The same run, as of before these images were looked at."""
     blind = [
         dataclasses.replace(record, delivered=dataclasses.replace(record.delivered, visibility={}))
-        if record.image in range(made.num_images)[images]
+        if record.index in range(made.num_images)[images]
         else record
         for record in made.records
     ]
@@ -118,7 +118,7 @@ class TestRun:
         assert finished.run.measures == OF_DIGITS
         assert len(finished.run.records) > 4
         for record in finished.run.records:
-            files = (decoding.read(finished.picture(record.image, name)) for name in (records.ORIGINAL, "fgsm"))
+            files = (decoding.read(finished.picture(record.index, name)) for name in (records.ORIGINAL, "fgsm"))
             pair = (pixels[np.newaxis] / np.float32(255) for pixels in files)
             assert record.delivered.visibility == sa.visibility(*pair, OF_DIGITS).of_images()[0]
             assert record.computed.visibility == {}
@@ -164,7 +164,7 @@ class TestRun:
             run.white_box(linear, config, FGSM)
         merge.merge(parts, tmp_path / "merged")
         found, expected = (
-            {record.image: record.delivered.visibility for record in records.read(folder).run.records}
+            {record.index: record.delivered.visibility for record in records.read(folder).run.records}
             for folder in (tmp_path / "merged", seen)
         )
         assert list(found) == list(expected)
@@ -179,7 +179,7 @@ class TestRun:
 
     def test_records_from_before_and_damaged_ones(self, seen):
         values = json.loads((seen / records.RECORDS).read_text().splitlines()[0])
-        key = lambda record: record.image  # noqa: E731
+        key = lambda record: record.index  # noqa: E731
         for name in ("computed", "delivered"):
             del values[name]["visibility"]
         (old,) = records.parsed(seen, json.dumps(values).encode(), metrics.Record, key).values()
@@ -190,18 +190,17 @@ class TestRun:
 
 
 class TestMeasuresOfARun:
-    def test_photographs_are_looked_at_and_digits_are_not(self, tmp_path, monkeypatch):
-        monkeypatch.setitem(dataset.SOURCES, "mine", None)
-        shape = (28, 28, 1)
-        assert of_runs.measures(Config(dataset="mine", output=tmp_path), shape) == tuple(OF_DIGITS)
-        assert of_runs.measures(Config(dataset="mine", output=tmp_path, visibility=False), shape) == ()
-        assert of_runs.measures(Config(output=tmp_path), shape) == ()
-        assert of_runs.measures(Config(output=tmp_path, visibility=True), shape) == tuple(OF_DIGITS)
+    def test_photographs_are_looked_at_and_small_images_are_not(self, tmp_path):
+        config, photographs, digits = Config(output=tmp_path), (80, 80, 3), (28, 28, 1)
+        assert set(OF_DIGITS) < set(of_runs.measures(config, photographs)) == set(available(photographs))
+        assert of_runs.measures(dataclasses.replace(config, visibility=False), photographs) == ()
+        assert of_runs.measures(config, digits) == of_runs.measures(config, (32, 32, 3)) == ()
+        assert of_runs.measures(dataclasses.replace(config, visibility=True), digits) == tuple(OF_DIGITS)
 
     def test_a_package_that_is_missing_leaves_them_out_and_asked_for_is_told(self, tmp_path, monkeypatch):
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-        monkeypatch.setitem(dataset.SOURCES, "mine", None)
-        assert of_runs.measures(Config(dataset="mine", output=tmp_path), (28, 28, 1)) == ()
+        monkeypatch.setenv("PATH", "")
+        assert of_runs.measures(Config(output=tmp_path), (80, 80, 3)) == ()
         with pytest.raises(ValueError, match="needs the package skimage, which is not here"):
             of_runs.measures(Config(output=tmp_path, visibility=True), (28, 28, 1))
 
@@ -292,7 +291,7 @@ class TestFront:
     def test_least_visible_is_the_best_success_of_each_image(self, measure):
         made = recorded(attacks=tuple("abcd"))
         front = Front.of(made)
-        scores = {(record.attack, record.image): record.delivered for record in made.records}
+        scores = {(record.attack, record.index): record.delivered for record in made.records}
         best = max if measure == "ssimulacra2" else min
         for image, place in enumerate(front.least_visible(measure)):
             candidates = [score for (_, at), score in scores.items() if at == image and score.success]
@@ -317,8 +316,16 @@ class TestFront:
             assert found.visibility["ssim"][place].tolist() == expected.tolist()
 
     def test_over_a_folder(self, linear, tmp_path):  # noqa: F811
-        config = Config(num_images=6, attacks=("fmn",), gradients=8, levels=256, save_images=True, output=tmp_path)
-        front, picked, made = front_of_runs.evaluate(linear, config, [0.0, 0.95], 1.5, "ssim")
+        config = Config(
+            num_images=6,
+            attacks=("fmn",),
+            alphas=(0.0, 0.95),
+            gradients=8,
+            levels=256,
+            save_images=True,
+            output=tmp_path,
+        )
+        front, picked, made = front_of_runs.evaluate(linear, config, 1.5, "ssim")
         assert made.measures == OF_DIGITS
         np.testing.assert_array_equal(picked, front.least_visible("ssim"))
         kept = json.loads((tmp_path / "front.json").read_text())
@@ -329,9 +336,9 @@ class TestFront:
         chosen = front.chosen(front.visibility["ssim"], picked)
         assert front_of_runs.means(front, picked)["SSIM"] == pytest.approx(np.mean(chosen))
         with pytest.raises(ValueError, match="ssimulacra2 judges images of at least 225 pixels a side"):
-            front_of_runs.evaluate(linear, config, [0.0], 1.5, "ssimulacra2")
+            front_of_runs.evaluate(linear, config, 1.5, "ssimulacra2")
         with pytest.raises(ValueError, match="pick must be one of 'smoothest', 'ssimulacra2'"):
-            front_of_runs.evaluate(linear, config, [0.0], 1.5, "best")
+            front_of_runs.evaluate(linear, config, 1.5, "best")
 
 
 def test_evaluate_takes_measures_too():

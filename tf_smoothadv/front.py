@@ -22,7 +22,7 @@ class Front:
 
     Attributes:
         attacks: [A] names.
-        images: [N] positions in the dataset.
+        indices: [N], of the images in the dataset.
         success: [A, N] bool.
         distortion: [A, N], L2 norms for pixels in [0, 1].
         smoothness_energy: [A, N].
@@ -40,7 +40,7 @@ class Front:
     """
 
     attacks: tuple[str, ...]
-    images: np.ndarray
+    indices: np.ndarray
     success: np.ndarray
     distortion: np.ndarray
     smoothness_energy: np.ndarray
@@ -48,14 +48,14 @@ class Front:
     visibility: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __repr__(self) -> str:
-        return f"Front of {len(self.images)} images\n{display.lines(*self._table())}"
+        return f"Front of {len(self.indices)} images\n{display.lines(*self._table())}"
 
     def _repr_html_(self) -> str:
         headings, rows = self._table()
         if self.delivered is None:
             return display.table(headings, rows)
         shown = [[*map(display.picture, images[: display.MOST])] for images in self.delivered]
-        names = [f"image {image}" for image in self.images[: display.MOST]]
+        names = [f"image {index}" for index in self.indices[: display.MOST]]
         return display.table([*headings, *names], [row + pictures for row, pictures in zip(rows, shown)])
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
@@ -74,11 +74,11 @@ class Front:
     @classmethod
     def of(cls, run: metrics.Run, delivered: np.ndarray | None = None) -> Front:
         """The front of what is known of a run: of the images that all its attacks have been on."""
-        records = {(record.attack, record.image): record for record in run.records}
-        everywhere = set.intersection(*({image for name, image in records if name == attack} for attack in run.attacks))
-        images = sorted(everywhere)
+        records = {(record.attack, record.index): record for record in run.records}
+        everywhere = set.intersection(*({index for name, index in records if name == attack} for attack in run.attacks))
+        indices = sorted(everywhere)
 
-        scores = [[records[attack, image].delivered for image in images] for attack in run.attacks]
+        scores = [[records[attack, index].delivered for index in indices] for attack in run.attacks]
 
         def table(name: str) -> np.ndarray:
             return np.array([[getattr(score, name) for score in row] for row in scores])
@@ -86,7 +86,7 @@ class Front:
         seen = {name: np.array([[score.visibility[name] for score in row] for row in scores]) for name in run.measures}
         return cls(
             tuple(run.attacks),
-            np.array(images),
+            np.array(indices),
             table("success"),
             table("distortion"),
             table("smoothness_energy"),

@@ -11,7 +11,7 @@ import numpy as np
 
 from tf_smoothadv import checks, metrics
 from tf_smoothadv.attacks import core
-from tf_smoothadv.evaluation import presets, records
+from tf_smoothadv.evaluation import records
 from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.evaluation.rendering import plots
 from tf_smoothadv.evaluation.run import loaded, white_box
@@ -25,13 +25,12 @@ PICKS = (SMOOTHEST, *MEASURES)
 
 
 def evaluate(
-    model: core.Model, config: Config, alphas: list[float], premium: float, pick: str = SMOOTHEST
+    model: core.Model, config: Config, premium: float, pick: str = SMOOTHEST
 ) -> tuple[Front, np.ndarray, metrics.Run]:
     """Attacks over alpha as `white_box` does, and picks one image of each.
 
     Args:
-        model, config: see `white_box`; the attacks are of `presets.MINIMAL_NORM`, and images are saved in any case.
-        alphas: bandwidths of (6), in [0, 1); 0 is plain.
+        model, config: see `white_box`; with `alphas` and `save_images`.
         premium: of the smoothest, how many times the smallest distortion of its image it may have, at least 1.
         pick: of PICKS: the smoothest within the premium, or the least visible by a measure, which is then taken.
 
@@ -42,11 +41,10 @@ def evaluate(
         ValueError: what `white_box` and `presets.front` refuse, or a measure that cannot judge these images.
     """
     checks.one_of("pick", pick, PICKS)
-    attacks = presets.front(config.dataset, config.settings, config.attacks, alphas, config.gradients)
     if pick in MEASURES:
         check([pick], loaded(config).shape)
         config = dataclasses.replace(config, visibility=True)
-    run = white_box(model, config, attacks)
+    run = white_box(model, config)
     folder = pathlib.Path(config.output)
     names = records.settings_of(folder)["images"]
     front = Front.of(run)
@@ -63,11 +61,11 @@ def keep_picked(folder: pathlib.Path, front: Front, picked: np.ndarray, names: l
     shutil.rmtree(folder / PICKED, ignore_errors=True)
     with records.writing(folder / PICKED):
         (folder / PICKED).mkdir()
-        for image, attack in zip(front.images, picked):
+        for index, attack in zip(front.indices, picked):
             if attack >= 0:
-                path = folder / PICKED / f"{names[image]}.png"
+                path = folder / PICKED / f"{names[index]}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(folder / records.IMAGES / front.attacks[attack] / f"{names[image]}.png", path)
+                shutil.copyfile(folder / records.IMAGES / front.attacks[attack] / f"{names[index]}.png", path)
 
 
 def means(front: Front, picked: np.ndarray) -> dict[str, float]:
@@ -94,6 +92,6 @@ def summary(run: metrics.Run, front: Front, picked: np.ndarray, names: list[str]
             for outcome in [run.outcome(name, delivered=True)]
         },
         "picked": {
-            names[image]: front.attacks[attack] if attack >= 0 else None for image, attack in zip(front.images, picked)
+            names[index]: front.attacks[attack] if attack >= 0 else None for index, attack in zip(front.indices, picked)
         },
     }

@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 
 from tf_smoothadv import protocol
-from tf_smoothadv.evaluation import presets, records
+from tf_smoothadv.evaluation import families, records
 from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.visibility import MEASURES, PROGRAMS, available, check
 
@@ -33,7 +33,7 @@ def measures(config: Config, shape: Sequence[int]) -> tuple[str, ...]:
         return tuple(names)
     if config.visibility:
         check([name for name, row in MEASURES.items() if row.needs not in PROGRAMS and row.judges(shape)], shape)
-    wanted = presets.family(config.dataset) == presets.PHOTOGRAPHS if config.visibility is None else config.visibility
+    wanted = families.family(shape) == families.PHOTOGRAPHS if config.visibility is None else config.visibility
     return available(shape) if wanted else ()
 
 
