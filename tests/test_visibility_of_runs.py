@@ -128,16 +128,19 @@ class TestRun:
         outcome = finished.run.outcome("fgsm", delivered=True)
         summary = json.loads((seen / records.SUMMARY).read_text())["attacks"]["fgsm"]
         text = shown(*tables.visibility(finished.run))
-        (table,) = report.white_box_tables({"linear": finished})
-        part = table.groups[0].parts[tables.SEEN]
-        assert part == [MEASURES[name].heading for name in OF_DIGITS]
+        _, table = report.white_box_tables({"linear": finished})
+        headings = sum(table.groups[0].parts.values(), [])
+        found = dict(zip(headings, table.rows["fgsm"][0]))
+        better = {heading: part for part, columns in table.groups[0].parts.items() for heading in columns}
         for name in OF_DIGITS:
             cell = f"{outcome.mean_visibility(name):.{MEASURES[name].digits}f}"
             assert summary[name] == outcome.mean_visibility(name)
             assert cell in text
-            assert cell in table.rows["fgsm"][0]
+            assert found[MEASURES[name].heading] == cell
+            larger = better[MEASURES[name].heading] == "larger is less visible"
+            assert larger is MEASURES[name].larger_is_better
         assert "Delta E" in text
-        assert "as the eye sees it" in report.page({"linear": finished}).lower()
+        assert "as the eye sees them" in report.page({"linear": finished})
         assert (seen / "visibility.png").exists()
 
     def test_a_run_that_goes_on_keeps_to_its_measures(self, linear, seen, tmp_path):  # noqa: F811
