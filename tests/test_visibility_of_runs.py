@@ -129,9 +129,8 @@ class TestRun:
         summary = json.loads((seen / records.SUMMARY).read_text())["attacks"]["fgsm"]
         text = shown(*tables.visibility(finished.run))
         _, table = report.white_box_tables({"linear": finished})
-        headings = sum(table.groups[0].parts.values(), [])
-        found = dict(zip(headings, table.rows["fgsm"][0]))
         better = {heading: part for part, columns in table.groups[0].parts.items() for heading in columns}
+        found = dict(zip(better, table.rows["fgsm"][0]))
         for name in OF_DIGITS:
             cell = f"{outcome.mean_visibility(name):.{MEASURES[name].digits}f}"
             assert summary[name] == outcome.mean_visibility(name)
