@@ -25,6 +25,7 @@ FLAGS = flags.values(
     flags.images,
     flags.settings,
     flags.network,
+    flags.visibility,
     flags.shard,
     flags.visibility,
     flags.tensorboard,

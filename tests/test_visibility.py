@@ -300,7 +300,7 @@ def test_it_shows_itself_as_a_table_of_the_first_images_and_the_mean():
     lines = repr(found).splitlines()
     assert lines[0].split() == ["image", "SSIM", "FLIP"]
     assert [line.split()[0] for line in lines[1:]] == [*map(str, range(10)), "mean"]
-    assert lines[-1].split() == ["mean", "0.5000", "0.2500"]
+    assert lines[-1].split() == ["mean", "0.50000", "0.2500"]
     assert found._repr_html_().count("<tr>") == 12
     assert repr(Visibility({"ssim": np.ones(0)})).split() == ["image", "SSIM"]
 

@@ -20,10 +20,10 @@ from tf_smoothadv.evaluation import front as front_of_runs
 from tf_smoothadv.evaluation import merge, records, run
 from tf_smoothadv.evaluation import visibility as of_runs
 from tf_smoothadv.evaluation.config import Config
-from tf_smoothadv.evaluation.data import dataset, decoding
+from tf_smoothadv.evaluation.data import decoding
 from tf_smoothadv.evaluation.rendering import figures, gallery, plots, report, tables
 from tf_smoothadv.front import Front, over_alpha
-from tf_smoothadv.visibility import MEASURES
+from tf_smoothadv.visibility import MEASURES, available
 
 pytest.importorskip("skimage")
 OF_DIGITS = ["ciede2000_mean", "ciede2000_p99", "ssim", "magnified_ssim"]
@@ -128,16 +128,18 @@ class TestRun:
         outcome = finished.run.outcome("fgsm", delivered=True)
         summary = json.loads((seen / records.SUMMARY).read_text())["attacks"]["fgsm"]
         text = shown(*tables.visibility(finished.run))
-        (table,) = report.white_box_tables({"linear": finished})
-        part = table.groups[0].parts[tables.SEEN]
-        assert part == [MEASURES[name].heading for name in OF_DIGITS]
+        _, table = report.white_box_tables({"linear": finished})
+        better = {heading: part for part, columns in table.groups[0].parts.items() for heading in columns}
+        found = dict(zip(better, table.rows["fgsm"][0]))
         for name in OF_DIGITS:
             cell = f"{outcome.mean_visibility(name):.{MEASURES[name].digits}f}"
             assert summary[name] == outcome.mean_visibility(name)
             assert cell in text
-            assert cell in table.rows["fgsm"][0]
+            assert found[MEASURES[name].heading] == cell
+            larger = better[MEASURES[name].heading] == "larger is less visible"
+            assert larger is MEASURES[name].larger_is_better
         assert "Delta E" in text
-        assert "as the eye sees it" in report.page({"linear": finished}).lower()
+        assert "as the eye sees them" in report.page({"linear": finished})
         assert (seen / "visibility.png").exists()
 
     def test_a_run_that_goes_on_keeps_to_its_measures(self, linear, seen, tmp_path):  # noqa: F811
@@ -190,18 +192,17 @@ class TestRun:
 
 
 class TestMeasuresOfARun:
-    def test_photographs_are_looked_at_and_digits_are_not(self, tmp_path, monkeypatch):
-        monkeypatch.setitem(dataset.SOURCES, "mine", None)
-        shape = (28, 28, 1)
-        assert of_runs.measures(Config(dataset="mine", output=tmp_path), shape) == tuple(OF_DIGITS)
-        assert of_runs.measures(Config(dataset="mine", output=tmp_path, visibility=False), shape) == ()
-        assert of_runs.measures(Config(output=tmp_path), shape) == ()
-        assert of_runs.measures(Config(output=tmp_path, visibility=True), shape) == tuple(OF_DIGITS)
+    def test_photographs_are_looked_at_and_small_images_are_not(self, tmp_path):
+        config, photographs, digits = Config(output=tmp_path), (80, 80, 3), (28, 28, 1)
+        assert set(OF_DIGITS) < set(of_runs.measures(config, photographs)) == set(available(photographs))
+        assert of_runs.measures(dataclasses.replace(config, visibility=False), photographs) == ()
+        assert of_runs.measures(config, digits) == of_runs.measures(config, (32, 32, 3)) == ()
+        assert of_runs.measures(dataclasses.replace(config, visibility=True), digits) == tuple(OF_DIGITS)
 
     def test_a_package_that_is_missing_leaves_them_out_and_asked_for_is_told(self, tmp_path, monkeypatch):
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-        monkeypatch.setitem(dataset.SOURCES, "mine", None)
-        assert of_runs.measures(Config(dataset="mine", output=tmp_path), (28, 28, 1)) == ()
+        monkeypatch.setenv("PATH", "")
+        assert of_runs.measures(Config(output=tmp_path), (80, 80, 3)) == ()
         with pytest.raises(ValueError, match="needs the package skimage, which is not here"):
             of_runs.measures(Config(output=tmp_path, visibility=True), (28, 28, 1))
 
@@ -317,8 +318,16 @@ class TestFront:
             assert found.visibility["ssim"][place].tolist() == expected.tolist()
 
     def test_over_a_folder(self, linear, tmp_path):  # noqa: F811
-        config = Config(num_images=6, attacks=("fmn",), gradients=8, levels=256, save_images=True, output=tmp_path)
-        front, picked, made = front_of_runs.evaluate(linear, config, [0.0, 0.95], 1.5, "ssim")
+        config = Config(
+            num_images=6,
+            attacks=("fmn",),
+            alphas=(0.0, 0.95),
+            gradients=8,
+            levels=256,
+            save_images=True,
+            output=tmp_path,
+        )
+        front, picked, made = front_of_runs.evaluate(linear, config, 1.5, "ssim")
         assert made.measures == OF_DIGITS
         np.testing.assert_array_equal(picked, front.least_visible("ssim"))
         kept = json.loads((tmp_path / "front.json").read_text())
@@ -329,9 +338,9 @@ class TestFront:
         chosen = front.chosen(front.visibility["ssim"], picked)
         assert front_of_runs.means(front, picked)["SSIM"] == pytest.approx(np.mean(chosen))
         with pytest.raises(ValueError, match="ssimulacra2 judges images of at least 225 pixels a side"):
-            front_of_runs.evaluate(linear, config, [0.0], 1.5, "ssimulacra2")
+            front_of_runs.evaluate(linear, config, 1.5, "ssimulacra2")
         with pytest.raises(ValueError, match="pick must be one of 'smoothest', 'ssimulacra2'"):
-            front_of_runs.evaluate(linear, config, [0.0], 1.5, "best")
+            front_of_runs.evaluate(linear, config, 1.5, "best")
 
 
 def test_evaluate_takes_measures_too():

@@ -306,7 +306,7 @@ MEASURES = {
         unit="at most 1",
         ideal=1.0,
         larger_is_better=True,
-        digits=4,
+        digits=5,
         smallest=11,
         lacks="a whole window",
         needs="scipy",
@@ -340,10 +340,10 @@ class Visibility:
 
     >>> found = Visibility({"ssim": np.array([0.99, 0.97]), "ciede2000_mean": np.array([0.1, 0.3])})
     >>> found
-    image    SSIM  CIEDE2000 mean
-    0      0.9900           0.100
-    1      0.9700           0.300
-    mean   0.9800           0.200
+    image     SSIM  CIEDE2000 mean
+    0      0.99000           0.100
+    1      0.97000           0.300
+    mean   0.98000           0.200
     >>> found["ssim"].tolist()
     [0.99, 0.97]
     """

@@ -79,10 +79,10 @@ def visibility(runs: Mapping[str, metrics.Run], measure: str = LOSSLESS[0]) -> F
 
     bound = "least" if row.larger_is_better else "most"
     figure, axes = shares(runs, limits, curves)
-    axes.set_title(f"Success probability, delivered in 8 bits, at {row.heading} of at {bound}", fontsize=9)
+    axes.set_title(f"Success probability at a {row.heading} of at {bound} v, delivered in 8 bits", fontsize=9)
     if measure == LOSSLESS[0]:
         axes.axvline(LOSSLESS[1], color="gray", linestyle=":")
-    axes.set(xlabel=f"{row.heading}, {row.unit}", ylabel="P", xlim=limits[[0, -1]])
+    axes.set(xlabel=f"v: {row.heading}, {row.unit}", ylabel="P(v)", xlim=limits[[0, -1]])
     return figure
 
 

@@ -36,7 +36,6 @@ HEADINGS = {
     "gradients_per_image": "gradients",
     "seconds_per_image": "ms",
     "p_lossless": P_SUC + "90",
-    **{name: measure.heading for name, measure in MEASURES.items()},
 }
 
 
@@ -115,11 +114,32 @@ def page(runs: Mapping[str, Finished], num_images: int | None = None, transfers:
 
 
 def white_box_tables(runs: Mapping[str, Finished]) -> list[Table]:
-    """Tables 1 and 2 of the paper: a table a dataset, a row an attack, a group of columns a run."""
+    """Tables 1 and 2 of the paper, and what the eye sees: for a dataset, a row an attack, a group of columns a run."""
     by_dataset = collections.defaultdict(list)
     for name, finished in runs.items():
         by_dataset[finished.dataset].append((name, finished))
-    return [white_box_table(dataset, dict(group)) for dataset, group in by_dataset.items()]
+    made = []
+    for dataset, group in by_dataset.items():
+        seen = {name: finished for name, finished in group if finished.run.measures}
+        made += [white_box_table(dataset, dict(group)), *([visibility_table(dataset, seen)] if seen else [])]
+    return made
+
+
+def visibility_table(dataset: str, runs: Mapping[str, Finished]) -> Table:
+    """The measures that each run took, those of which larger is less visible first."""
+    groups = []
+    rows: dict[str, list[list[str]]] = {attack: [] for finished in runs.values() for attack in finished.run.attacks}
+    for name, finished in runs.items():
+        measures = sorted(finished.run.measures, key=lambda measure: not MEASURES[measure].larger_is_better)
+        parts: dict[str, list[str]] = {}
+        for row in (MEASURES[measure] for measure in measures):
+            parts.setdefault(f"{'larger' if row.larger_is_better else 'smaller'} is less visible", []).append(
+                row.heading
+            )
+        groups.append(Group(name, "means over the successes", parts))
+        for attack, groups_of_cells in rows.items():
+            groups_of_cells.append(cells(finished, attack, [tables.VISIBILITY[measure] for measure in measures]))
+    return Table(f"White-box attacks on {dataset} as the eye sees them, in 8 bits", groups, rows)
 
 
 def white_box_table(dataset: str, runs: Mapping[str, Finished]) -> Table:
@@ -134,7 +154,7 @@ def white_box_table(dataset: str, runs: Mapping[str, Finished]) -> Table:
         note = f"accuracy {run.accuracy:.3f}: {run.num_correct} of {run.num_images} images"
         groups.append(Group(name, note, parts))
         for attack, groups_of_cells in rows.items():
-            groups_of_cells.append(white_box_cells(finished, attack) + published_cells(paper, attack))
+            groups_of_cells.append(cells(finished, attack, shown(run)) + published_cells(paper, attack))
     return Table(f"White-box attacks on {dataset}", groups, rows)
 
 
@@ -153,12 +173,12 @@ def shown(run: metrics.Run) -> list[tables.Column]:
     return [column for part in parts for column in columns if column.part == part]
 
 
-def white_box_cells(finished: Finished, attack: str) -> list[str]:
+def cells(finished: Finished, attack: str, columns: Sequence[tables.Column]) -> list[str]:
     """An attack's own numbers; dashes for an attack that the run does not have."""
     known = attack in finished.run.attacks
     return [
         number(column.scale * column.value(finished.run, attack) if known else math.nan, column.page_digits)
-        for column in shown(finished.run)
+        for column in columns
     ]
 
 
