@@ -11,6 +11,7 @@ from tf_smoothadv.classifier import Classifier
 from tf_smoothadv.front import Front, front
 from tf_smoothadv.inspection import check, without_softmax
 from tf_smoothadv.magnification import magnify
+from tf_smoothadv.masking import Masker, Masking
 from tf_smoothadv.protocol import evaluate
 from tf_smoothadv.smoothing import GuidedSmoothing, Smoother, Smoothing
 from tf_smoothadv.version import __version__
@@ -20,6 +21,8 @@ __all__ = [
     "Classifier",
     "Front",
     "GuidedSmoothing",
+    "Masker",
+    "Masking",
     "Smoother",
     "Smoothing",
     "__version__",
