@@ -50,7 +50,7 @@ screenshot: $(INSTALLED)  ## the report of the demo as the README shows it; need
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[eval,keras2,test]'
+	$(BIN)/python -m pip install --quiet --editable '.[eval,keras2,lint,test]'
 	touch $@
 
 $(INSTALLED_LEGACY): pyproject.toml tests/legacy.txt

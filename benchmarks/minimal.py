@@ -22,7 +22,7 @@ from benchmarks import adversarial_library
 from tf_smoothadv import criteria, metrics, protocol, tensors
 from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier
-from tf_smoothadv.evaluation import data, presets
+from tf_smoothadv.evaluation import data, families, presets
 from tf_smoothadv.evaluation.records import Results
 
 BATCH = 50
@@ -181,7 +181,7 @@ def run(path: str | None, digits: int, folder: pathlib.Path, grid: bool = False)
                 images, call = protocol.CorrectImages(model, dataset), made(model, contender, values)
                 name = contender.name(values)
                 for originals in images:
-                    if any((name, position) not in results.done for position in originals.positions.tolist()):
+                    if any((name, index) not in results.done for index in originals.indices.tolist()):
                         smoother = reference().guided_by(originals.images)
                         adversarial = {name: call(originals.images, originals.labels)}
                         if not rounds(contender, values):
@@ -189,7 +189,7 @@ def run(path: str | None, digits: int, folder: pathlib.Path, grid: bool = False)
                         for attack, made_so in adversarial.items():
                             judged = protocol.score(model, attack, originals, made_so, smoother, contender.gradients)
                             results.append(judged.records)
-                records = tuple(record for record in results.records if record.image < digits)
+                records = tuple(record for record in results.records if record.index < digits)
                 yield from rows(contender, values, metrics.Run(records, images.num_images, images.num_correct))
 
 
@@ -228,14 +228,14 @@ def rounds(contender: Contender, values: dict[str, Any]) -> bool:
 
 def reference() -> Any:
     """The smoothing whose graph measures E."""
-    return presets.reference("mnist", "tuned")
+    return families.reference("digits", "tuned")
 
 
 def made(model: keras.Model, contender: Contender, values: dict[str, Any]) -> Call:
     """The attack with these settings."""
     if contender.library == "tf_smoothadv":
         name = OURS[contender.attack]
-        (attack,) = presets.preset("mnist", "tuned", [name], LEVELS)[name]
+        (attack,) = presets.preset("digits", "tuned", [name], LEVELS)[name]
         attack = attack.replaced(**values)
         return lambda images, labels: attack(model, images, labels).adversarial.numpy()
     library = {"Foolbox": foolbox, adversarial_library.NAME: adversarial_library.attack}[contender.library]

@@ -14,7 +14,7 @@ from absl import flags
 import models
 import tf_smoothadv as sa
 from tf_smoothadv import checks, classifier
-from tf_smoothadv.evaluation import data, presets, records
+from tf_smoothadv.evaluation import data, families, presets, records
 from tf_smoothadv.evaluation.config import LABELS, Config
 
 AUTO = "auto"
@@ -179,7 +179,7 @@ def settings(made: flags.FlagValues) -> None:
     flags.DEFINE_enum(
         "settings",
         "tuned",
-        presets.NAMES,
+        families.NAMES,
         "The best parameters found, or the paper's: of attacks, and of the graph that measures smoothness energies.",
         flag_values=made,
     )

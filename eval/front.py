@@ -41,9 +41,9 @@ DEFINE_float(
 
 def main() -> None:
     """Runs what the flags say."""
-    config = flags.config(FLAGS, levels=presets.LEVELS, save_images=True)
+    config = flags.config(FLAGS, levels=presets.LEVELS, save_images=True, alphas=tuple(alphas(FLAGS.alphas)))
     model = flags.load(config, [config.model])[config.model]
-    found, picked, _ = front.evaluate(model, config, alphas(FLAGS.alphas), FLAGS.premium)
+    found, picked, _ = front.evaluate(model, config, FLAGS.premium)
     distortion, energy = (found.chosen(values, picked) for values in (found.distortion, found.smoothness_energy))
     print(
         f"picked, at most {FLAGS.premium:g} times the smallest distortion: {len(distortion)} of {len(picked)} images, "

@@ -8,7 +8,7 @@
 Each argument holds what one attack made of the dataset's images; the last part of its path is the attack's name:
 
     a folder of PNG files      NAME.png, where NAME is the image's in the dataset: 00000.png is the first digit
-    a .npz file                images [N, H, W, C], uint8 or floats in [0, 1], and indices [N], the images' positions in
+    a .npz file                images [N, H, W, C], uint8 or floats in [0, 1], and indices [N], the images' indices in
                                the dataset; without indices they are the first N
 
 Floats are judged as they are and as delivered, rounded to 8 bits. Only images that the model classifies correctly

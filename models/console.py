@@ -48,6 +48,7 @@ def run(
         app.run(guarded, argv=argv, flags_parser=lambda argv: parsed(values, argv))
     else:
         flags.FLAGS.mark_as_parsed()  # absl's own, as they stand
+        values.unparse_flags()  # a binary that is run again has its defaults again
         logging.use_absl_handler()
         guarded(parsed(values, sys.argv if argv is None else argv))
 

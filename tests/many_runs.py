@@ -1,11 +1,13 @@
-"""Runs binaries as `python -m` does, each in a process of its own, forked from one that has TensorFlow imported.
+"""Runs binaries: `here` in this process; `outcomes` each in one of its own, forked from one that has TensorFlow.
 
-That import takes seconds, a run that is refused a tenth of one.
+To import it takes seconds, a run that is refused a tenth of one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import json
 import multiprocessing
 import os
@@ -14,9 +16,15 @@ import runpy
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 from multiprocessing import connection
 from typing import NamedTuple
+from unittest import mock
+
+from absl import logging
+
+from models import console
 
 ROOT = pathlib.Path(__file__).parents[1]
 IMPORTED = ("tf_smoothadv.evaluation.run", "tf_smoothadv.evaluation.rendering.report")
@@ -26,6 +34,25 @@ class Finished(NamedTuple):
     status: int
     stdout: str
     stderr: str
+
+
+def here(module: str, *arguments: object, columns: int = 80) -> Finished:
+    """What becomes of a command, with so many columns on the terminal."""
+    binary = importlib.import_module(module)
+    output, errors, status = io.StringIO(), io.StringIO(), 0
+    with (
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(errors),
+        mock.patch.dict(os.environ, COLUMNS=str(columns)),
+        mock.patch.object(logging.get_absl_handler().python_handler, "stream", errors),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("default")
+        try:
+            console.run(binary.main, binary.FLAGS, argv=[module, *map(str, arguments)])
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+    return Finished(status, output.getvalue(), errors.getvalue())
 
 
 def outcomes(commands: Sequence[Sequence[str]]) -> list[Finished]:

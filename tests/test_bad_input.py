@@ -232,9 +232,9 @@ TABLE = [
     (
         "eval.referee",
         "IN/given/many.npz",
-        r"image of position 2, the dataset has the positions 0 to 1: --num_images takes",
+        r"image of index 2, the dataset has the indices 0 to 1: --num_images takes",
     ),
-    ("eval.referee", "IN/given/before.npz", "image of position -1, the dataset has the positions 0 to 1"),
+    ("eval.referee", "IN/given/before.npz", "image of index -1, the dataset has the indices 0 to 1"),
     ("eval.referee", "IN/given/again.npz", r"indices of .*again\.npz must differ; one of them comes twice"),
     (
         "eval.referee",
@@ -755,7 +755,7 @@ def summarised(**changes: object) -> Callable[[pathlib.Path], None]:
             spoilt(2, computed={**SCORE, "success": 1}),
             "line 2 is no record: computed: success must be of the type bool",
         ),
-        (spoilt(2, image=True), r"line 2 is no record: image must be of the type int; received True"),
+        (spoilt(2, index=True), r"line 2 is no record: index must be of the type int; received True"),
         (spoilt(1, attack=None), r"line 1 is no record: it lacks attack"),
         (
             spoilt(1, delivered={**SCORE, "distortion": 10**400}),
@@ -771,8 +771,8 @@ def summarised(**changes: object) -> Callable[[pathlib.Path], None]:
         (spoilt(2, trace=[[102, 1.5]]), "line 2 is no record: trace must have rising gradients, from 0 to 101"),
         (spoilt(2, trace=[[-1, 1.5]]), "line 2 is no record: trace must have rising gradients, from 0 to 101"),
         (spoilt(1, trace=None), "line 1 is no record: it lacks trace"),
-        (spoilt(1, image=4), r"records\.jsonl tells of 'cw' on image 4, settings\.json of cw, scw on 4 images"),
-        (spoilt(1, image=-1), r"records\.jsonl tells of 'cw' on image -1"),
+        (spoilt(1, index=4), r"records\.jsonl tells of 'cw' on image 4, settings\.json of cw, scw on 4 images"),
+        (spoilt(1, index=-1), r"records\.jsonl tells of 'cw' on image -1"),
         (spoilt(1, attack="own"), r"records\.jsonl tells of 'own' on image 0"),
         (lambda folder: (folder / records.RECORDS).write_text(""), r"records\.jsonl is empty"),
         (lambda folder: (folder / records.RECORDS).write_text("[" * 100_000), "line 1 is no record: it is nested too"),
@@ -792,7 +792,7 @@ def test_damaged_results(spoil, message, inputs, tmp_path):
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("line", [b"not JSON", b"{}", b"[]", b'{"image": 1', b"\xff\xfe", b""])
+@pytest.mark.parametrize("line", [b"not JSON", b"{}", b"[]", b'{"index": 1', b"\xff\xfe", b""])
 def test_a_run_does_not_go_on_after_a_damaged_record(line, tmp_path):
     writer = records.Results(tmp_path, {"model": "a"}, metrics.Record)
     writer.append([record(0), record(1)])

@@ -445,7 +445,7 @@ def test_white_box_on_a_folder_names_its_images(tmp_path):
         "--image_size=8",
     ]
     finished = white_box(*arguments, "--attacks=fgsm", "--save_images", f"--output={tmp_path / 'results'}")
-    assert finished.returncode == 0, finished.stderr
+    assert finished.status == 0, finished.stderr
     summary = json.loads((tmp_path / "results" / "summary.json").read_text())
     assert (summary["dataset"], summary["num_images"], summary["accuracy"]) == ("folder", 3, 1)
     written = tmp_path / "results" / "images" / "fgsm"

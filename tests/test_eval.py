@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import pathlib
 import runpy
 import shutil
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -18,24 +15,20 @@ import tensorflow as tf
 
 import models
 from tests.conftest import SAMPLE
-from tests.many_runs import outcomes
+from tests.many_runs import Finished, here, outcomes
 from tf_smoothadv import metrics
-from tf_smoothadv.evaluation import presets, records
+from tf_smoothadv.evaluation import families, presets, records
 from tf_smoothadv.evaluation.data import mnist
 from tf_smoothadv.evaluation.records import schema
 from tf_smoothadv.evaluation.rendering import gallery, report
 
-ROOT = pathlib.Path(__file__).parents[1]
 
-
-def white_box(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "eval.white_box", *map(str, arguments)]
-    environment = {**os.environ, "COLUMNS": "80"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
+def white_box(*arguments: object) -> Finished:
+    return here("eval.white_box", *arguments)
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory) -> tuple[subprocess.CompletedProcess[str], pathlib.Path]:
+def result(tmp_path_factory) -> tuple[Finished, pathlib.Path]:
     folder = tmp_path_factory.mktemp("white_box")
     arguments = ["--num_images=12", "--batch_size=5", "--attacks=fgsm,pgd2,spgd2", "--save_images"]
     return white_box(*arguments, f"--output={folder}"), folder
@@ -44,7 +37,7 @@ def result(tmp_path_factory) -> tuple[subprocess.CompletedProcess[str], pathlib.
 class TestWhiteBox:
     def test_summary_keeps_the_contract(self, result):
         finished, folder = result
-        assert finished.returncode == 0, finished.stderr
+        assert finished.status == 0, finished.stderr
         summary = json.loads((folder / "summary.json").read_text())
         assert {"model", "dataset", "accuracy", "num_images", "num_correct", "settings", "attacks"} <= set(summary)
         assert (summary["model"], summary["dataset"], summary["num_images"]) == ("c4", "mnist", 12)
@@ -83,16 +76,16 @@ class TestWhiteBox:
         network = models.c4()
         for line in (folder / "records.jsonl").read_text().splitlines():
             row = json.loads(line)
-            file = folder / "images" / row["attack"] / f"{row['image']:05d}.png"
+            file = folder / "images" / row["attack"] / f"{row['index']:05d}.png"
             written = tf.io.decode_png(tf.io.read_file(str(file)), channels=1).numpy() / np.float32(255)
             original = folder / "images" / "original" / file.name
             pixels = tf.io.decode_png(tf.io.read_file(str(original)), channels=1).numpy()
-            np.testing.assert_array_equal(pixels / np.float32(255), images[row["image"]])
-            assert np.linalg.norm(written - images[row["image"]]) == pytest.approx(
+            np.testing.assert_array_equal(pixels / np.float32(255), images[row["index"]])
+            assert np.linalg.norm(written - images[row["index"]]) == pytest.approx(
                 row["delivered"]["distortion"], rel=1e-4
             )
             assert int(np.argmax(network(written[None])[0])) == row["delivered"]["prediction"]
-            assert row["delivered"]["success"] == (row["delivered"]["prediction"] != labels[row["image"]])
+            assert row["delivered"]["success"] == (row["delivered"]["prediction"] != labels[row["index"]])
 
     def test_table_and_settings_are_printed(self, result):
         finished, _ = result
@@ -125,7 +118,7 @@ def test_own_model_and_paper_settings(tmp_path):
     arguments = ["--num_images=2", "--settings=paper", "--attacks=ifgsm", "--labels=predicted"]
     arguments += [f"--model={path}", f"--output={tmp_path}"]
     finished = white_box(*arguments)
-    assert finished.returncode == 0, finished.stderr
+    assert finished.status == 0, finished.stderr
     assert "step_size=0.08" in finished.stdout
     assert json.loads((tmp_path / "summary.json").read_text())["model"] == str(path)
 
@@ -141,7 +134,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(result, tmp_path):
     (folder / "records.jsonl").write_text("".join(lines[:16]) + lines[16][:40])
     arguments = ["--num_images=12", "--batch_size=5", "--attacks=fgsm,pgd2,spgd2", f"--output={folder}"]
     finished = white_box(*arguments)
-    assert finished.returncode == 0, finished.stderr
+    assert finished.status == 0, finished.stderr
     assert "was cut off and is made again" in finished.stderr
     summaries = [json.loads((path / "summary.json").read_text()) for path in (whole, folder)]
     for summary in summaries:
@@ -150,7 +143,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(result, tmp_path):
     assert summaries[0] == summaries[1]
 
     refused = white_box("--num_images=12", "--batch_size=5", "--attacks=fgsm", f"--output={folder}")
-    assert refused.returncode == 2
+    assert refused.status == 2
     assert "holds results with attacks=" in refused.stderr
 
 
@@ -197,7 +190,7 @@ def test_a_network_of_another_kind(result, of_another_kind, tmp_path):
     assert not {"outputs", "input_range", "samples", "output_name", "import"} & set(made_with[0])
 
     kept = [
-        {(record.attack, record.image): record for record in records.read(folder).run.records}
+        {(record.attack, record.index): record for record in records.read(folder).run.records}
         for folder in (result[1], *folders)
     ]
     for key, record in kept[1].items():
@@ -220,7 +213,7 @@ def test_a_network_that_draws_random_numbers(tmp_path):
     )
     tf.saved_model.save(module, str(tmp_path / "noise"))
     flags = [f"--model={tmp_path / 'noise'}", "--samples=3", "--num_images=4", "--gradients=30", "--attacks=pgd2"]
-    (finished,) = outcomes([["eval.white_box", *flags, f"--output={tmp_path / 'run'}"]])
+    finished = white_box(*flags, f"--output={tmp_path / 'run'}")
     assert finished.status == 0, finished.stderr
     assert records.settings_of(tmp_path / "run")["samples"] == 3
     assert len(records.read(tmp_path / "run").run.records) == 4
@@ -232,7 +225,7 @@ def test_predicted_classes(tmp_path):
     keras.utils.set_random_seed(0)
     models.c4(weights=None).save(tmp_path / "net.keras")
     flags = [f"--model={tmp_path / 'net.keras'}", "--labels=predicted", "--num_images=6", "--attacks=fgsm"]
-    (finished,) = outcomes([["eval.white_box", *flags, f"--output={tmp_path / 'run'}"]])
+    finished = white_box(*flags, f"--output={tmp_path / 'run'}")
     assert finished.status == 0, finished.stderr
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["accuracy"] == 1
 
@@ -243,10 +236,10 @@ def test_help_teaches():
     assert "--num_images: How many test images" in finished.stdout
 
 
-@pytest.mark.parametrize("dataset", ["mnist", "nips2017"])
-@pytest.mark.parametrize("name", presets.NAMES)
-def test_presets_hold_the_papers_attacks_and_merge_over_their_targets(name, dataset):
-    preset = presets.preset(dataset, name, presets.ATTACKS)
+@pytest.mark.parametrize("family", families.FAMILIES)
+@pytest.mark.parametrize("name", families.NAMES)
+def test_presets_hold_the_papers_attacks_and_merge_over_their_targets(name, family):
+    preset = presets.preset(family, name, presets.ATTACKS)
     assert tuple(preset) == presets.ATTACKS
     for attack in ("fgsm", "ifgsm", "pgd2", "spgd2"):
         epsilons = [variant.epsilon for variant in preset[attack]]
@@ -254,18 +247,18 @@ def test_presets_hold_the_papers_attacks_and_merge_over_their_targets(name, data
         assert len(epsilons) > 1 or preset[attack][0].binary_search_steps > 0
     for attack in ("spgd2", "scw"):
         for variant in preset[attack]:
-            reference = presets.reference(dataset, name)
+            reference = families.reference(family, name)
             assert dataclasses.replace(variant.smoothing, alpha=reference.alpha) == reference
 
 
 def test_the_paper_has_no_settings_for_later_attacks():
-    assert tuple(presets.preset("mnist", "tuned", presets.LATER)) == presets.LATER
+    assert tuple(presets.preset("digits", "tuned", presets.LATER)) == presets.LATER
     with pytest.raises(ValueError, match=r"attack must be one of .*; received 'fmn'"):
-        presets.preset("mnist", "paper", ["fmn"])
+        presets.preset("digits", "paper", ["fmn"])
 
 
 def test_every_attack_keeps_to_the_gradients_it_is_given():
-    preset = presets.preset("mnist", "tuned", ["fgsm", "ifgsm", "pgd2", "cw", "fmn", "alma", "nfmn"], gradients=23)
+    preset = presets.preset("digits", "tuned", ["fgsm", "ifgsm", "pgd2", "cw", "fmn", "alma", "nfmn"], gradients=23)
     kernel = tf.random.stateless_uniform([28 * 28, 10], seed=[1, 2])
     for name, (attack, *_) in preset.items():
         result = attack(lambda x: tf.reshape(x, [-1, 28 * 28]) @ kernel, tf.fill([1, 28, 28, 1], 0.5), [3])
@@ -275,7 +268,7 @@ def test_every_attack_keeps_to_the_gradients_it_is_given():
 
 
 def test_the_papers_settings():
-    preset = presets.preset("mnist", "paper", presets.ATTACKS)
+    preset = presets.preset("digits", "paper", presets.ATTACKS)
     assert max(variant.epsilon for variant in preset["fgsm"]) == pytest.approx(0.3)
     assert {variant.step_size for variant in preset["ifgsm"]} == {0.08}
     assert {variant.step_size for variant in preset["pgd2"]} == {3.0}

@@ -21,7 +21,7 @@ from eval import transfer as transfer_binary
 from eval import white_box as white_box_binary
 from models import console, loading
 from tf_smoothadv import protocol
-from tf_smoothadv.evaluation import config, data, merge, records, run, transfer
+from tf_smoothadv.evaluation import config, data, families, merge, presets, records, run, transfer
 from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.evaluation.data import dataset, formats
 from tf_smoothadv.evaluation.rendering import report, tables
@@ -43,7 +43,7 @@ def kept(folder: pathlib.Path) -> list[tuple]:
     """The records of a folder without their times."""
     return [
         (
-            one.image,
+            one.index,
             one.attack,
             one.computed.success,
             one.computed.distortion,
@@ -57,11 +57,12 @@ def kept(folder: pathlib.Path) -> list[tuple]:
 def test_the_run_is_that_of_the_protocol_and_a_second_one_adds_nothing(linear, tmp_path):
     made = Config(model="linear", num_images=20, batch_size=8, output=tmp_path, tensorboard=str(tmp_path / "board"))
     found = run.white_box(linear, made, FGSM)
-    expected = protocol.evaluate(linear, data.load("mnist", None, 20, 8), FGSM, reference=made.reference)
+    digits = data.load("mnist", None, 20, 8)
+    expected = protocol.evaluate(linear, digits, FGSM, reference=made.reference(digits))
     assert found.p_suc == expected.p_suc
     assert found.mean_distortion == pytest.approx(expected.mean_distortion)
     assert found.accuracy == expected.accuracy < 1
-    first = next(iter(protocol.CorrectImages(linear, data.load("mnist", None, 20, 8)))).images
+    first = next(iter(protocol.CorrectImages(linear, digits))).images
     np.testing.assert_array_equal(np.load(tmp_path / "examples" / "original.npy"), first[:6])
     before = (tmp_path / records.RECORDS).read_bytes()
     assert run.white_box(linear, made, FGSM).records == found.records
@@ -196,3 +197,23 @@ def test_a_new_metric_is_a_row_which_the_terminal_the_report_and_the_summary_sho
     shown = rich.console.Console(file=io.StringIO(), width=120)
     shown.print(tables.white_box(records.read(tmp_path).run, {"model": "a", "dataset": "b"}))
     assert "0.125" in shown.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((28, 28, 1), "digits"),
+        ((32, 32, 3), "small"),
+        ((64, 48, 3), "small"),
+        ((65, 48, 3), "photographs"),
+        ((299, 299, 3), "photographs"),
+        ((299, 299, 1), "photographs"),
+    ],
+)
+def test_the_parameters_are_those_of_the_images(shape, expected):
+    images = data.Dataset(["a"], [0], [np.zeros(shape, np.float32)], 1, "somewhere")
+    assert images.shape == shape
+    assert families.family(images.shape) == expected
+    made = Config(dataset="folder", attacks=("pgd2", "fmn"), levels=256)
+    assert made.preset(images) == presets.preset(expected, "tuned", ["pgd2", "fmn"], levels=256)
+    assert made.reference(images) == families.SMOOTHING[expected, "tuned"]

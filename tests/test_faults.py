@@ -82,7 +82,7 @@ class TestNumberFormats:
     def test_the_demo_succeeds_as_in_float32(self, policy, names, digits):
         """Of bfloat16, at which a processor is slow, the shorter attacks."""
         dataset = [(digits[0][:100], digits[1][:100])]
-        attacks = presets.preset("mnist", "tuned", names)
+        attacks = presets.preset("digits", "tuned", names)
         found, expected = (
             protocol.evaluate(self.in_format(one), dataset, attacks).p_suc for one in (policy, "float32")
         )
@@ -418,7 +418,7 @@ class TestEvaluation:
         dataset = [(part, classes(model, part)) for part in parts]
         run = protocol.evaluate(model, dataset, {"step": STEP})
         assert (run.num_images, run.num_correct) == (12, 12)
-        assert [record.image for record in run.records] == list(range(12))
+        assert [record.index for record in run.records] == list(range(12))
         alone = [record for part in dataset for record in protocol.evaluate(model, [part], {"step": STEP}).records]
         for one, other in zip(run.records, alone, strict=True):
             assert one.computed.distortion == pytest.approx(other.computed.distortion, abs=1e-5)
@@ -427,13 +427,13 @@ class TestEvaluation:
         labels = classes(logits_of)
         images = protocol.CorrectImages(logits_of, [(IMAGES[:3], [*labels[:2], (labels[2] + 1) % 3]), (IMAGES, labels)])
         for _ in range(2):
-            assert [originals.positions.tolist() for originals in images] == [[0, 1, 3, 4], [5, 6]]
+            assert [originals.indices.tolist() for originals in images] == [[0, 1, 3, 4], [5, 6]]
             assert (images.num_images, images.num_correct) == (7, 6)
         next(iter(images))
-        assert [originals.positions.tolist() for originals in images] == [[0, 1, 3, 4], [5, 6]]
+        assert [originals.indices.tolist() for originals in images] == [[0, 1, 3, 4], [5, 6]]
         records = [
             [
-                record.image
+                record.index
                 for batch in protocol.attack_batches(logits_of, images, {"step": STEP})
                 for record in batch.records
             ]

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import PIL.Image
 import pytest
 
+from tests.many_runs import here
 from tests.test_report import finished_run
 from tf_smoothadv.evaluation import presets, records
 from tf_smoothadv.evaluation.data import decoding
 from tf_smoothadv.evaluation.rendering import pictures, plots, sheets
-
-ROOT = pathlib.Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +125,7 @@ class TestSheets:
         for attack in finished.run.attacks:
             successes = [one for one in finished.run.records if one.attack == attack and one.delivered.success]
             worst = max(successes, key=lambda record: record.delivered.distortion)
-            assert starred[presets.label(attack)] == finished.images[worst.image]
+            assert starred[presets.label(attack)] == finished.images[worst.index]
 
     def test_below_each_image_stands_what_was_added(self, folder):
         finished = records.read(folder)
@@ -143,7 +140,7 @@ class TestSheets:
         finished = records.read(folder)
         rows = sheets.magnified(finished, 3)
         distortions = {
-            finished.images[record.image]: record.delivered.distortion
+            finished.images[record.index]: record.delivered.distortion
             for record in finished.run.records
             if record.attack == "scw"
         }
@@ -177,15 +174,10 @@ def test_two_pictures_for_one_file_are_refused(files):
         pictures.distinct_names([pathlib.Path(file) for file in files], "side_by_side")
 
 
-def binary(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", f"eval.{name}", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-
-
 @pytest.mark.slow
 def test_figures_of_two_runs(folder, other, tmp_path):
-    done = binary("figures", folder, other, f"--output={tmp_path}", "--formats=png,pdf")
-    assert done.returncode == 0, done.stderr
+    done = here("eval.figures", folder, other, f"--output={tmp_path}", "--formats=png,pdf")
+    assert done.status == 0, done.stderr
     names = [
         "characteristic",
         "plane",
@@ -199,8 +191,8 @@ def test_figures_of_two_runs(folder, other, tmp_path):
 
 def test_magnify_writes_every_image_and_the_sheet(folder, tmp_path, originals):
     files = [folder / "images" / attack / "00003.png" for attack in ("original", "cw")]
-    done = binary("magnify", *files, f"--output={tmp_path}")
-    assert done.returncode == 0, done.stderr
+    done = here("eval.magnify", *files, f"--output={tmp_path}")
+    assert done.status == 0, done.stderr
     assert done.stdout.endswith(f"original_00003.png, cw_00003.png and side_by_side.png are in {tmp_path}\n")
     expected = pictures.magnified([decoding.read(file) for file in files])
     for name, picture in zip(("original", "cw"), expected):

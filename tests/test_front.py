@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import tf_smoothadv as sa
-from tests.many_runs import outcomes
+from tests.many_runs import here
 from tests.test_attacks import Linear
 from tf_smoothadv import tensors
 from tf_smoothadv.attacks import FMN
-from tf_smoothadv.evaluation import presets, records
+from tf_smoothadv.evaluation import families, presets, records
 from tf_smoothadv.front import Front, over_alpha
 
 
@@ -89,16 +89,16 @@ def test_front_of_a_linear_model_goes_from_smallest_to_smoothest():
 def test_front_leaves_out_what_the_model_gets_wrong():
     model = Linear(3, (8, 8, 1))
     found = sa.front(model, model.images, [0, 1, 0], over_alpha(FMN(5), [0.0]))
-    assert found.images.tolist() == [0, 2]
+    assert found.indices.tolist() == [0, 2]
     assert found.delivered.shape == (1, 2, 8, 8, 1)
 
 
-@pytest.mark.parametrize("dataset", ["mnist", "nips2017"])
-def test_front_is_of_the_presets_attacks(dataset):
-    alpha = presets.reference(dataset, "tuned").alpha
-    preset = presets.preset(dataset, "tuned", ["fmn", "sfmn"], levels=256, gradients=30)
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_front_is_of_the_presets_attacks(family):
+    alpha = families.reference(family, "tuned").alpha
+    preset = presets.preset(family, "tuned", ["fmn", "sfmn"], levels=256, gradients=30)
     (smooth,) = preset["sfmn"]
-    front = presets.front(dataset, "tuned", ["fmn"], [0.0, alpha], gradients=30)
+    front = presets.front(family, "tuned", ["fmn"], [0.0, alpha], gradients=30)
     assert front["fmn-0"] == preset["fmn"]
     assert front[f"fmn-{alpha:g}"] == (smooth.replaced(smoothing=dataclasses.replace(smooth.smoothing, alpha=alpha)),)
 
@@ -112,7 +112,7 @@ def command(tmp_path_factory) -> tuple[list[str], pathlib.Path]:
 
 def test_binary_picks_the_smoothest_image_within_the_premium(command):
     for premium in ("1.4", "1"):
-        (finished,) = outcomes([[*command[0], f"--premium={premium}"]])
+        finished = here(*command[0], f"--premium={premium}")
         assert finished.status == 0, finished.stderr
         folder = command[1]
         summary = json.loads((folder / "front.json").read_text())
@@ -120,8 +120,8 @@ def test_binary_picks_the_smoothest_image_within_the_premium(command):
         kept = records.read(folder)
         front = Front.of(kept.run)
         assert sum(one["undominated"] for one in summary["attacks"].values()) >= 1
-        assert len(summary["picked"]) == len(front.images) == len(list((folder / "picked").iterdir()))
-        for place, attack in zip(front.images, front.smoothest(float(premium))):
+        assert len(summary["picked"]) == len(front.indices) == len(list((folder / "picked").iterdir()))
+        for place, attack in zip(front.indices, front.smoothest(float(premium))):
             name = kept.images[place]
             assert summary["picked"][name] == front.attacks[attack]
             picked = (folder / "picked" / f"{name}.png").read_bytes()
@@ -139,7 +139,7 @@ def test_shards_are_picked_from_once_merged(command, tmp_path):
         [*flags, f"--output={whole}"],
     ]
     for one in commands:
-        (finished,) = outcomes([one])
+        finished = here(*one)
         assert finished.status == 0, finished.stderr
     kept = records.read(whole)
     assert kept.images == [f"{place:05d}" for place in range(kept.run.num_images)]

@@ -48,7 +48,7 @@ numbers = st.floats(allow_infinity=False)
 classes = st.integers(0, 9)
 scores = st.builds(metrics.Score, st.booleans(), numbers, numbers, classes)
 computed = {
-    "image": st.integers(0, 2),
+    "index": st.integers(0, 2),
     "attack": st.sampled_from(["cw", "fgsm"]),
     "label": classes,
     "computed": scores,
@@ -61,7 +61,7 @@ computed = {
         st.sets(st.floats(0, 1e9), max_size=4),
     ),
 }
-TRANSFER_KEY = ("source", "attack", "image")
+TRANSFER_KEY = ("source", "attack", "index")
 judged = st.dictionaries(names, classes, max_size=3)
 computed_records = st.builds(metrics.Record, **computed)
 transfer_records = st.builds(transfer.Record, **computed, source=names, clean=judged, predictions=judged)

@@ -15,6 +15,7 @@ import time
 import pytest
 import rich.console
 
+from tests.many_runs import here
 from tf_smoothadv import metrics, transfer
 from tf_smoothadv.evaluation import outputs, records
 from tf_smoothadv.evaluation.rendering import plots
@@ -25,10 +26,6 @@ RUN = ("--num_images=24", "--batch_size=4", "--attacks=fgsm,pgd2", "--save_image
 
 def command(binary: str, *arguments: object) -> list[str]:
     return [sys.executable, "-m", f"eval.{binary}", *map(str, arguments)]
-
-
-def done(binary: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(binary, *arguments), capture_output=True, text=True, check=False, cwd=ROOT)
 
 
 def numbers(folder: pathlib.Path) -> dict:
@@ -47,8 +44,8 @@ def record(image: int, distortion: float = 1.0) -> metrics.Record:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("whole")
-    finished = done("white_box", *RUN, f"--output={folder}")
-    assert finished.returncode == 0, finished.stderr
+    finished = here("eval.white_box", *RUN, f"--output={folder}")
+    assert finished.status == 0, finished.stderr
     return folder
 
 
@@ -103,7 +100,7 @@ class TestFolder:
         assert len(again.records) == whole[:length].count(b"\n")
         again.append([record(1), record(2)])
         again.close()
-        assert {json.loads(line)["image"] for line in path.read_text().splitlines()} >= {1, 2}
+        assert {json.loads(line)["index"] for line in path.read_text().splitlines()} >= {1, 2}
 
     def test_a_file_is_written_whole_or_not_at_all(self, tmp_path, monkeypatch):
         path = tmp_path / "x.json"
@@ -123,8 +120,8 @@ class TestFolder:
 def shards(tmp_path_factory) -> list[pathlib.Path]:
     folders = [tmp_path_factory.mktemp(f"shard{part}") for part in (1, 2, 3)]
     for part, folder in enumerate(folders, start=1):
-        finished = done("white_box", *RUN, f"--shard={part}/3", f"--output={folder}")
-        assert finished.returncode == 0, finished.stderr
+        finished = here("eval.white_box", *RUN, f"--shard={part}/3", f"--output={folder}")
+        assert finished.status == 0, finished.stderr
     return folders
 
 
@@ -132,15 +129,15 @@ def shards(tmp_path_factory) -> list[pathlib.Path]:
 class TestShards:
     def test_merged_they_are_the_whole_run(self, shards, whole, tmp_path):
         second, third, first = shards[1], shards[2], shards[0]
-        finished = done("merge", second, third, first, f"--output={tmp_path}")
-        assert finished.returncode == 0, finished.stderr
+        finished = here("eval.merge", second, third, first, f"--output={tmp_path}")
+        assert finished.status == 0, finished.stderr
         assert "c4: accuracy 1.000 on 24 images of mnist" in finished.stdout
         expected, found = records.read(whole), records.read(tmp_path)
         assert found.images == expected.images
-        by_key = {(one.image, one.attack): one for one in found.run.records}
+        by_key = {(one.index, one.attack): one for one in found.run.records}
         assert len(by_key) == len(expected.run.records) == 48
         for one in expected.run.records:
-            other = by_key[one.image, one.attack]
+            other = by_key[one.index, one.attack]
             assert (other.computed.success, other.label, other.gradients) == (
                 one.computed.success,
                 one.label,
@@ -149,7 +146,7 @@ class TestShards:
             assert other.computed.distortion == pytest.approx(
                 one.computed.distortion, rel=1e-3
             )  # other batches, other last bits
-            assert found.picture(one.image, one.attack).exists()
+            assert found.picture(one.index, one.attack).exists()
 
     def test_examples_keep_their_own_outcomes(self, shards, tmp_path, monkeypatch):
         """The figure shows the first shard's images, whatever stands first among all the records."""
@@ -168,7 +165,7 @@ class TestShards:
 
     def test_merging_again_changes_nothing(self, shards, tmp_path):
         for _ in range(2):
-            assert done("merge", *shards, f"--output={tmp_path}").returncode == 0
+            assert here("eval.merge", *shards, f"--output={tmp_path}").status == 0
         assert len((tmp_path / records.RECORDS).read_text().splitlines()) == 48
 
 

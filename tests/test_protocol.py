@@ -213,7 +213,7 @@ class TestEvaluate:
         run = sa.protocol.evaluate(model, self.batches(model, labels), {"pgd2": PGD2(5.0, 0.5, 10)})
         assert (run.num_images, run.num_correct) == (7, 4)
         assert run.accuracy == pytest.approx(4 / 7)
-        assert [record.image for record in run.records] == [0, 2, 3, 6]
+        assert [record.index for record in run.records] == [0, 2, 3, 6]
 
     def test_merged_targets_give_the_staircase_of_the_optimum(self, model):
         """PGD2 follows the straight line to the boundary: the distortion is the first target beyond it."""

@@ -14,7 +14,7 @@ import pytest
 import models
 from benchmarks import peers
 from tests.conftest import SAMPLE
-from tests.many_runs import Finished, outcomes
+from tests.many_runs import Finished, here
 from tf_smoothadv import metrics, protocol
 from tf_smoothadv.attacks import FGSM
 from tf_smoothadv.evaluation import data, outputs, records
@@ -27,7 +27,7 @@ FOOLBOX = importlib.util.find_spec("foolbox") is not None
 
 
 def done(*commands: list[object]) -> list[Finished]:
-    finished = outcomes([[str(word) for word in command] for command in commands])
+    finished = [here(*command) for command in commands]
     assert [one.status for one in finished] == [0] * len(commands), "".join(one.stderr for one in finished)
     return finished
 
@@ -39,7 +39,7 @@ def adversaries(library: str, attack: str, path: pathlib.Path) -> list[object]:
 
 def by_image(folder: pathlib.Path, attack: str) -> dict[int, metrics.Record]:
     kept = records.read(folder).run.records
-    return {record.image: record for record in kept if record.attack == attack}
+    return {record.index: record for record in kept if record.attack == attack}
 
 
 @pytest.fixture(scope="module")
@@ -167,16 +167,11 @@ class TestReferee:
         other = tmp_path / "pgd2"
         shutil.copytree(own / "images" / "fgsm", other)
         changed = [other if word == own / "images" / "pgd2" else word for word in words]
-        help_ = ["eval.referee", "--helpshort"]
         for output in ("again", "refused"):
             shutil.copytree(folder, tmp_path / output)
-        again, refused, helped = outcomes(
-            [
-                [str(word) for word in [*words, f"--output={tmp_path / 'again'}"]],
-                [str(word) for word in [*changed, f"--output={tmp_path / 'refused'}"]],
-                help_,
-            ]
-        )
+        again = here(*words, f"--output={tmp_path / 'again'}")
+        refused = here(*changed, f"--output={tmp_path / 'refused'}")
+        helped = here("eval.referee", "--helpshort")
         assert again.status == 0, again.stderr
         for name in (records.RECORDS, records.SUMMARY, records.SETTINGS):
             assert (tmp_path / "again" / name).read_text() == (folder / name).read_text()

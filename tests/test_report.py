@@ -9,8 +9,6 @@ import json
 import pathlib
 import re
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import PIL.Image
@@ -22,12 +20,12 @@ from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
+from tests.many_runs import here
 from tf_smoothadv import metrics
 from tf_smoothadv.evaluation import records
 from tf_smoothadv.evaluation.data import decoding
 from tf_smoothadv.evaluation.rendering import gallery, pictures, published, report, terminal
 
-ROOT = pathlib.Path(__file__).parents[1]
 HOSTILE = """</script><script>hacked=1</script>"'><img src=x onerror=hacked=1>{{ 7*7 }}$\\$_<!--"""
 
 
@@ -228,7 +226,7 @@ class TestGallery:
         assert len(made["cards"]) == 24
         for card in made["cards"]:
             for attack, position in zip((records.ORIGINAL, card["attack"]), card["views"]["image"]):
-                file = folder / records.IMAGES / attack / f"{card['image']}.png"
+                file = folder / records.IMAGES / attack / f"{card['name']}.png"
                 np.testing.assert_array_equal(
                     pixels(made["pictures"][position]), np.array(PIL.Image.open(file).convert("RGB"))
                 )
@@ -236,7 +234,7 @@ class TestGallery:
     def test_magnified_pictures_of_one_image_share_a_range(self, folder):
         finished = records.read(folder)
         made = gallery.gallery({"c4": finished})
-        cards = [card for card in made["cards"] if card["position"] == 3]
+        cards = [card for card in made["cards"] if card["index"] == 3]
         files = [finished.picture(3), *(finished.picture(3, card["attack"]) for card in cards)]
         expected = pictures.magnified([decoding.read(file) for file in files])
         originals = {card["views"]["magnified"][0] for card in cards}
@@ -273,7 +271,7 @@ class TestGallery:
         assert gallery.gallery(read(folder))["num_shown"] == 1
 
     def test_outcomes_tell_what_rounding_undid(self, folder):
-        cards = {(card["position"], card["attack"]): card for card in gallery.gallery(read(folder))["cards"]}
+        cards = {(card["index"], card["attack"]): card for card in gallery.gallery(read(folder))["cards"]}
         assert [cards[position, "cw"]["outcome"] for position in range(3)] == [
             "failure",
             "undone by rounding",
@@ -301,7 +299,7 @@ class TestGallery:
         attacks = ("fgsm", "ifgsm", "pgd2", "cw", "spgd2", "scw")
         page = report.page(read(finished_run(tmp_path, photographs, attacks=attacks, dataset="nips2017")))
         assert 15e6 < len(page.encode()) < 20e6
-        assert len({card["image"] for card in embedded(page)["cards"]}) >= 3
+        assert len({card["name"] for card in embedded(page)["cards"]}) >= 3
 
 
 def test_names_from_files_are_text_and_nothing_else(tmp_path, originals):
@@ -313,7 +311,7 @@ def test_names_from_files_are_text_and_nothing_else(tmp_path, originals):
         assert tag not in ("img", "link") or attributes.get("src", "data:").startswith("data:")
     assert f"{HOSTILE} on mnist" in seen.text
     data = embedded(page)
-    assert {card["image"] for card in data["cards"]} == {HOSTILE, "b"}
+    assert {card["name"] for card in data["cards"]} == {HOSTILE, "b"}
     assert {card["attack"] for card in data["cards"]} == {HOSTILE, "cw"}
 
 
@@ -545,19 +543,14 @@ def relative_luminance(color: str) -> float:
     return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
 
 
-def binary(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "eval.report", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-
-
 def test_the_binary_writes_the_file_and_names_it(folder, other, tmp_path):
-    finished = binary(folder, other, "--num_images=2", f"--output={tmp_path / 'page.html'}")
-    assert finished.returncode == 0, finished.stderr
+    finished = here("eval.report", folder, other, "--num_images=2", f"--output={tmp_path / 'page.html'}")
+    assert finished.status == 0, finished.stderr
     assert finished.stdout.splitlines()[-1] == str(tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
 
 
 def test_help_teaches():
-    finished = binary("--helpshort")
+    finished = here("eval.report", "--helpshort")
     assert "python -m eval.report results/c4 results/c4_adversarial" in finished.stdout
     assert "--num_images: At most so many images" in finished.stdout

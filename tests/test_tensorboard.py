@@ -32,7 +32,7 @@ def test_what_tensorboard_reads_is_what_the_records_say(batches, tmp_path):
         return {event.step: tf.make_ndarray(event.tensor_proto).item() for event in events.Tensors(tag)}
 
     for batch in made:
-        step = batch.records[-1].image + 1
+        step = batch.records[-1].index + 1
         labels = tf.constant([record.label for record in batch.records])
         margins = criteria.margin(model(batch.adversarial), labels)
         assert scalars(f"{batch.attack}/loss")[step] == pytest.approx(np.mean(margins), rel=1e-5)

@@ -6,11 +6,8 @@ import dataclasses
 import itertools
 import json
 import math
-import os
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -21,14 +18,14 @@ import models
 import tf_smoothadv as sa
 from models import slim
 from tests.conftest import needs_shared
+from tests.many_runs import Finished, here
 from tests.test_attacks import Linear
 from tests.test_slim import VERSIONS, reference, save
 from tf_smoothadv import metrics, protocol, transfer
 from tf_smoothadv.attacks import FGSM
-from tf_smoothadv.evaluation import data, presets
+from tf_smoothadv.evaluation import data, families, presets
 from tf_smoothadv.evaluation.records import schema
 
-ROOT = pathlib.Path(__file__).parents[1]
 SOURCES = ["c4", "c4_adversarial"]
 NETWORKS = [*SOURCES, "bilateral+c4"]
 ATTACKS = ["fgsm", "pgd2"]
@@ -36,10 +33,8 @@ DIGITS = [f"--attacks={','.join(ATTACKS)}", "--num_images=12", "--batch_size=5"]
 BOTH_WAYS = [f"--sources={','.join(SOURCES)}", "--targets=bilateral+c4", *DIGITS]
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "eval.transfer", *map(str, arguments)]
-    environment = {**os.environ, "COLUMNS": "100"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
+def run(*arguments: object) -> Finished:
+    return here("eval.transfer", *arguments, columns=100)
 
 
 def read(folder: pathlib.Path) -> tuple[dict, list[transfer.Record]]:
@@ -96,7 +91,7 @@ class TestRecords:
         clean = {name: protocol.predict(network, source.images) for name, network in networks.items()}
         attacks = {"fgsm": FGSM(0.05), "weak": FGSM(0.01)}
         records = list(itertools.chain(*transfer.records(networks, "source", dataset, attacks, clean)))
-        assert sorted((record.attack, record.image) for record in records) == sorted(
+        assert sorted((record.attack, record.index) for record in records) == sorted(
             itertools.product(attacks, range(7))
         )
         assert {record.source for record in records} == {"source"}
@@ -122,35 +117,35 @@ class TestRecords:
         dataset = [(moved.images, moved.labels)]
         (records,) = transfer.records(networks, "moved", dataset, attacks, clean, done=done)
         assert 0 < len(right) < 7
-        assert [(record.attack, record.image) for record in records] == [("b", image) for image in right]
+        assert [(record.attack, record.index) for record in records] == [("b", image) for image in right]
 
 
-@pytest.mark.parametrize("dataset", ["mnist", "nips2017"])
-@pytest.mark.parametrize("name", presets.NAMES)
+@pytest.mark.parametrize("family", families.FAMILIES)
+@pytest.mark.parametrize("name", families.NAMES)
 class TestSettings:
-    def test_one_setting_an_attack_and_no_search_for_epsilon(self, dataset, name):
-        fixed = presets.transfer(dataset, name, presets.ATTACKS, levels=256)
+    def test_one_setting_an_attack_and_no_search_for_epsilon(self, family, name):
+        fixed = presets.transfer(family, name, presets.ATTACKS, levels=256)
         assert tuple(fixed) == presets.ATTACKS
         for (attack,) in fixed.values():
             assert getattr(attack, "binary_search_steps", 0) == 0 or not hasattr(attack, "epsilon")
             assert attack.levels == 256
 
-    def test_the_rest_is_that_of_the_preset(self, dataset, name):
-        fixed = presets.transfer(dataset, name, presets.ATTACKS)
-        preset = presets.preset(dataset, name, presets.ATTACKS)
+    def test_the_rest_is_that_of_the_preset(self, family, name):
+        fixed = presets.transfer(family, name, presets.ATTACKS)
+        preset = presets.preset(family, name, presets.ATTACKS)
         for attack in ("cw", "scw"):
             assert fixed[attack] == preset[attack]
         for attack in ("fgsm", "ifgsm", "pgd2", "spgd2"):
             for key in ("loss", "smoothing", "steps"):
                 assert getattr(fixed[attack][0], key, None) == getattr(preset[attack][0], key, None)
 
-    def test_unknown_attack(self, dataset, name):
+    def test_unknown_attack(self, family, name):
         with pytest.raises(ValueError, match=r"attack must be one of 'fgsm', .*; received 'deepfool'"):
-            presets.transfer(dataset, name, ["fgsm", "deepfool"])
+            presets.transfer(family, name, ["fgsm", "deepfool"])
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory) -> tuple[subprocess.CompletedProcess[str], pathlib.Path]:
+def result(tmp_path_factory) -> tuple[Finished, pathlib.Path]:
     folder = tmp_path_factory.mktemp("transfer")
     return run(*BOTH_WAYS, f"--output={folder}"), folder
 
@@ -163,9 +158,9 @@ def networks() -> dict[str, keras.Model]:
 class TestBinary:
     def test_the_diagonal_is_the_white_box_attack(self, result, networks):
         finished, folder = result
-        assert finished.returncode == 0, finished.stderr
+        assert finished.status == 0, finished.stderr
         summary, _ = read(folder)
-        attacks = presets.transfer("mnist", "tuned", ATTACKS)
+        attacks = presets.transfer("digits", "tuned", ATTACKS)
         dataset = data.load("mnist", None, num_images=12, batch_size=5)
         for source, network in networks.items():
             white_box = protocol.evaluate(network, dataset, attacks)
@@ -184,11 +179,11 @@ class TestBinary:
         judges = {**networks, "bilateral+c4": lambda x: networks["c4"](filtered(x))}
         clean = {name: np.argmax(judge(images), axis=1) for name, judge in judges.items()}
         for source, (attack, (variant,)) in itertools.product(
-            SOURCES, presets.transfer("mnist", "tuned", ATTACKS).items()
+            SOURCES, presets.transfer("digits", "tuned", ATTACKS).items()
         ):
             right = np.flatnonzero(clean[source] == labels)
             rows = [record for record in records if (record.source, record.attack) == (source, attack)]
-            assert [(row.image, row.label) for row in rows] == list(zip(right, labels[right]))
+            assert [(row.index, row.label) for row in rows] == list(zip(right, labels[right]))
             adversarial = variant(networks[source], images[right], labels[right]).adversarial.numpy()
             delivered = np.round(adversarial * 255) / np.float32(255)
             distortion = np.linalg.norm((delivered - images[right]).reshape(len(right), -1), axis=1)
@@ -237,7 +232,7 @@ class TestBinary:
         keras.Model(images, keras.layers.Reshape((10,))(probabilities)).save(path)
         flags = [f"--sources={path}", f"--targets=bilateral+{path}", "--input_range=0,255", "--outputs=probabilities"]
         finished = run(*flags, *DIGITS, "--attacks=fgsm", f"--output={tmp_path / 'run'}")
-        assert finished.returncode == 0, finished.stderr
+        assert finished.status == 0, finished.stderr
         made_with = json.loads((tmp_path / "run" / "settings.json").read_text())
         assert (made_with["input_range"], made_with["outputs"]) == ([0, 255], "probabilities")
         assert set(made_with["weights"].values()) == {models.fingerprint(networks["c4"])}
@@ -258,7 +253,7 @@ class TestBinary:
         kept = 29  # all of the first source, and a batch of the second but for one image
         (folder / "records.jsonl").write_text("".join(lines[:kept]) + lines[kept][:40])
         finished = run(*BOTH_WAYS, f"--output={folder}")
-        assert finished.returncode == 0, finished.stderr
+        assert finished.status == 0, finished.stderr
         assert "was cut off and is made again" in finished.stderr
         assert (folder / "records.jsonl").read_text().startswith("".join(lines[:kept]))
         assert (folder / "transfer.json").read_text() == (whole / "transfer.json").read_text()
@@ -292,7 +287,7 @@ def test_a_checkpoint_of_tf_slim_as_target(tmp_path):
         "--attacks=fgsm",
         f"--output={tmp_path / 'results'}",
     )
-    assert finished.returncode == 0, finished.stderr
+    assert finished.status == 0, finished.stderr
     summary, records = read(tmp_path / "results")
     assert summary["accuracy"][str(tmp_path / "source.keras")] == 1
     scores = summary["transfer"][str(tmp_path / "source.keras")]["fgsm"][target]
@@ -300,7 +295,7 @@ def test_a_checkpoint_of_tf_slim_as_target(tmp_path):
     assert scores["num_images_correct"] == sum(record.clean[target] == record.label for record in records)
 
     ((originals, labels),) = data.load("folder", str(tmp_path / "images"), image_size=64)
-    ((attack,),) = presets.transfer("folder", "tuned", ["fgsm"]).values()
+    ((attack,),) = presets.transfer("small", "tuned", ["fgsm"]).values()
     delivered = protocol.quantize(attack(source, originals, labels).adversarial)
     network = slim.load("resnet_v2_50", checkpoint)
     for name, shown in (("clean", originals), ("predictions", delivered)):

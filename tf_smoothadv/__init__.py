@@ -8,6 +8,7 @@ from typing import Any
 from tf_smoothadv import addons, attacks, criteria, defenses, magnification, metrics, protocol, transfer
 from tf_smoothadv.attacks import AttackResult
 from tf_smoothadv.classifier import Classifier
+from tf_smoothadv.delivery import deliver
 from tf_smoothadv.front import Front, front
 from tf_smoothadv.inspection import check, without_softmax
 from tf_smoothadv.magnification import magnify
@@ -31,6 +32,7 @@ __all__ = [
     "check",
     "criteria",
     "defenses",
+    "deliver",
     "evaluate",
     "evaluation",
     "front",

@@ -41,13 +41,13 @@ class OutputError(ValueError):
 
 
 class Checked(NamedTuple):
-    """What a model has shown of itself.
+    """What the check of a model has measured.
 
     Attributes:
         classes: K.
-        tolerance: how far beyond the boundary, relative to an image's largest logit, a compiled attack has to go for an
-            eager call to agree that it has crossed it.
-        rounding: of the number format of its output, relative.
+        tolerance: how far beyond the boundary a compiled attack must go so that an eager call agrees that the image is
+            adversarial; relative to the image's largest logit.
+        rounding: the relative rounding error of the number format of its output.
     """
 
     classes: int
@@ -56,7 +56,7 @@ class Checked(NamedTuple):
 
 
 class _Functions:
-    """What is compiled for one model, and what its logits differed by from an eager call's when it was new."""
+    """What is compiled for one model, and how far its logits were from those of an eager call when it was compiled."""
 
     def __init__(self) -> None:
         self.compiled: dict[Any, Function] = {}
@@ -207,7 +207,7 @@ class Classifier:
         return Checked(classes, MARGIN * max(functions.difference, USUAL * rounding), rounding)
 
     def has_changed(self, images: tf.Tensor, logits: tf.Tensor, rounding: float) -> bool:
-        """Whether what is compiled gives some images other logits than these of an eager call, by more than rounding.
+        """Whether the compiled logits of some images differ from these, of an eager call, by more than rounding.
 
         Args:
             images: [B, H, W, C] float32 in [0, 1].
@@ -255,11 +255,11 @@ class Classifier:
         return self.samples == 1 and self._key(key) in _OWNER.functions_of(self.model).compiled
 
     def forget(self) -> None:
-        """Lets go of all that is compiled for the model."""
+        """Frees all that is compiled for the model."""
         _OWNER.functions_of(self.model).compiled.clear()
 
     def renew(self, images: tf.Tensor, logits: tf.Tensor) -> None:
-        """Lets go of it, and allows for what a new compiled call gives images [B, H, W, C] other than these logits."""
+        """Frees it, and widens the tolerance by how far a new compiled call on these images is from these logits."""
         self.forget()
         functions = _OWNER.functions_of(self.model)
         functions.difference = max(functions.difference, self._difference(images, logits))

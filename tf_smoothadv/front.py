@@ -21,7 +21,7 @@ class Front:
 
     Attributes:
         attacks: [A] names.
-        images: [N] positions in the dataset.
+        indices: [N], of the images in the dataset.
         success: [A, N] bool.
         distortion: [A, N], L2 norms for pixels in [0, 1].
         smoothness_energy: [A, N].
@@ -38,21 +38,21 @@ class Front:
     """
 
     attacks: tuple[str, ...]
-    images: np.ndarray
+    indices: np.ndarray
     success: np.ndarray
     distortion: np.ndarray
     smoothness_energy: np.ndarray
     delivered: np.ndarray | None = None
 
     def __repr__(self) -> str:
-        return f"Front of {len(self.images)} images\n{display.lines(*self._table())}"
+        return f"Front of {len(self.indices)} images\n{display.lines(*self._table())}"
 
     def _repr_html_(self) -> str:
         headings, rows = self._table()
         if self.delivered is None:
             return display.table(headings, rows)
         shown = [[*map(display.picture, images[: display.MOST])] for images in self.delivered]
-        names = [f"image {image}" for image in self.images[: display.MOST]]
+        names = [f"image {index}" for index in self.indices[: display.MOST]]
         return display.table([*headings, *names], [row + pictures for row, pictures in zip(rows, shown)])
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
@@ -69,18 +69,18 @@ class Front:
     @classmethod
     def of(cls, run: metrics.Run, delivered: np.ndarray | None = None) -> Front:
         """The front of what is known of a run: of the images that all its attacks have been on."""
-        records = {(record.attack, record.image): record for record in run.records}
-        everywhere = set.intersection(*({image for name, image in records if name == attack} for attack in run.attacks))
-        images = sorted(everywhere)
+        records = {(record.attack, record.index): record for record in run.records}
+        everywhere = set.intersection(*({index for name, index in records if name == attack} for attack in run.attacks))
+        indices = sorted(everywhere)
 
         def table(name: str) -> np.ndarray:
             return np.array(
-                [[getattr(records[attack, image].delivered, name) for image in images] for attack in run.attacks]
+                [[getattr(records[attack, index].delivered, name) for index in indices] for attack in run.attacks]
             )
 
         return cls(
             tuple(run.attacks),
-            np.array(images),
+            np.array(indices),
             table("success"),
             table("distortion"),
             table("smoothness_energy"),

@@ -1,4 +1,4 @@
-"""What the protocol measures (section 5.1): of one image, of one attack on all of them, and as its gradients go on."""
+"""What the protocol measures (section 5.1): of one image, of an attack on all images, after each of its gradients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Trace = tuple[tuple[int, float], ...]
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """What an adversarial image comes to, as computed or as delivered.
+    """What is measured of an adversarial image, as computed or as delivered.
 
     Attributes:
         success: whether the model errs on it.
@@ -43,15 +43,15 @@ class Record:
     """One attack on one image that the model classifies correctly.
 
     Attributes:
-        image: its position in the dataset, from 0.
+        index: of the image in the dataset, from 0.
         attack: the attack's name.
         label: the true class.
         computed: the image as the attack computed it.
         delivered: the image as it is delivered, rounded to 8 bits.
-        gradients: gradients of the model taken for this image; 0 where nobody counted.
-        seconds: wall time of the attack over the images of its batch, compilation included; 0 where nobody measured.
+        gradients: gradients of the model taken for this image; 0 where it is not known.
+        seconds: wall time of the attack over the images of its batch, compilation included; 0 where it is not known.
         trace: the improvements of the distortion as computed, in their order: for each the gradients taken until then
-            and the new least distortion of a success; empty without any success, or where nobody looked.
+            and the new least distortion of a success; empty without any success, or where it is not known.
         faulty: how many of the gradients were not finite in every pixel or, without success, zero in all.
 
     Raises:
@@ -63,7 +63,7 @@ class Record:
     (1.6, 20)
     """
 
-    image: int
+    index: int
     attack: str
     label: int
     computed: Score
@@ -149,12 +149,12 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """One attack on all the N images that the model classifies correctly, as its gradients go on; as computed.
+    """One attack on all the N images that the model classifies correctly, after any number of gradients; as computed.
 
     Attributes:
         traces: N of `Record.trace`.
 
-    Every `gradients` is a number or an array of them, the most that the attack may take for an image.
+    The argument `gradients` is a number or an array: how many the attack may take for an image.
 
     >>> progress = Progress([((3, 2.25), (8, 1.5)), ((5, 1.75),), ()])
     >>> progress.best_distortion([4, 8]).tolist()
@@ -209,7 +209,7 @@ class Progress:
 
 
 def _last_until(trace: Trace, gradients: Any) -> np.ndarray:
-    """The distortion that a trace has come down to within so many gradients."""
+    """The last distortion of a trace within so many gradients."""
     taken, distortions = [one for one, _ in trace], [np.inf, *(distortion for _, distortion in trace)]
     values: np.ndarray = np.array(distortions)[np.searchsorted(taken, gradients, side="right")]
     return values

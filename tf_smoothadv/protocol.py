@@ -1,6 +1,6 @@
 """The paper's evaluation protocol (section 5.1): which images count, success probability, distortion, P(D).
 
-Every image is score twice: as computed, and as delivered, that is rounded to 8 bits and predicted again.
+Every adversarial image is scored twice: as computed, and as delivered, that is rounded to 8 bits and classified again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Originals(NamedTuple):
     """A batch of images that a model classifies correctly, as `CorrectImages` gives them.
 
     Attributes:
-        positions: [B], in the dataset, from 0.
+        indices: [B], in the dataset, from 0.
         images: [B, H, W, C], float32 in [0, 1].
         labels: [B], the true classes.
         targets: [B], the classes to reach, or None.
@@ -36,7 +36,7 @@ class Originals(NamedTuple):
     ((2, 4, 4, 1), None)
     """
 
-    positions: np.ndarray
+    indices: np.ndarray
     images: np.ndarray
     labels: np.ndarray
     targets: np.ndarray | None = None
@@ -124,7 +124,7 @@ class CorrectImages:
     >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
     ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
     >>> images = CorrectImages(model, [(tf.fill([3, 4, 4, 1], 0.5), [0, 1, 0])])
-    >>> [originals.positions.tolist() for originals in images]
+    >>> [originals.indices.tolist() for originals in images]
     [[0, 2]]
     >>> images.num_images, images.num_correct
     (3, 2)
@@ -154,9 +154,9 @@ class CorrectImages:
                     raise ValueError(
                         f"{name} must be below the model's {logits.shape[1]} classes; received {np.max(classes)}"
                     )
-            positions = np.arange(self.num_images, self.num_images + len(labels))
+            indices = np.arange(self.num_images, self.num_images + len(labels))
             correct = tf.argmax(logits, axis=1).numpy() == labels
-            columns = [column[correct] for column in (positions, images, labels, targets) if column is not None]
+            columns = [column[correct] for column in (indices, images, labels, targets) if column is not None]
             size = max(size, len(labels))
             self.num_images += len(labels)
             self.num_correct += int(correct.sum())
@@ -223,7 +223,7 @@ def attack_batches(
     Args:
         model, attacks, reference: see `evaluate`.
         images: those of the dataset that the model classifies correctly.
-        done: attacks and images that there are records of; what is done for a whole batch is left out.
+        done: (attack, index) of the records that exist already; a batch that has them all is left out.
 
     Yields:
         A `Batch` for each batch of images and each attack.
@@ -236,7 +236,7 @@ def attack_batches(
     ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
     >>> images = CorrectImages(model, [(tf.fill([3, 4, 4, 1], 0.5), [0, 1, 0])])
     >>> batches = attack_batches(model, images, {"fgsm": FGSM(epsilon=0.07)})
-    >>> [(batch.attack, [record.image for record in batch.records]) for batch in batches]
+    >>> [(batch.attack, [record.index for record in batch.records]) for batch in batches]
     [('fgsm', [0, 2])]
     """
     if not isinstance(attacks, Mapping):
@@ -248,7 +248,7 @@ def attack_batches(
     for originals in images:
         smoother = (reference or Smoothing()).guided_by(originals.images)
         for name, variants in attacks.items():
-            if all((name, int(position)) in done for position in originals.positions):
+            if all((name, int(index)) in done for index in originals.indices):
                 continue
             began = time.perf_counter()
             try:
@@ -261,7 +261,7 @@ def attack_batches(
                 result = core.start(tf.constant(originals.images), 0)
                 result = result._replace(faulty=result.faulty + 1)
             adversarial = result.adversarial.numpy()
-            seconds = (time.perf_counter() - began) / len(originals.positions)
+            seconds = (time.perf_counter() - began) / len(originals.indices)
             counts = {"gradients": result.gradients.numpy(), "faulty": result.faulty.numpy()}
             yield score(
                 model, name, originals, adversarial, smoother, seconds=seconds, trace=result.trace.numpy(), **counts
@@ -279,7 +279,7 @@ def score(
     trace: np.ndarray | None = None,
     faulty: Any = 0,
 ) -> Batch:
-    """The records of adversarial images, whoever made them: as computed, and as delivered in 8 bits.
+    """The records of adversarial images, of any attack or library: as computed, and as delivered in 8 bits.
 
     Args:
         model: from images [B, H, W, C] in [0, 1] to logits [B, K].
@@ -287,9 +287,9 @@ def score(
         originals: the images that they were made from, which the model classifies correctly.
         adversarial: [B, H, W, C] in [0, 1].
         smoother: guided by the originals; its graph measures the smoothness energy.
-        gradients: what each image took, [B], or a number for all.
-        seconds: what an image took.
-        trace: [B, G + 1], as in an `AttackResult`; None where nobody looked.
+        gradients: how many each image took, [B], or a number for all.
+        seconds: wall time for each image.
+        trace: [B, G + 1], as in an `AttackResult`; None where it is not known.
         faulty: as in an `AttackResult`, [B], or a number for all.
 
     Raises:
@@ -311,11 +311,11 @@ def score(
     delivered = quantize(adversarial)
     counts = [np.broadcast_to(count, len(adversarial)).tolist() for count in (gradients, faulty)]
     traces = [()] * len(adversarial) if trace is None else map(_improvements, trace)
-    columns = (originals.positions.tolist(), originals.labels.tolist(), *counts, traces)
+    columns = (originals.indices.tolist(), originals.labels.tolist(), *counts, traces)
     computed, rounded = (_scores(model, originals, images, smoother) for images in (adversarial, delivered))
     records = [
         Record(
-            image=position,
+            index=index,
             attack=attack,
             label=label,
             computed=one,
@@ -325,7 +325,7 @@ def score(
             trace=improvements,
             faulty=flaws,
         )
-        for position, label, count, flaws, improvements, one, other in zip(*columns, computed, rounded)
+        for index, label, count, flaws, improvements, one, other in zip(*columns, computed, rounded)
     ]
     return Batch(attack, records, originals.images, adversarial, delivered)
 
@@ -347,7 +347,7 @@ def predict(model: core.Model, images: Any) -> np.ndarray:
 
 
 def as_run(records: Iterable[Record], images: CorrectImages) -> Run:
-    """The run, once `attack_batches` has gone through all the images.
+    """The run, after `attack_batches` has attacked all the images.
 
     Args:
         records: those of all its batches.
@@ -359,7 +359,7 @@ def as_run(records: Iterable[Record], images: CorrectImages) -> Run:
     >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
     ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
     >>> images = CorrectImages(model, [(tf.fill([3, 4, 4, 1], 0.5), [0, 1, 0])])
-    >>> [len(originals.positions) for originals in images]  # here they would be attacked
+    >>> [len(originals.indices) for originals in images]  # here they would be attacked
     [2]
     >>> score = Score(True, 0.3, 0.2, 1)
     >>> record = Record(0, "pgd2", 0, score, score, 20, 0.01, ((4, 0.3),))
@@ -384,7 +384,7 @@ def quantize(images: Any) -> np.ndarray:
 def merge(results: Sequence[core.AttackResult]) -> core.AttackResult:
     """Several results on the same images as one attack's: per image the least distorted success (5.1).
 
-    Gradients are summed, and the trace goes on from one to the next.
+    Gradients are summed, and the trace of each result follows that of the one before.
 
     Raises:
         ValueError: no result.
@@ -422,7 +422,7 @@ def _merged(model: core.Model, variants: Any, images: Any, labels: Any, targets:
 
 
 def _scores(model: core.Model, originals: Originals, adversarial: np.ndarray, smoother: Smoother) -> list[Score]:
-    """What each image comes to."""
+    """The score of each image."""
     model = Classifier.of(model)
     logits = model.draws(tf.constant(adversarial))
     wrong = core.over_draws(model, core.errs(model, logits, originals.labels, originals.targets))

@@ -75,17 +75,17 @@ def batches(
     """
     checked: set[int] = set()
     for batch in protocol.attack_batches(networks[source], images, attacks, reference=reference, done=done):
-        positions = [record.image for record in batch.records]
-        if not checked.issuperset(positions):
+        indices = [record.index for record in batch.records]
+        if not checked.issuperset(indices):
             for name, classes in clean.items():
-                _check_clean(name, networks[name], batch.images, positions, classes)
-            checked.update(positions)
+                _check_clean(name, networks[name], batch.images, indices, classes)
+            checked.update(indices)
         predictions = {name: protocol.predict(network, batch.delivered) for name, network in networks.items()}
         records = [
             Record(
                 **vars(record),
                 source=source,
-                clean={name: int(classes[record.image]) for name, classes in clean.items()},
+                clean={name: int(classes[record.index]) for name, classes in clean.items()},
                 predictions={name: int(classes[place]) for name, classes in predictions.items()},
             )
             for place, record in enumerate(batch.records)
@@ -138,19 +138,19 @@ def records(
 
 
 def _check_clean(
-    name: str, network: core.Model, images: np.ndarray, positions: Sequence[int], classes: Sequence[int]
+    name: str, network: core.Model, images: np.ndarray, indices: Sequence[int], classes: Sequence[int]
 ) -> None:
     """Raises ValueError unless these are the classes that a network gives the images, but for ties."""
-    if len(classes) <= max(positions):
+    if len(classes) <= max(indices):
         raise ValueError(f"clean must have a class of each image of the dataset; for {name} it has {len(classes)}")
     logits = protocol.mean_logits(network, tf.constant(images)).numpy()
-    said = np.array([classes[position] for position in positions])
+    said = np.array([classes[index] for index in indices])
     behind = logits.max(axis=1) - logits[np.arange(len(said)), said]
     other = np.flatnonzero(behind > TIE * (logits.max(axis=1) - logits.min(axis=1)))
     if len(other):
         raise ValueError(
             f"clean must be what the networks say of the images in the order of the dataset; {name} gives image "
-            f"{positions[other[0]]} another class than {said[other[0]]}: the dataset must give its images in the same "
+            f"{indices[other[0]]} another class than {said[other[0]]}: the dataset must give its images in the same "
             "order each time, without shuffling"
         )
 

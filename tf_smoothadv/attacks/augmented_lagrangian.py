@@ -1,4 +1,4 @@
-"""ALMA, which minimises the L2 norm subject to deceiving, by an augmented Lagrangian with one multiplier an image."""
+"""ALMA, which minimises the L2 norm subject to success, by an augmented Lagrangian with one multiplier an image."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ CONFIDENCE = 1e-4
 
 @dataclasses.dataclass(frozen=True)
 class ALMA(core.Attack):
-    """Descends ||r|| + P(m, rho, mu), m the margin ratio and P a penalty that is zero where m is.
+    """Descends ||r|| + P(m, rho, mu), where m is the margin ratio and P is a penalty that is zero at m = 0.
 
     P has the slope mu + 2 mu rho m + rho^2 m^2 / 2 where m >= 0, else mu / (1 - rho m)^2. The multiplier mu follows
-    that slope, mu <- averaging mu + (1 - averaging) dP/dm; rho is multiplied by 1.2 every 10 steps, until the image
-    yields, unless m has fallen by a twentieth. The descent is RMSprop with momentum, both of weight `averaging`;
-    its rate falls to a hundredth from the step at which the image yields on. Every iterate is tried; the
-    success of least norm is kept. With `levels` the model is shown the iterate rounded, as in `MinimalNormAttack`.
+    that slope, mu <- averaging mu + (1 - averaging) dP/dm; rho is multiplied by 1.2 every 10 steps, until the
+    first success, unless m has fallen by a twentieth. The descent is RMSprop with momentum, both of weight `averaging`;
+    its rate falls to a hundredth between the first success and the last step. Every iterate is tried; the success of
+    least norm is kept. With `levels` the model is shown the iterate rounded, as in `MinimalNormAttack`.
 
-    With `smoothing` the gradient of m is smoothed like the image (12), at its own norm, and RMSprop has one scale an
-    image instead of one a pixel, which would undo it. The gradient of ||r|| is left as it is: it shrinks all of r
-    alike, where smoothed it would shrink what is smooth and leave the rest.
+    With `smoothing` the gradient of m is smoothed like the image (12) and keeps its norm. RMSprop then has one scale
+    for each image: a scale for each pixel would undo the smoothing. The gradient of ||r|| is not smoothed: it shrinks
+    all of r alike, and smoothed it would shrink the smooth part only.
 
     With `masking` it descends in z, r = T z (`Masker`): ||z|| stands for ||r||, and the gradient of m is T' g.
 

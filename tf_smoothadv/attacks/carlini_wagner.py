@@ -44,8 +44,8 @@ class CarliniWagner(core.Attack):
         smoothing: shape the perturbation like the image; None for the plain attack.
         smoothness_penalty: mu of (14), at least 0; needs `smoothing`, whose graph it is measured on.
         border: how far inside [0, 1] the plain attack starts, above 0 and below 0.5. On the border itself the slope of
-            the change of variable is zero and a pixel is stuck; but what it starts off the image is a distortion of
-            every saturated pixel, which counts where an image has many.
+            the change of variable is zero, and the pixel cannot move. But every saturated pixel is distorted by this
+            much from the start, which matters in images with many of them.
         levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any. The model is shown
             the rounded x, whose success and distortion count; the objective's r is the unrounded one. With `smoothing`
             it is rounded so that r stays smooth (`Smoother.rounded`).

@@ -89,12 +89,12 @@ class AttackResult(NamedTuple):
 
 
 def _known(x: Any) -> bool:
-    """Whether it has values, as outside of a graph."""
+    """Whether a tensor has values already, as it does outside of a graph."""
     return isinstance(x, np.ndarray) or (tf.is_tensor(x) and hasattr(x, "numpy") and not tf.is_symbolic_tensor(x))
 
 
 def start(images: tf.Tensor, gradients: tf.Tensor | int) -> AttackResult:
-    """Before the first iterate: the images themselves, without success, and room for so many gradients' trace."""
+    """The result before the first iterate: the images, without success, and an empty trace of so many gradients."""
     batch = tf.shape(images)[0]
     return AttackResult(
         adversarial=images,
@@ -136,9 +136,9 @@ def keep_best(
 
 
 def merge_results(best: AttackResult, later: AttackResult) -> AttackResult:
-    """One result of two on the same images: per image the success of least norm, the later one without any.
+    """Merges two results on the same images: for each image the success of least norm, or the later one without any.
 
-    The trace of `later` is put behind the gradients that `best` took, whose trace must have room for it.
+    The trace of `later` follows the gradients that `best` took; the trace of `best` must have room for it.
     """
     better = tf.where(best.success, later.success & (later.norm < best.norm), True)
     columns = best.gradients[:, tf.newaxis] + tf.range(tf.shape(later.trace)[1])
@@ -158,7 +158,7 @@ def merge_results(best: AttackResult, later: AttackResult) -> AttackResult:
 def active_first(active: tf.Tensor) -> tf.Tensor:
     """The indices of the active images [B] and, to fill up a quarter of the batch, of some others behind them.
 
-    There are four sizes then, and what is compiled for each size is soon compiled for all.
+    So there are only four sizes of batch, and what is compiled for each size is soon compiled for all four.
     """
     batch = tf.size(active)
     quarter = (batch + 3) // 4
@@ -192,9 +192,9 @@ class Slope(NamedTuple):
         loss: [B].
         margin: `criteria.margin` and the `allowance`, zero where success begins; [B].
         gradient: of the loss in the images; [B, H, W, C], zero where it is not finite.
-        usable: whether an attack can go on by it: the logits are finite and it is not zero, or needs not be after a
-            success; [B] bool.
-        faulty: whether it is not usable, or was not finite in some pixel; [B] bool.
+        usable: whether an attack can step along the gradient: the logits are finite, and it is not zero or the image
+            is a success; [B] bool.
+        faulty: whether the gradient is not usable, or was not finite in some pixel; [B] bool.
     """
 
     success: tf.Tensor
@@ -307,7 +307,7 @@ def over_draws(model: Classifier, x: tf.Tensor) -> tf.Tensor:
 def go_on(usable: tf.Tensor, following: tf.Tensor, x: tf.Tensor, last: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The next iterate, and the last one that had a usable gradient.
 
-    Where that at x is not usable, the next is half the way back to the last one where it was.
+    Where the gradient at x is not usable, the next iterate lies halfway between x and the last usable one.
 
     Args:
         usable: [B] bool, of the gradient at x.
@@ -321,9 +321,9 @@ def go_on(usable: tf.Tensor, following: tf.Tensor, x: tf.Tensor, last: tf.Tensor
 def judge(
     model: Classifier, result: AttackResult, logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
 ) -> AttackResult:
-    """The result with the success that the model itself confirms, by the logits of its draws on what is returned.
+    """The result with the success that an eager call of the model confirms, by the logits of its draws.
 
-    A success that it does not confirm is none, and has no trace.
+    An image that it does not confirm has no success, and its trace is erased.
     """
     wrong = over_draws(model, errs(model, logits, labels, targets))
     success = tf.reduce_all(wrong, axis=0)
@@ -358,7 +358,7 @@ class Attack:
         return dataclasses.replace(self, **settings)
 
     def within(self: A, gradients: int | None) -> A:
-        """The same attack with as many steps as so many gradients of the model allow; None leaves it as it is.
+        """The same attack with as many steps as this number of gradients allows; None leaves it as it is.
 
         Raises:
             ValueError: fewer gradients than it needs for a step of each epsilon, constant or class that it tries.
@@ -381,7 +381,7 @@ class Attack:
         return attack
 
     def loop_key(self) -> tuple[Any, ...]:
-        """What tells its compiled loop from that of other attacks."""
+        """A key that is equal for two attacks exactly if they can share a compiled loop."""
         named = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
         return type(self), *(value for name, value in named if name not in self.tensors)
 
@@ -457,7 +457,7 @@ class Attack:
     def _run_in_graph(
         self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> AttackResult:
-        """A part of the graph that is being made, which no other graph may share."""
+        """The attack as a part of the graph that is being traced; no other graph can use it."""
         if not self.any_batch_size and images.shape[0] is None:
             raise ValueError("an attack with optimizer= needs batches of a known size inside a tf.function")
         classes = model(images[:1]).shape[1]

@@ -48,8 +48,8 @@ class MinimalNormAttack(core.Attack):
     Every iterate is tried; the success of least norm is kept.
 
     With `smoothing` the gradient is smoothed like the image before it is normalised (12). Steps in the latent z of (17)
-    would smooth it twice, by s and its adjoint; on photographs once with a larger alpha is as smooth and smaller. To
-    hold r to the range of s would hold nothing: s is invertible.
+    would smooth it twice, by s and by its adjoint; on photographs, smoothing once with a larger alpha gives
+    perturbations that are as smooth and smaller. To restrict r to the range of s restricts nothing: s is invertible.
 
     With `masking` all of this happens in z, r = T z (`Masker`): the gradient there is T' g, which `smoothing` smooths,
     and the norm searched, whose least is kept, is ||z||. `AttackResult.distortion` is that of r, as ever.
@@ -81,7 +81,7 @@ class MinimalNormAttack(core.Attack):
     def step(
         self, tried: Tried, epsilon: tf.Tensor, step_size: tf.Tensor, norm_step: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The next z and its epsilon [B], after an iterate with this epsilon [B]; the steps are those of the moment."""
+        """The next z and its epsilon [B], after an iterate with this epsilon [B]; both steps as the rate has them."""
         raise NotImplementedError
 
     def run(

@@ -10,7 +10,7 @@ from typing import Any
 import tf_smoothadv as sa
 from tf_smoothadv import checks
 from tf_smoothadv.classifier import OUTPUTS
-from tf_smoothadv.evaluation import presets
+from tf_smoothadv.evaluation import families, presets
 from tf_smoothadv.evaluation.data import SOURCES, Dataset
 
 __all__ = ["Config"]
@@ -33,8 +33,9 @@ class Config:
         image_size: pixels a side that images are resized to; None for 299 in folders and TFRecords, else as they are.
         batch_size: images in a batch; None for as many as memory and speed allow.
         shard: (i, n), from (1, n) to (n, n): every n-th image alone, from the i-th on.
-        settings: one of `presets.NAMES`: whose parameters the attacks have, and the graph that measures energies.
+        settings: one of `families.NAMES`: whose parameters the attacks have, and the graph that measures energies.
         attacks: their names in `presets`.
+        alphas: bandwidths of (6) that each attack is run at, see `presets.front`; None for the settings' own.
         levels: values of a pixel that every attack sees its images rounded to; None to round them afterwards.
         gradients: of the network, at most, for each image and each of an attack's settings; None for the settings' own.
         output: the folder of the results.
@@ -63,6 +64,7 @@ class Config:
     shard: tuple[int, int] = (1, 1)
     settings: str = "tuned"
     attacks: tuple[str, ...] = presets.ATTACKS
+    alphas: tuple[float, ...] | None = None
     levels: int | None = None
     gradients: int | None = None
     output: str | pathlib.Path = "results"
@@ -73,7 +75,7 @@ class Config:
         checks.one_of("outputs", self.outputs, OUTPUTS)
         checks.one_of("labels", self.labels, LABELS)
         checks.one_of("dataset", self.dataset, SOURCES)
-        checks.one_of("settings", self.settings, presets.NAMES)
+        checks.one_of("settings", self.settings, families.NAMES)
         for name in ("num_images", "image_size", "batch_size", "gradients"):
             if getattr(self, name) is not None:
                 checks.count(name, getattr(self, name))
@@ -81,18 +83,20 @@ class Config:
         if not 1 <= part <= parts:
             raise ValueError(f"shard must be (i, n) with i from 1 to n; received {self.shard}")
 
-    @property
-    def reference(self) -> sa.Smoothing:
-        """The smoothing whose graph measures the energy of every perturbation."""
-        return presets.reference(self.dataset, self.settings)
+    def reference(self, images: Dataset) -> sa.Smoothing:
+        """The smoothing whose graph measures the energy of every perturbation of these images."""
+        return families.reference(families.family(images.shape), self.settings)
 
-    def preset(self) -> presets.Preset:
-        """The attacks, with their parameters.
+    def preset(self, images: Dataset) -> presets.Preset:
+        """The attacks, with their parameters for such images.
 
         Raises:
-            ValueError: what `presets.preset` refuses.
+            ValueError: what `presets.preset` or `presets.front` refuses.
         """
-        return presets.preset(self.dataset, self.settings, self.attacks, self.levels, self.gradients)
+        family = families.family(images.shape)
+        if self.alphas is not None:
+            return presets.front(family, self.settings, self.attacks, self.alphas, self.gradients)
+        return presets.preset(family, self.settings, self.attacks, self.levels, self.gradients)
 
     def usage(self) -> dict[str, Any]:
         """The arguments of `Classifier` that say what the networks are."""
@@ -117,7 +121,7 @@ class Config:
             "image_size": self.image_size,
             "batch_size": images.batch_size,
             "settings": self.settings,
-            "reference": self.reference.get_config(),
+            "reference": self.reference(images).get_config(),
             "levels": self.levels,
             "attacks": dict(attacks),
         }

@@ -10,7 +10,7 @@ import numpy as np
 
 from tf_smoothadv import metrics
 from tf_smoothadv.attacks import core
-from tf_smoothadv.evaluation import presets, records
+from tf_smoothadv.evaluation import records
 from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.evaluation.rendering import plots
 from tf_smoothadv.evaluation.run import white_box
@@ -20,14 +20,11 @@ FRONT = "front.json"
 PICKED = "picked"
 
 
-def evaluate(
-    model: core.Model, config: Config, alphas: list[float], premium: float
-) -> tuple[Front, np.ndarray, metrics.Run]:
+def evaluate(model: core.Model, config: Config, premium: float) -> tuple[Front, np.ndarray, metrics.Run]:
     """Attacks over alpha as `white_box` does, and picks of each image the smoothest within a premium.
 
     Args:
-        model, config: see `white_box`; the attacks are of `presets.MINIMAL_NORM`, and images are saved in any case.
-        alphas: bandwidths of (6), in [0, 1); 0 is plain.
+        model, config: see `white_box`; with `alphas` and `save_images`.
         premium: how many times the smallest distortion of its image the picked one may have, at least 1.
 
     Returns:
@@ -36,8 +33,7 @@ def evaluate(
     Raises:
         ValueError: what `white_box` and `presets.front` refuse.
     """
-    attacks = presets.front(config.dataset, config.settings, config.attacks, alphas, config.gradients)
-    run = white_box(model, config, attacks)
+    run = white_box(model, config)
     folder = pathlib.Path(config.output)
     names = records.settings_of(folder)["images"]
     front = Front.of(run)
@@ -53,11 +49,11 @@ def keep_picked(folder: pathlib.Path, front: Front, picked: np.ndarray, names: l
     shutil.rmtree(folder / PICKED, ignore_errors=True)
     with records.writing(folder / PICKED):
         (folder / PICKED).mkdir()
-        for image, attack in zip(front.images, picked):
+        for index, attack in zip(front.indices, picked):
             if attack >= 0:
-                path = folder / PICKED / f"{names[image]}.png"
+                path = folder / PICKED / f"{names[index]}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(folder / records.IMAGES / front.attacks[attack] / f"{names[image]}.png", path)
+                shutil.copyfile(folder / records.IMAGES / front.attacks[attack] / f"{names[index]}.png", path)
 
 
 def summary(run: metrics.Run, front: Front, picked: np.ndarray, names: list[str], premium: float) -> dict[str, Any]:
@@ -76,6 +72,6 @@ def summary(run: metrics.Run, front: Front, picked: np.ndarray, names: list[str]
             for outcome in [run.outcome(name, delivered=True)]
         },
         "picked": {
-            names[image]: front.attacks[attack] if attack >= 0 else None for image, attack in zip(front.images, picked)
+            names[index]: front.attacks[attack] if attack >= 0 else None for index, attack in zip(front.indices, picked)
         },
     }

@@ -43,9 +43,9 @@ def _merge_runs(shards: list[pathlib.Path], output: pathlib.Path) -> None:
     made_with = _whole(shards, [one.images for one in finished])
     attacks = list(made_with["attacks"])
     whole = joined([one.run.records for one in finished])
-    whole.sort(key=lambda record: (record.image, attacks.index(record.attack)))
+    whole.sort(key=lambda record: (record.index, attacks.index(record.attack)))
     with records.Results(output, made_with, metrics.Record) as results:
-        results.append(record for record in whole if (record.attack, record.image) not in results.done)
+        results.append(record for record in whole if (record.attack, record.index) not in results.done)
         _copy(shards, output)
         counts = sum(one.run.num_images for one in finished), sum(one.run.num_correct for one in finished)
         write_outputs(output, metrics.Run(tuple(whole), *counts), rich.console.Console(highlight=False))
@@ -57,7 +57,7 @@ def _merge_transfers(shards: list[pathlib.Path], output: pathlib.Path) -> None:
     key = operator.attrgetter(*transfer.KEY)
     whole = joined([records.read_all(folder, TransferRecord, transfer.KEY) for folder in shards])
     sources, attacks = made_with["sources"], list(made_with["attacks"])
-    whole.sort(key=lambda record: (sources.index(record.source), record.image, attacks.index(record.attack)))
+    whole.sort(key=lambda record: (sources.index(record.source), record.index, attacks.index(record.attack)))
     with records.Results(output, made_with, TransferRecord, transfer.KEY) as results:
         results.append(record for record in whole if key(record) not in results.done)
         _copy(shards, output)
@@ -134,9 +134,9 @@ def interleaved(parts: list[list[str]]) -> list[str]:
 
 
 def joined(shards: Sequence[Iterable[R]]) -> list[R]:
-    """All the records, with the positions that images have in the whole."""
+    """All the records, with the indices of images in the whole."""
     return [
-        dataclasses.replace(record, image=record.image * len(shards) + part)
+        dataclasses.replace(record, index=record.index * len(shards) + part)
         for part, kept in enumerate(shards)
         for record in kept
     ]

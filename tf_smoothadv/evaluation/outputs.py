@@ -19,7 +19,7 @@ NUM_EXAMPLES = 6
 
 def keep_images(folder: pathlib.Path, batch: protocol.Batch, names: Sequence[str]) -> None:
     """Writes the originals and the delivered images of a batch as PNG; `names` are those of the dataset's images."""
-    chosen = [names[record.image] for record in batch.records]
+    chosen = [names[record.index] for record in batch.records]
     records.write_images(folder / records.IMAGES / records.ORIGINAL, batch.images, chosen)
     records.write_images(folder / records.IMAGES / batch.attack, batch.delivered, chosen)
 

@@ -23,22 +23,14 @@ from tf_smoothadv.attacks import (
     CarliniWagner,
     NearestClasses,
 )
+from tf_smoothadv.evaluation.families import DIGITS, FAMILIES, NAMES, PAPER, PHOTOGRAPHS, SMALL, SMOOTHING, TUNED
 from tf_smoothadv.front import over_alpha
 
 Preset = dict[str, tuple[Attack, ...]]
 Variants = tuple[Attack, ...]
 
-TUNED, PAPER = NAMES = ("tuned", "paper")
-DIGITS, PHOTOGRAPHS = "digits", "photographs"
 LEVELS = 256  # of 8 bits
 GREEN, PINK = "#009E73", "#CC79A7"  # of Okabe and Ito's colours, which the colour-blind tell apart
-
-SMOOTHING = {  # of the smooth attacks; its graph measures the energy of every attack of a run
-    (DIGITS, TUNED): sa.Smoothing(alpha=0.95, gamma=3.0, tol=1e-2),
-    (DIGITS, PAPER): sa.Smoothing(alpha=0.95, gamma=10.0, solver="dense"),
-    (PHOTOGRAPHS, TUNED): sa.Smoothing(alpha=0.997, gamma=10.0, iterations=25),
-    (PHOTOGRAPHS, PAPER): sa.Smoothing(alpha=0.997, gamma=10.0, solver="cg", iterations=50),
-}
 
 
 class Entry(NamedTuple):
@@ -47,24 +39,31 @@ class Entry(NamedTuple):
     Attributes:
         label: what figures call it.
         color, marker: its line in figures; the marker tells it in print without colours.
-        parameters: by family of images and settings; several attacks are merged image by image (section 5.1).
+        tuned: by family of images, the best parameters found; several attacks are merged image by image (section 5.1).
+        paper: by family, the paper's.
         transfer: by family, what is other where it has one setting and goes for a distortion of about 5 (section 5.4).
     """
 
     label: str
     color: str
     marker: str
-    parameters: Mapping[tuple[str, str], Variants]
+    tuned: Mapping[str, Variants]
+    paper: Mapping[str, Variants] = types.MappingProxyType({})
     transfer: Mapping[str, dict[str, float]] = types.MappingProxyType({})
 
 
 def _over(attack: Attack, epsilons: np.ndarray) -> Variants:
-    """The same attack at several epsilons: in section 5.2 from a sixth of the one it names to all of it."""
+    """The same attack at several epsilons."""
     return tuple(attack.replaced(epsilon=epsilon) for epsilon in epsilons.tolist())
 
 
+def _sixths(epsilon: float) -> np.ndarray:
+    """From a sixth of an epsilon to all of it, as section 5.2 has them."""
+    return np.linspace(epsilon / 6, epsilon, 6)
+
+
 def _at(epsilon: float) -> dict[str, float]:
-    """One epsilon and steps as long: the least distorted success of shorter ones would be the first, well below it."""
+    """One epsilon, and steps as long: with shorter steps the first success, which is kept, lies well below epsilon."""
     return {"epsilon": epsilon, "step_size": epsilon, "binary_search_steps": 0}
 
 
@@ -76,17 +75,19 @@ def _minimal(
     Args:
         name, label: of the plain one.
         markers: of both.
-        make: from the smoothing, the step size and the loss. What is smooth is longer, hence its longer steps on
-            photographs: with 0.2 one photograph of 183 does not get there at alpha 0.9999.
+        make: from the smoothing, the step size and the loss. Smooth perturbations are larger and need longer steps: on
+            photographs at alpha 0.9999, a step size of 0.2 leaves one of 183 without success.
     """
     latent = dataclasses.replace(SMOOTHING[DIGITS, TUNED], alpha=0.94)
     plain = {
-        (DIGITS, TUNED): (make(None, 0.5, "cross_entropy"),),
-        (PHOTOGRAPHS, TUNED): (make(None, 0.2, "margin"),),
+        DIGITS: (make(None, 0.5, "cross_entropy"),),
+        SMALL: (make(None, 0.2, "margin"),),
+        PHOTOGRAPHS: (make(None, 0.2, "margin"),),
     }
     smooth = {
-        (DIGITS, TUNED): (make(latent, 0.5, "cross_entropy"),),
-        (PHOTOGRAPHS, TUNED): (make(SMOOTHING[PHOTOGRAPHS, TUNED], 0.4, "margin"),),
+        DIGITS: (make(latent, 0.5, "cross_entropy"),),
+        SMALL: (make(SMOOTHING[SMALL, TUNED], 0.4, "margin"),),
+        PHOTOGRAPHS: (make(SMOOTHING[PHOTOGRAPHS, TUNED], 0.4, "margin"),),
     }
     return {
         name: Entry(label, GREEN, markers[0], plain),
@@ -95,13 +96,13 @@ def _minimal(
 
 
 # The paper's, section 5.2. Where it is silent: gamma as in the authors' demo, 100 steps and 9 constants for C&W as in
-# their code, 10 steps for the gradient attacks.
-_PIXELS = {DIGITS: np.linspace(0.3 / 6, 0.3, 6), PHOTOGRAPHS: np.linspace(0.1255 / 6, 0.1255, 6)}
-_NORMS = np.arange(1.0, 7.0)
-_PGD2 = PGD2(6.0, 3.0, 10)
+# their code, 10 steps for the gradient attacks. It has no small images: they have the parameters of its photographs.
+_PIXELS = {DIGITS: 0.3, SMALL: 0.1255, PHOTOGRAPHS: 0.1255}
+_NORM = 6.0
+_PGD2 = PGD2(_NORM, 3.0, 10)
 _CW = {
-    DIGITS: CarliniWagner(100, 9, 0.1, learning_rate_decay=False, initial_const=15.0, confidence=1.0),
-    PHOTOGRAPHS: CarliniWagner(100, 9, 0.1, learning_rate_decay=False, initial_const=100.0),
+    family: CarliniWagner(100, 9, 0.1, learning_rate_decay=False, initial_const=const, confidence=confidence)
+    for family, const, confidence in ((DIGITS, 15.0, 1.0), (SMALL, 100.0, 0.0), (PHOTOGRAPHS, 100.0, 0.0))
 }
 # Tuned: the gradient attacks bisect each image's epsilon and descend the margin where cross-entropy saturates. On
 # photographs one step of Adam moves every pixel by the learning rate, on 268,203 of them a norm of 500 times as much,
@@ -109,9 +110,12 @@ _CW = {
 # without it the front of distortion and energy lies higher.
 _TUNED_PGD2 = {
     DIGITS: PGD2(6.0, 1.5, 12, loss="margin", binary_search_steps=6),
+    SMALL: PGD2(2.0, 0.3, 8, loss="margin", binary_search_steps=4),
     PHOTOGRAPHS: PGD2(3.0, 0.3, 8, loss="margin", binary_search_steps=4),
 }
+_TRANSFER_PGD2 = {DIGITS: _at(6.0), SMALL: _at(5.0), PHOTOGRAPHS: _at(5.0)}
 _TUNED_CW = CarliniWagner(steps=100, binary_search_steps=3, learning_rate=0.5, initial_const=1.0)
+_FGSM, _IFGSM = FGSM(0.3), IFGSM(0.03, 0.003, 8, loss="margin", binary_search_steps=4)
 
 ENTRIES: dict[str, Entry] = {
     "fgsm": Entry(
@@ -119,79 +123,70 @@ ENTRIES: dict[str, Entry] = {
         "#999999",
         "o",
         {
-            (DIGITS, TUNED): _over(FGSM(0.3), np.linspace(0.01, 0.3, 30)),
-            (DIGITS, PAPER): _over(FGSM(0.3), _PIXELS[DIGITS]),
-            (PHOTOGRAPHS, TUNED): _over(FGSM(0.3), np.geomspace(0.001, 0.1255, 10)),
-            (PHOTOGRAPHS, PAPER): _over(FGSM(0.3), _PIXELS[PHOTOGRAPHS]),
+            DIGITS: _over(_FGSM, np.linspace(0.01, 0.3, 30)),
+            SMALL: _over(_FGSM, np.geomspace(0.001, 0.1255, 10)),
+            PHOTOGRAPHS: _over(_FGSM, np.geomspace(0.001, 0.1255, 10)),
         },
-        {DIGITS: {"epsilon": 0.25}, PHOTOGRAPHS: {"epsilon": 3 / 255}},
+        {family: _over(_FGSM, _sixths(_PIXELS[family])) for family in FAMILIES},
+        {DIGITS: {"epsilon": 0.25}, SMALL: {"epsilon": 16 / 255}, PHOTOGRAPHS: {"epsilon": 3 / 255}},
     ),
     "ifgsm": Entry(
         "I-FGSM",
         "#E69F00",
         "s",
         {
-            (DIGITS, TUNED): (IFGSM(0.3, 0.075, 12, loss="margin", binary_search_steps=6),),
-            (DIGITS, PAPER): _over(IFGSM(0.3, 0.08, 10), _PIXELS[DIGITS]),
-            (PHOTOGRAPHS, TUNED): (IFGSM(0.03, 0.003, 8, loss="margin", binary_search_steps=4),),
-            (PHOTOGRAPHS, PAPER): _over(IFGSM(0.1255, 0.08, 10), _PIXELS[PHOTOGRAPHS]),
+            DIGITS: (IFGSM(0.3, 0.075, 12, loss="margin", binary_search_steps=6),),
+            SMALL: (_IFGSM,),
+            PHOTOGRAPHS: (_IFGSM,),
         },
-        {DIGITS: _at(0.25), PHOTOGRAPHS: _at(3 / 255)},
+        {family: _over(IFGSM(0.3, 0.08, 10), _sixths(_PIXELS[family])) for family in FAMILIES},
+        {DIGITS: _at(0.25), SMALL: _at(16 / 255), PHOTOGRAPHS: _at(3 / 255)},
     ),
     "pgd2": Entry(
         "PGD₂",
         "#0072B2",
         "^",
-        {
-            (DIGITS, TUNED): (_TUNED_PGD2[DIGITS],),
-            (DIGITS, PAPER): _over(_PGD2, _NORMS),
-            (PHOTOGRAPHS, TUNED): (_TUNED_PGD2[PHOTOGRAPHS],),
-            (PHOTOGRAPHS, PAPER): _over(_PGD2, _NORMS),
-        },
-        {DIGITS: _at(6.0), PHOTOGRAPHS: _at(5.0)},
+        {family: (attack,) for family, attack in _TUNED_PGD2.items()},
+        {family: _over(_PGD2, _sixths(_NORM)) for family in FAMILIES},
+        _TRANSFER_PGD2,
     ),
     "cw": Entry(
         "C&W",
         "#D55E00",
         "D",
         {
-            (DIGITS, TUNED): (_TUNED_CW,),
-            (DIGITS, PAPER): (_CW[DIGITS],),
-            (PHOTOGRAPHS, TUNED): (CarliniWagner(20, 3, learning_rate=0.003, initial_const=0.3, border=1e-3),),
-            (PHOTOGRAPHS, PAPER): (_CW[PHOTOGRAPHS],),
+            DIGITS: (_TUNED_CW,),
+            SMALL: (CarliniWagner(20, 3, learning_rate=0.01, initial_const=0.3, border=1e-3),),
+            PHOTOGRAPHS: (CarliniWagner(20, 3, learning_rate=0.003, initial_const=0.3, border=1e-3),),
         },
+        {family: (attack,) for family, attack in _CW.items()},
     ),
     "spgd2": Entry(
         "sPGD₂",
         "#56B4E9",
         "v",
-        {
-            (family, settings): tuple(
-                attack.replaced(smoothing=smoothing)
-                for attack in ((_TUNED_PGD2[family],) if settings == TUNED else _over(_PGD2, _NORMS))
-            )
-            for (family, settings), smoothing in SMOOTHING.items()
-        },
-        {DIGITS: _at(6.0), PHOTOGRAPHS: _at(5.0)},
+        {family: (_TUNED_PGD2[family].replaced(smoothing=SMOOTHING[family, TUNED]),) for family in FAMILIES},
+        {family: _over(_PGD2.replaced(smoothing=SMOOTHING[family, PAPER]), _sixths(_NORM)) for family in FAMILIES},
+        _TRANSFER_PGD2,
     ),
     "scw": Entry(
         "sC&W",
         "#000000",
         "X",
         {
-            (DIGITS, TUNED): (
+            DIGITS: (
                 _TUNED_CW.replaced(
                     learning_rate=0.2,
                     smoothing=dataclasses.replace(SMOOTHING[DIGITS, TUNED], alpha=0.9),
                     smoothness_penalty=2.0,
                 ),
             ),
-            (DIGITS, PAPER): (_CW[DIGITS].replaced(smoothing=SMOOTHING[DIGITS, PAPER]),),
-            (PHOTOGRAPHS, TUNED): (
+            SMALL: (CarliniWagner(50, 2, learning_rate=0.01, initial_const=3.0, smoothing=SMOOTHING[SMALL, TUNED]),),
+            PHOTOGRAPHS: (
                 CarliniWagner(50, 2, learning_rate=0.01, initial_const=3.0, smoothing=SMOOTHING[PHOTOGRAPHS, TUNED]),
             ),
-            (PHOTOGRAPHS, PAPER): (_CW[PHOTOGRAPHS].replaced(smoothing=SMOOTHING[PHOTOGRAPHS, PAPER]),),
         },
+        {family: (attack.replaced(smoothing=SMOOTHING[family, PAPER]),) for family, attack in _CW.items()},
     ),
     **_minimal("ddn", "DDN", "<>", lambda spec, step, loss: DDN(step_size=step, smoothing=spec, loss=loss)),
     **_minimal("fmn", "FMN", "P*", lambda spec, step, _: FMN(step_size=step, smoothing=spec)),
@@ -205,7 +200,7 @@ ENTRIES: dict[str, Entry] = {
     ),
 }
 
-ATTACKS = tuple(name for name, entry in ENTRIES.items() if (DIGITS, PAPER) in entry.parameters)  # the paper's
+ATTACKS = tuple(name for name, entry in ENTRIES.items() if entry.paper)  # the paper's
 # Published since then, and smooth here; "tuned" has them.
 LATER = tuple(sorted((name for name in ENTRIES if name not in ATTACKS), key=lambda name: ENTRIES[name].color == PINK))
 MINIMAL_NORM = tuple(name for name in LATER if ENTRIES[name].color == GREEN)
@@ -216,23 +211,13 @@ def label(attack: str) -> str:
     return ENTRIES[attack].label if attack in ENTRIES else attack
 
 
-def family(dataset: str) -> str:
-    """The family of images that a dataset's have the parameters of."""
-    return DIGITS if dataset == "mnist" else PHOTOGRAPHS
-
-
-def reference(dataset: str, settings: str) -> sa.Smoothing:
-    """The smoothing whose graph measures the energy of every attack of a run."""
-    return SMOOTHING[family(dataset), settings]
-
-
 def preset(
-    dataset: str, settings: str, attacks: Sequence[str], levels: int | None = None, gradients: int | None = None
+    family: str, settings: str, attacks: Sequence[str], levels: int | None = None, gradients: int | None = None
 ) -> Preset:
     """The named attacks in the order given; several of one name are merged image by image (section 5.1).
 
     Args:
-        dataset: "mnist", or any other for photographs.
+        family: of the images, see `families.family`.
         settings: one of NAMES.
         attacks: of ATTACKS, and of LATER where the settings are "tuned".
         levels: what every attack sees its images rounded to; None to leave them as computed.
@@ -242,8 +227,8 @@ def preset(
         ValueError: unknown settings or attack, or none; fewer gradients than an attack needs for a step.
     """
     checks.one_of("settings", settings, NAMES)
-    place = family(dataset), settings
-    known = {name: entry.parameters[place] for name, entry in ENTRIES.items() if place in entry.parameters}
+    by_family = {name: getattr(entry, settings) for name, entry in ENTRIES.items()}
+    known = {name: parameters[family] for name, parameters in by_family.items() if family in parameters}
     for name in attacks:
         checks.one_of("attack", name, tuple(known))
     return {
@@ -252,12 +237,12 @@ def preset(
 
 
 def front(
-    dataset: str, settings: str, attacks: Sequence[str], alphas: Sequence[float], gradients: int | None = None
+    family: str, settings: str, attacks: Sequence[str], alphas: Sequence[float], gradients: int | None = None
 ) -> Preset:
     """The named attacks at each alpha, by names such as "fmn-0.97", with the rounding to 8 bits inside.
 
     Args:
-        dataset: see `preset`.
+        family: see `preset`.
         settings: "tuned".
         attacks: of MINIMAL_NORM.
         alphas: bandwidths of (6), in [0, 1); 0 is plain.
@@ -267,27 +252,29 @@ def front(
         ValueError: other settings, unknown attacks or alphas, or none.
     """
     checks.one_of("settings", settings, NAMES[:1])
-    smoothing = reference(dataset, settings)
+    smoothing = SMOOTHING[family, settings]
     chosen: Preset = {}
     for name in attacks:
         checks.one_of("attack", name, MINIMAL_NORM)
-        ((plain,), (smooth,)) = preset(dataset, settings, [name, f"s{name}"], LEVELS, gradients).values()
+        ((plain,), (smooth,)) = preset(family, settings, [name, f"s{name}"], LEVELS, gradients).values()
         variants = over_alpha(smooth, alphas, smoothing).values()
         chosen |= {f"{name}-{alpha:g}": (variant if alpha else plain,) for alpha, variant in zip(alphas, variants)}
     return chosen
 
 
-def transfer(dataset: str, settings: str, attacks: Sequence[str], levels: int | None = None) -> Preset:
+def transfer(
+    family: str, settings: str, attacks: Sequence[str], levels: int | None = None, gradients: int | None = None
+) -> Preset:
     """`preset` with one setting an attack, as section 5.4 asks: the gradient attacks at one epsilon, without a search.
 
     They go for a distortion of about 5, as in table 3. On digits the border of [0, 1] takes some of it: epsilon 0.25,
-    and 6 for PGD2. On photographs of 299 x 299 x 3 it is 2.5 grey levels in every pixel, of which 8 bits make 2 or 3:
-    3, with which I-FGSM comes nearest, and 5 for PGD2. C&W and what searches the norm have no target and stay as they
-    are.
+    and 6 for PGD2. On small images 16 levels come to between 3 and 7. On photographs of 299 x 299 x 3 it is 2.5 levels
+    in every pixel, of which 8 bits make 2 or 3: 3, with which I-FGSM comes nearest, and 5 for PGD2. C&W and what
+    searches the norm have no target and stay as they are.
 
     Args and Raises: see `preset`.
     """
     return {
-        name: (variants[0].replaced(**ENTRIES[name].transfer.get(family(dataset), {})),)
-        for name, variants in preset(dataset, settings, attacks, levels).items()
+        name: (variants[0].replaced(**ENTRIES[name].transfer.get(family, {})).within(gradients),)
+        for name, variants in preset(family, settings, attacks, levels).items()
     }

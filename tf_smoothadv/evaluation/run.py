@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import rich.console
@@ -37,8 +37,8 @@ class Work(NamedTuple):
 
     Attributes:
         described: the parameters of each attack, plain values by its name.
-        batches: from the images that the model classifies correctly, and the attacks and positions that there are
-            records of, to batches of what is left.
+        batches: a function of the images that the model classifies correctly and of the (attack, index) of existing
+            records; it gives the batches that are missing.
         prefix: of the attacks' names, where other runs write images to the same folder.
         examples: whether the first images are kept for the figure of examples.
     """
@@ -49,6 +49,42 @@ class Work(NamedTuple):
     examples: bool = True
 
 
+class Submitted(NamedTuple):
+    """Adversarial images that exist already, of one shard.
+
+    Attributes:
+        parts: by the name of the attack.
+        described: what tells each from others, plain values by its name.
+    """
+
+    parts: Mapping[str, submissions.Submission]
+    described: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, config: Config, paths: Iterable[pathlib.Path]) -> Submitted:
+        """Those at the paths, see `data.submissions`, for the images of an evaluation.
+
+        Raises:
+            ValueError: what `data.submissions` refuses.
+        """
+        whole = loaded(dataclasses.replace(config, shard=(1, 1)))
+        found = submissions.read_all(list(dict.fromkeys(paths)), whole.names, whole.shape)
+        parts = {name: submission.part(config.shard) for name, submission in found.items()}
+        return cls(parts, {name: submission.described() for name, submission in found.items()})
+
+    def tell_missing(self, made: metrics.Run, names: Sequence[str]) -> None:
+        """Prints which images that count have no adversarial image; `names` are the dataset's."""
+        for attack, submission in self.parts.items():
+            missing = submission.missing([record.index for record in made.records if record.attack == attack])
+            if missing:
+                rich.console.Console(highlight=False).print(
+                    f"{attack}: {len(missing)} of the {made.num_correct} images have no adversarial image, the first "
+                    f"of them {names[missing[0]]}: they count as failures",
+                    markup=False,
+                    soft_wrap=True,
+                )
+
+
 def attacking(model: core.Model, attacks: presets.Preset, reference: Smoothing) -> Work:
     """Attacks, on a model; see `protocol.attack_batches`."""
     described = {name: parameters.described(variants) for name, variants in attacks.items()}
@@ -57,20 +93,17 @@ def attacking(model: core.Model, attacks: presets.Preset, reference: Smoothing) 
     )
 
 
-def judging(
-    model: core.Model, whole: Mapping[str, submissions.Submission], shard: tuple[int, int], reference: Smoothing
-) -> Work:
-    """Images that are there already, or a part of them, judged by a model; see `protocol.score`."""
-    submitted = {name: submission.part(shard) for name, submission in whole.items()}
+def judging(model: core.Model, submitted: Submitted, reference: Smoothing) -> Work:
+    """Adversarial images that exist already, judged by a model; see `protocol.score`."""
 
     def batches(images: protocol.CorrectImages, done: Collection[tuple[str, int]]) -> Iterator[protocol.Batch]:
         for originals in images:
             smoother = reference.guided_by(originals.images)
-            for name, submission in submitted.items():
-                if not all((name, int(position)) in done for position in originals.positions):
+            for name, submission in submitted.parts.items():
+                if not all((name, int(index)) in done for index in originals.indices):
                     yield protocol.score(model, name, originals, submission.on(originals), smoother)
 
-    return Work({name: submission.described() for name, submission in whole.items()}, batches)
+    return Work(submitted.described, batches)
 
 
 def white_box(model: core.Model, config: Config, attacks: presets.Preset | None = None) -> metrics.Run:
@@ -87,8 +120,8 @@ def white_box(model: core.Model, config: Config, attacks: presets.Preset | None 
     Raises:
         ValueError: what is wrong with the images, with the model, or with the folder.
     """
-    work = attacking(model, config.preset() if attacks is None else attacks, config.reference)
-    images = prepared([model], config)
+    images = prepared(model, config)
+    work = attacking(model, config.preset(images) if attacks is None else attacks, config.reference(images))
     with opened(model, images, work, config) as results:
         return run(model, images, work, results, config)
 
@@ -102,25 +135,13 @@ def referee(model: core.Model, config: Config, paths: Iterable[pathlib.Path]) ->
 
     Returns, raises: as `white_box`, and what `data.submissions` refuses.
     """
-    whole = loaded(dataclasses.replace(config, shard=(1, 1)))
-    shape = tuple(next(iter(whole.images)).shape)
-    submitted = submissions.read_all(list(dict.fromkeys(paths)), whole.names, shape)
-    images = prepared([model], config, gradients=False)
-    work = judging(model, submitted, config.shard, config.reference)
+    submitted = Submitted.of(config, paths)
+    images = prepared(model, config, gradients=False)
+    work = judging(model, submitted, config.reference(images))
     with opened(model, images, work, config) as results:
-        run_ = run(model, images, work, results, config)
-    for name, submission in submitted.items():
-        missing = submission.part(config.shard).missing(
-            [record.image for record in run_.records if record.attack == name]
-        )
-        if missing:
-            rich.console.Console(highlight=False).print(
-                f"{name}: {len(missing)} of the {run_.num_correct} images have no adversarial image, the first of them "
-                f"{images.names[missing[0]]}: they count as failures",
-                markup=False,
-                soft_wrap=True,
-            )
-    return run_
+        made = run(model, images, work, results, config)
+    submitted.tell_missing(made, images.names)
+    return made
 
 
 def loaded(config: Config) -> data.Dataset:
@@ -132,26 +153,24 @@ def loaded(config: Config) -> data.Dataset:
     return data.load(config.dataset, config.data, config.num_images, CHECKED, config.image_size, config.shard)
 
 
-def prepared(models: Iterable[core.Model], config: Config, *, gradients: bool = True) -> data.Dataset:
-    """The images, in batches that these models have room for, once the models have been checked on the first of them.
+def prepared(model: core.Model, config: Config, *, gradients: bool = True) -> data.Dataset:
+    """The images, in batches that a model has room for, once the model has been checked on the first of them.
 
     Args:
-        models: that they are for. Where there are several, the classes must be given.
         gradients: as `inspection.check` takes it.
 
     Raises:
-        ValueError: what is wrong with the images, with a model, or with the classes for it.
+        ValueError: what is wrong with the images, with the model, or with the classes for it.
     """
-    models, dataset = list(models), loaded(config)
+    dataset = loaded(config)
     images, labels = next(iter(dataset))
-    for model in models:
-        if config.labels == "predicted":
-            inspection.check(model, images, gradients=gradients)
-            dataset = data.labelled_by(model, dataset)
-        else:
-            dataset.check_classes(inspection.num_classes(model, images))
-            inspection.check(model, images, labels, gradients=gradients)
-    return batched(dataset, models, config)
+    if config.labels == "predicted":
+        inspection.check(model, images, gradients=gradients)
+        dataset = data.labelled_by(model, dataset)
+    else:
+        dataset.check_classes(inspection.num_classes(model, images))
+        inspection.check(model, images, labels, gradients=gradients)
+    return batched(dataset, [model], config)
 
 
 def batched(dataset: data.Dataset, models: Iterable[core.Model], config: Config) -> data.Dataset:
@@ -167,8 +186,7 @@ def batched(dataset: data.Dataset, models: Iterable[core.Model], config: Config)
         checks.count(f"batch_size in {config.output}/{records.SETTINGS}", begun)
         size = begun
     else:
-        shape = tuple(next(iter(dataset.images)).shape)
-        size = min(batch_size.automatic(model, shape) for model in models)
+        size = min(batch_size.automatic(model, dataset.shape) for model in models)
     return dataclasses.replace(dataset, batch_size=size)
 
 
@@ -182,7 +200,7 @@ def opened(model: core.Model, images: data.Dataset, work: Work, config: Config) 
 def run(
     model: core.Model, images: data.Dataset, work: Work, results: records.Results[metrics.Record], config: Config
 ) -> metrics.Run:
-    """Does the work that there are no records of yet, and writes what `outputs.write_outputs` does.
+    """Makes the records that are missing, and writes what `outputs.write_outputs` does.
 
     Args:
         model, images: what is attacked, see `prepared`.
@@ -211,7 +229,7 @@ def go_through(
     """The loop over batches: records, images and curves of each, as it comes.
 
     Args:
-        done: attacks and positions that there are records of; by default those of the folder.
+        done: (attack, index) of existing records; by default those of the folder.
 
     Returns:
         The images that the model classifies correctly, all counted.
@@ -226,7 +244,7 @@ def go_through(
         if config.save_images:
             outputs.keep_images(results.folder, named, images.names)
         # Of the folder as it is by now: the figure shows the first images, not those of the last batch.
-        if work.examples and not any(record.image < batch.records[0].image for record in results.records):
+        if work.examples and not any(record.index < batch.records[0].index for record in results.records):
             outputs.keep_examples(results.folder, named)
         results.append(record for record in batch.records if isinstance(record, results.kind))
         if board:

@@ -12,13 +12,14 @@ import rich.progress
 
 from tf_smoothadv import inspection, loading, protocol, transfer
 from tf_smoothadv.attacks import core
-from tf_smoothadv.evaluation import data, parameters, presets, records
+from tf_smoothadv.evaluation import data, families, parameters, presets, records
 from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.evaluation.rendering import tables
 from tf_smoothadv.evaluation.rendering.terminal import print_settings, progress
-from tf_smoothadv.evaluation.run import Work, batched, go_through, loaded
+from tf_smoothadv.evaluation.run import Batches, Work, batched, go_through, loaded
+from tf_smoothadv.smoothing import Smoothing
 
-KEY = ("source", "attack", "image")
+KEY = ("source", "attack", "index")
 
 
 def evaluate(networks: Mapping[str, core.Model], sources: Iterable[str], config: Config) -> dict[str, Any]:
@@ -37,11 +38,10 @@ def evaluate(networks: Mapping[str, core.Model], sources: Iterable[str], config:
     Raises:
         ValueError: what is wrong with the images, with a network, or with the folder.
     """
-    attacks = presets.transfer(config.dataset, config.settings, config.attacks, config.levels)
-    if config.gradients is not None:
-        attacks = {name: tuple(one.within(config.gradients) for one in variants) for name, variants in attacks.items()}
     sources, images = list(dict.fromkeys(sources)), loaded(config)
     check(networks, images)
+    family = families.family(images.shape)
+    attacks = presets.transfer(family, config.settings, config.attacks, config.levels, config.gradients)
     images = batched(images, networks.values(), config)
     described = {name: parameters.described(variants) for name, variants in attacks.items()}
     made_with = {
@@ -50,7 +50,7 @@ def evaluate(networks: Mapping[str, core.Model], sources: Iterable[str], config:
         "weights": {name: loading.fingerprint(network) for name, network in networks.items()},
         **config.made_with(images, described),
     }
-    terminal = rich.console.Console(highlight=False)
+    terminal, reference = rich.console.Console(highlight=False), config.reference(images)
     with records.Results(records.output_folder(config.output), made_with, transfer.Record, KEY) as results:
         print_settings(terminal, described)
         with progress(terminal) as bar:
@@ -61,9 +61,9 @@ def evaluate(networks: Mapping[str, core.Model], sources: Iterable[str], config:
                     raise ValueError(f"{source} classifies none of the {len(images.names)} images correctly")
             for source in sources:
                 done = {(attack, image) for name, attack, image in results.done if name == source}
-                work = transferring(networks, source, attacks, clean, config)
-                if len(sources) > 1:
-                    work = work._replace(prefix=f"{slug(source)}-")
+                prefix = f"{slug(source)}-" if len(sources) > 1 else ""
+                batches = transferring(networks, source, attacks, clean, reference)
+                work = Work(described, batches, prefix, examples=False)
                 go_through(networks[source], images, work, results, config, bar, done)
         summary = summarized(results.records, num_correct, made_with)
         write_outputs(results, summary, terminal)
@@ -75,15 +75,14 @@ def transferring(
     source: str,
     attacks: presets.Preset,
     clean: Mapping[str, list[int]],
-    config: Config,
-) -> Work:
+    reference: Smoothing,
+) -> Batches:
     """Attacks on one source, shown to every network; see `tf_smoothadv.transfer.batches`."""
 
-    def batches(images: Any, done: Collection[tuple[str, int]]) -> Iterator[protocol.Batch]:
-        return transfer.batches(networks, source, images, attacks, clean, reference=config.reference, done=done)
+    def batches(images: protocol.CorrectImages, done: Collection[tuple[str, int]]) -> Iterator[protocol.Batch]:
+        return transfer.batches(networks, source, images, attacks, clean, reference=reference, done=done)
 
-    described = {name: parameters.described(variants) for name, variants in attacks.items()}
-    return Work(described, batches, examples=False)
+    return batches
 
 
 def check(networks: Mapping[str, core.Model], dataset: data.Dataset) -> None:

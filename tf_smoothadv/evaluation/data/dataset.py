@@ -70,7 +70,7 @@ class Dataset:
     They come in the same order each time. Their values are multiples of 1 / 255.
 
     Attributes:
-        names: one an image, by its position: all different, and fit to be a relative file path without its suffix.
+        names: one an image, by its index: all different, and fit to be a relative file path without its suffix.
         labels: the classes, from 0.
         images: [H, W, C], one by one.
         batch_size: B; the last batch may be smaller.
@@ -87,6 +87,11 @@ class Dataset:
     batch_size: int
     path: str
     folders: int | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[H, W, C], of the first image, which is read for it."""
+        return tuple(next(iter(self.images)).shape)
 
     def __iter__(self) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
         images = self._of_one_size()

@@ -41,7 +41,7 @@ class Source(NamedTuple):
 
 
 def digits(path: str | None) -> Source:
-    """MNIST's test digits; names are positions.
+    """MNIST's test digits; names are their indices.
 
     Args:
         path: a file mnist.npz in Keras's form, or "download" for Keras's own copy; None for the sample that ships with
@@ -91,11 +91,11 @@ def nips2017(path: str) -> Source:
 def folder(path: str) -> Source:
     """PNG, JPEG, BMP and WebP images in one folder a class, as ImageNet has them; names are CLASS/FILE.
 
-    A folder's class is its place in sorted order. Where there is a file classes.txt, with one folder's name a line, it
-    is that line's, from 0, so that a part of the classes will do. Images come in turns, one of every class and then
-    the next of every class, so that the first N are not all of one class. Images are files whose names end in one of
-    `decoding.SUFFIXES`, in capitals or not; their content tells the format. A warning names what else is there and is
-    ignored, but for hidden files.
+    A folder's class is its place in sorted order. A file classes.txt, with one folder's name a line, gives each folder
+    the number of its line instead, from 0; folders may then be missing. Images come in turns, one of every class and
+    then the next of every class, so that the first N are not all of one class. Images are files whose names end in one
+    of `decoding.SUFFIXES`, in capitals or not; their content tells the format. A warning names what else is there, but
+    for hidden files, and is ignored.
 
     Raises:
         ValueError: no such folder, no image in it, or a folder that classes.txt does not name.
@@ -150,7 +150,7 @@ def readable(elements: Iterable[tf.Tensor], where: Callable[[int], str]) -> Iter
 
     Args:
         elements: a dataset that keeps its order.
-        where: from an element's position to where that lies.
+        where: a function from an element's index to the place that messages name.
 
     Raises:
         ValueError: in place of TensorFlow's own errors, which name their node instead of the file.

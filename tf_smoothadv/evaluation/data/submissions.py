@@ -24,7 +24,7 @@ class Submission(NamedTuple):
 
     Attributes:
         path: where it lies.
-        images: by position in the dataset, [H, W, C], uint8 or float32 in [0, 1].
+        images: by index in the dataset, [H, W, C], uint8 or float32 in [0, 1].
     """
 
     path: pathlib.Path
@@ -32,15 +32,15 @@ class Submission(NamedTuple):
 
     def on(self, originals: protocol.Originals) -> np.ndarray:
         """The adversarial images [B, H, W, C] in [0, 1]; an original of which there is none stands for itself."""
-        pairs = zip(originals.positions.tolist(), originals.images)
-        return np.stack([_floats(self.images.get(position, original)) for position, original in pairs])
+        pairs = zip(originals.indices.tolist(), originals.images)
+        return np.stack([_floats(self.images.get(index, original)) for index, original in pairs])
 
-    def missing(self, positions: Sequence[int]) -> list[int]:
-        """Those of these positions that it has no image of."""
-        return [position for position in positions if position not in self.images]
+    def missing(self, indices: Sequence[int]) -> list[int]:
+        """Those of these indices that it has no image of."""
+        return [index for index in indices if index not in self.images]
 
     def part(self, shard: tuple[int, int]) -> Submission:
-        """The i-th of n parts of it, by the positions that its images have among those of `shard` (i, n)."""
+        """The i-th of n parts of it, by the indices that its images have among those of `shard` (i, n)."""
         first, parts = shard[0] - 1, shard[1]
         images = {(place - first) // parts: image for place, image in self.images.items() if place % parts == first}
         return Submission(self.path, images)
@@ -48,8 +48,8 @@ class Submission(NamedTuple):
     def described(self) -> dict[str, Any]:
         """What tells it from others, for JSON."""
         digest = hashlib.sha256()
-        for position, image in sorted(self.images.items()):
-            digest.update(f"{position} {image.dtype}".encode())
+        for index, image in sorted(self.images.items()):
+            digest.update(f"{index} {image.dtype}".encode())
             digest.update(image.tobytes())
         return {"path": str(self.path), "images": len(self.images), "fingerprint": digest.hexdigest()[:16]}
 
@@ -78,13 +78,13 @@ def read_all(paths: Sequence[pathlib.Path], names: Sequence[str], shape: tuple[i
 
 
 def read(path: pathlib.Path, names: Sequence[str], shape: tuple[int, ...]) -> dict[int, np.ndarray]:
-    """The images of a folder or .npz file by their positions among the dataset's.
+    """The images of a folder or .npz file by their indices among the dataset's.
 
     Args:
         path: a folder with NAME.png for each image, of 8 bits a channel, NAME its name in the dataset, slashes being
             folders; a warning names what else is there and is ignored. Or a .npz file with an array `images`
-            [N, H, W, C], uint8 or floats in [0, 1], and optionally `indices` [N], their positions, without which they
-            are the first N of the dataset.
+            [N, H, W, C], uint8 or floats in [0, 1], and optionally `indices` [N], where they stand in the
+            dataset, without which they are its first N.
         names: of the dataset's images.
         shape: [H, W, C], theirs.
 
@@ -106,16 +106,16 @@ def _from_folder(path: pathlib.Path, names: Sequence[str], shape: tuple[int, ...
     if not visible:
         raise ValueError(f"{path} holds no PNG files; they are named like {names[0]}.png")
     formats.warn_of_ignored(path, set(files) - set(visible))
-    positions = {name: position for position, name in enumerate(names)}
+    indices = {name: index for index, name in enumerate(names)}
     images = {}
     for file in visible:
         name = file.relative_to(path).with_suffix("").as_posix()
-        if name not in positions:
+        if name not in indices:
             raise ValueError(
                 f"{file} is named like none of the dataset's {len(names)} images, {names[0]} to {names[-1]}: "
                 "--dataset, --data and --num_images say which they are"
             )
-        images[positions[name]] = _pixels(file, shape)
+        images[indices[name]] = _pixels(file, shape)
     return images
 
 
@@ -141,16 +141,16 @@ def _from_arrays(path: pathlib.Path, names: Sequence[str], shape: tuple[int, ...
             f"indices of {path} must be integers [{len(images)}], one an image; received {indices.dtype} "
             f"{list(indices.shape)}"
         )
-    positions = indices.tolist()
-    outside = [position for position in positions if not 0 <= position < len(names)]
+    places: list[int] = indices.tolist()
+    outside = [index for index in places if not 0 <= index < len(names)]
     if outside:
         raise ValueError(
-            f"{path} has an image of position {outside[0]}, the dataset has the positions 0 to {len(names) - 1}: "
+            f"{path} has an image of index {outside[0]}, the dataset has the indices 0 to {len(names) - 1}: "
             "--num_images takes more"
         )
-    if len(set(positions)) < len(positions):
+    if len(set(places)) < len(places):
         raise ValueError(f"indices of {path} must differ; one of them comes twice")
-    return dict(zip(positions, images))
+    return dict(zip(places, images))
 
 
 def _arrays(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray | None]:

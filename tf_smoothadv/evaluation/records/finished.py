@@ -32,7 +32,7 @@ class Finished(NamedTuple):
     Attributes:
         folder: where they lie.
         model, dataset, settings, levels: as `eval.white_box` was given them.
-        images: names, by position in the dataset.
+        images: names, by index in the dataset.
         data: where the images were read.
         attacks: the parameters of each attack.
         run: the records.
@@ -58,7 +58,7 @@ class Finished(NamedTuple):
         return [
             record
             for record in self.run.records
-            if self.picture(record.image).exists() and self.picture(record.image, record.attack).exists()
+            if self.picture(record.index).exists() and self.picture(record.index, record.attack).exists()
         ]
 
 
@@ -138,9 +138,9 @@ def _check_records(finished: Finished) -> None:
     if not finished.run.records:
         raise ValueError(f"{RECORDS} is empty")
     for record in finished.run.records:
-        if record.attack not in finished.attacks or not 0 <= record.image < len(finished.images):
+        if record.attack not in finished.attacks or not 0 <= record.index < len(finished.images):
             raise ValueError(
-                f"{RECORDS} tells of {record.attack!r} on image {record.image}, {SETTINGS} of "
+                f"{RECORDS} tells of {record.attack!r} on image {record.index}, {SETTINGS} of "
                 f"{', '.join(finished.attacks)} on {len(finished.images)} images"
             )
 

@@ -31,7 +31,7 @@ LOCK = ".lock"
 SUMMARY = "summary.json"
 TRANSFER = "transfer.json"
 IMAGES = "images"
-KEY = ("attack", "image")
+KEY = ("attack", "index")
 ORIGINAL = "original"  # where an attack's name stands for its own
 SHARD = re.compile(r"([1-9]\d*)/([1-9]\d*)")
 
@@ -189,6 +189,8 @@ def parsed(path: pathlib.Path, content: bytes, kind: type[R], key: Callable[[Any
 
 def nested(values: dict[str, Any]) -> dict[str, Any]:
     """The values of a record; of one from before it had scores, whose names lay side by side, as it is now."""
+    if "image" in values:  # before it was called index
+        values = {("index" if key == "image" else key): value for key, value in values.items()}
     if "computed" in values or "success_8bit" not in values:
         return values
     names = [field.name for field in dataclasses.fields(metrics.Score)]

@@ -45,7 +45,7 @@ class Entry(NamedTuple):
     @property
     def subject(self) -> Subject:
         """What tells the image from all others; attacked in several runs it is the same one."""
-        return self.finished.dataset, self.finished.data, self.finished.images[self.record.image]
+        return self.finished.dataset, self.finished.data, self.finished.images[self.record.index]
 
 
 def as_they_are(original: np.ndarray, adversarials: Sequence[np.ndarray]) -> list[Pair]:
@@ -81,7 +81,7 @@ def gallery(runs: Mapping[str, Finished], num_images: int | None = None) -> dict
         num_images: at most so many images, each with all its attacks; by default as many as BUDGET holds.
 
     Returns:
-        {"pictures": data URLs, "cards": one an image and attack, with the positions of its pictures by view,
+        {"pictures": data URLs, "cards": one an image and attack, with the places of its pictures by view,
         "num_images": how many images there are, "num_shown": how many of them the gallery has}.
     """
     by_subject = collections.defaultdict(list)
@@ -96,24 +96,24 @@ def gallery(runs: Mapping[str, Finished], num_images: int | None = None) -> dict
         if num_images is None and num_shown and size > BUDGET:
             break
         for one in drawn:
-            positions = {
+            drawings = {
                 view: [places.setdefault(url, len(places)) for url in pair] for view, pair in one["views"].items()
             }
-            cards.append({**one, "views": positions})
+            cards.append({**one, "views": drawings})
         num_shown += 1
     return {"pictures": list(places), "cards": cards, "num_images": len(by_subject), "num_shown": num_shown}
 
 
 def entries(runs: Mapping[str, Finished]) -> list[Entry]:
-    """What there are pictures of."""
+    """The records that have picture files, in all runs."""
     return [Entry(network, finished, record) for network, finished in runs.items() for record in finished.pictured]
 
 
 def ranked(by_subject: Mapping[Subject, Sequence[Entry]]) -> list[Subject]:
-    """The images in the order in which they deserve to be seen.
+    """The images in the order in which the report shows them.
 
-    First the worst case of each attack; then, whatever their number, images spread evenly from those that little
-    distortion suffices for to those that withstand.
+    First the worst case of each attack. Then all others, so that any number of them is spread evenly from the weakest,
+    which need little distortion, to those without any success.
     """
     by_attack = collections.defaultdict(list)
     for group in by_subject.values():
@@ -128,15 +128,15 @@ def ranked(by_subject: Mapping[Subject, Sequence[Entry]]) -> list[Subject]:
             ranks[entry.subject].append(rank / len(group))
     by_resistance = sorted(ranks, key=lambda subject: float(np.mean(ranks[subject])))
     bits = len(by_resistance).bit_length()
-    spread = sorted(range(len(by_resistance)), key=lambda position: f"{position:0{bits}b}"[::-1])
-    return list(dict.fromkeys([*worst, *(by_resistance[position] for position in spread)]))
+    spread = sorted(range(len(by_resistance)), key=lambda place: f"{place:0{bits}b}"[::-1])
+    return list(dict.fromkeys([*worst, *(by_resistance[place] for place in spread)]))
 
 
 def drawn_of(group: Sequence[Entry]) -> list[dict[str, Any]]:
     """The cards of one image: all that was done to it, as delivered, in plain values; its views as pairs of URLs."""
-    original = decoding.read(group[0].finished.picture(group[0].record.image))
+    original = decoding.read(group[0].finished.picture(group[0].record.index))
     adversarials = [
-        decoding.read(entry.finished.picture(entry.record.image, entry.record.attack), shape=original.shape)
+        decoding.read(entry.finished.picture(entry.record.index, entry.record.attack), shape=original.shape)
         for entry in group
     ]
     views = {name: view(original, adversarials) for name, view in VIEWS.items()}
@@ -155,8 +155,8 @@ def card(entry: Entry, original: np.ndarray, adversarial: np.ndarray, views: dic
             "network": entry.network,
             "attack": record.attack,
             "title": presets.label(record.attack),
-            "image": finished.images[record.image],
-            "position": record.image,
+            "name": finished.images[record.index],
+            "index": record.index,
             "outcome": outcome,
             "label": record.label,
             "prediction": record.delivered.prediction,

@@ -16,7 +16,7 @@ def by_image(finished: Finished) -> dict[int, dict[str, metrics.Record]]:
     """The pictured records of each image that has those of all attacks, by attack."""
     found: dict[int, dict[str, metrics.Record]] = {}
     for record in finished.pictured:
-        found.setdefault(record.image, {})[record.attack] = record
+        found.setdefault(record.index, {})[record.attack] = record
     return {image: attacks for image, attacks in found.items() if len(attacks) == len(finished.run.attacks)}
 
 

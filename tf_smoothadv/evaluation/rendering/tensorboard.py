@@ -46,7 +46,7 @@ class Board:
             values["energy"] = np.mean([record.computed.smoothness_energy for record in successful])
         originals, delivered = batch.images[:SHOWN], batch.delivered[:SHOWN]
         shown = np.concatenate([originals, delivered, 0.5 + 0.5 * pictures.amplified(delivered - originals)], axis=2)
-        with self._writer.as_default(step=records[-1].image + 1):
+        with self._writer.as_default(step=records[-1].index + 1):
             for name, value in values.items():
                 tf.summary.scalar(f"{batch.attack}/{name}", value)
             tf.summary.image(f"{batch.attack}/images", shown, max_outputs=SHOWN)

@@ -15,14 +15,14 @@ function chosen() {
   return cards
     .filter((card) => [["attack", attack], ["outcome", outcome], ["network", network]]
       .every(([name, value]) => value === "" || card[name] === value))
-    .sort((a, b) => (a[key] === null) - (b[key] === null) || sign * (a[key] - b[key]) || a.position - b.position);
+    .sort((a, b) => (a[key] === null) - (b[key] === null) || sign * (a[key] - b[key]) || a.index - b.index);
 }
 
 function described(card) {
   const view = controls.view.value;
-  const who = `${card.image}, ${card.title} on ${card.network}`;
+  const who = `${card.name}, ${card.title} on ${card.network}`;
   return {
-    original: `${card.image}: original of class ${card.label}`,
+    original: `${card.name}: original of class ${card.label}`,
     attacked: view === "image" ? `${who}: adversarial, taken for class ${card.prediction}` : `${who}: ${view}`,
   };
 }
@@ -33,12 +33,12 @@ function drawn(card) {
   const [original, attacked] = card.views[view];
   const picture = item.querySelector(".picture");
   const alt = described(card);
-  for (const [kind, position] of [["original", original], ["attacked", attacked]]) {
+  for (const [kind, place] of [["original", original], ["attacked", attacked]]) {
     const image = item.querySelector(`img.${kind}`);
     image.width = card.width;
     image.height = card.height;
     image.alt = alt[kind];
-    image.src = pictures[position];
+    image.src = pictures[place];
   }
   const badge = { original: "original", attacked: view === "image" ? "adversarial" : view };
   let hovered = false;
@@ -59,7 +59,7 @@ function drawn(card) {
   const texts = {
     attack: card.title,
     outcome: card.outcome,
-    name: card.image + network,
+    name: card.name + network,
     classes: card.label === card.prediction ? `class ${card.label} kept` : `class ${card.label} → ${card.prediction}`,
     numbers: `${numbers.join(", ")}, at most ±${card.change} of 255`,
   };
@@ -73,7 +73,7 @@ function render() {
   const shown = selected.slice(0, limit);
   list.replaceChildren(...shown.map(drawn));
   more.hidden = shown.length === selected.length;
-  const images = new Set(selected.map((card) => `${card.position} ${card.image}`)).size;
+  const images = new Set(selected.map((card) => `${card.index} ${card.name}`)).size;
   const are = shown.length < selected.length ? `, ${shown.length} shown` : "";
   document.getElementById("count").textContent = `${selected.length} attacks on ${images} images${are}`;
 }

@@ -1,0 +1,34 @@
+"""The families of images that attacks have parameters for, told from the images, and the smoothing of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tf_smoothadv as sa
+
+TUNED, PAPER = NAMES = ("tuned", "paper")
+DIGITS, SMALL, PHOTOGRAPHS = FAMILIES = ("digits", "small", "photographs")
+LARGEST_SMALL = 64  # pixels a side
+SMOOTHING = {  # of the smooth attacks; its graph measures the energy of every attack of a run
+    (DIGITS, TUNED): sa.Smoothing(alpha=0.95, gamma=3.0, tol=1e-2),
+    (DIGITS, PAPER): sa.Smoothing(alpha=0.95, gamma=10.0, solver="dense"),
+    (SMALL, TUNED): sa.Smoothing(alpha=0.97, gamma=10.0, tol=1e-2),
+    (SMALL, PAPER): sa.Smoothing(alpha=0.997, gamma=10.0, solver="cg", iterations=50),
+    (PHOTOGRAPHS, TUNED): sa.Smoothing(alpha=0.997, gamma=10.0, iterations=25),
+    (PHOTOGRAPHS, PAPER): sa.Smoothing(alpha=0.997, gamma=10.0, solver="cg", iterations=50),
+}
+
+
+def family(shape: Sequence[int]) -> str:
+    """The family that images [H, W, C] of this shape have the parameters of.
+
+    Above 64 pixels a side they are photographs; below, digits if they are grey, and small if they have colours.
+    """
+    if max(shape[:2]) > LARGEST_SMALL:
+        return PHOTOGRAPHS
+    return DIGITS if shape[2] == 1 else SMALL
+
+
+def reference(family: str, settings: str) -> sa.Smoothing:
+    """The smoothing whose graph measures the energy of every attack of a run."""
+    return SMOOTHING[family, settings]
