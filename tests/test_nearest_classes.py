@@ -55,9 +55,7 @@ class TestLinear:
         model = Planes(CLASSES - 1)
         shaper = shaping.of(model.images, smoothing, None)
         candidates = tf.range(1, CLASSES)
-        found = distance(
-            sa.Classifier(model), tf.constant(model.images), tf.constant(model.labels), candidates, shaper
-        )
+        found = distance(sa.Classifier(model), tf.constant(model.images), tf.constant(model.labels), candidates, shaper)
         np.testing.assert_allclose(found, model.along(smoothing), rtol=1e-4)
 
     def test_classes_come_nearest_first(self, smoothing):

@@ -32,8 +32,8 @@ class Masking:
     Attributes:
         texture: "hill", rho^-1/2, rho the 15 x 15 mean of 1 / (the 3 x 3 mean of |luminance * H| + 0.02), H the filter
             [[-1, 2, -1], [2, -4, 2], [-1, 2, -1]], which passes what is hard to predict and hence no edge;
-            "deviation", the standard deviation of the luminance over 5 x 5 pixels, plus 0.05; None, 1 everywhere. Windows
-            are cut at the border.
+            "deviation", the standard deviation of the luminance over 5 x 5 pixels, plus 0.05; None, 1 everywhere.
+            Windows are cut at the border.
         sharpness: the power that the mask is taken to, at least 0; 0 is no mask.
         gains: of luminance, red-green and blue-yellow, above 0, the largest at most 4 times the smallest; their ratio
             alone matters. None leaves colours as they are. Images of one channel have no colours, only the mask.
@@ -66,7 +66,9 @@ class Masking:
         for gain in self.gains:
             checks.in_range("gains", gain, 0, open_low=True)
         if max(self.gains) > STEEPEST * min(self.gains):
-            raise ValueError(f"the largest of gains must be at most {STEEPEST} times the smallest; received {self.gains}")
+            raise ValueError(
+                f"the largest of gains must be at most {STEEPEST} times the smallest; received {self.gains}"
+            )
         object.__setattr__(self, "gains", tuple(self.gains))  # a list, as JSON has it, could be no key
 
     def get_config(self) -> dict[str, Any]:
@@ -206,7 +208,7 @@ def _luminance(images: tf.Tensor) -> tf.Tensor:
 
 
 def _mask(spec: Masking, luminance: tf.Tensor) -> tf.Tensor:
-    """m of luminances [B, H, W, 1]; the same shape, of mean 1 over each image."""
+    """The mask m of luminances [B, H, W, 1]; the same shape, of mean 1 over each image."""
     mask = tf.ones_like(luminance)
     if spec.texture == "hill":
         padded = tf.pad(luminance, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")

@@ -11,7 +11,8 @@ from tf_smoothadv.smoothing import Smoother, Smoothing
 
 def of(images: tf.Tensor, smoothing: Smoothing | None, masking: Masking | None) -> Shaper:
     """The shaper guided by these images, [B, H, W, C] in [0, 1]."""
-    return Shaper(smoothing and smoothing.guided_by(images), masking and masking.guided_by(images))
+    smoother = smoothing.guided_by(images) if smoothing else None
+    return Shaper(smoother, masking.guided_by(images) if masking else None)
 
 
 class Shaper:
@@ -29,14 +30,15 @@ class Shaper:
 
     def take(self, indices: tf.Tensor) -> Shaper:
         """That of some of the images, in the order of `indices`."""
-        return Shaper(*(part and part.take(indices) for part in (self.smoother, self.masker)))
+        smoother = self.smoother.take(indices) if self.smoother else None
+        return Shaper(smoother, self.masker.take(indices) if self.masker else None)
 
     def signal(self, z: tf.Tensor) -> tf.Tensor:
-        """r = T z; [B, H, W, C]."""
+        """T z, the perturbation r of a latent z; [B, H, W, C]."""
         return z if self.masker is None else self.masker(z)
 
     def latent(self, r: tf.Tensor) -> tf.Tensor:
-        """z = T^-1 r; [B, H, W, C]."""
+        """T^-1 r, the latent z of a perturbation r; [B, H, W, C]."""
         return r if self.masker is None else self.masker.inverse(r)
 
     def norm(self, r: tf.Tensor) -> tf.Tensor:

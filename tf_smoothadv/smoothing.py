@@ -269,7 +269,8 @@ class Smoother:
         x = solvers.channels_first(self._signal(x))
         nearest, latent, signal = tf.round, tf.identity, tf.identity
         if masker is not None:
-            nearest, latent, signal = map(_channels_first, (masker.rounded, masker.inverse, masker))
+            nearest, latent = _channels_first(masker.rounded), _channels_first(masker.inverse)
+            signal = _channels_first(masker)
         row, column = tf.range(tf.shape(x)[2])[:, tf.newaxis], tf.range(tf.shape(x)[3])
         red = (row + column) % 2 == 0
         q = nearest(x)

@@ -44,9 +44,7 @@ def clip(x: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(x, 0, 1)
 
 
-def quantized(
-    x: tf.Tensor, levels: int | None, rounded: Callable[[tf.Tensor], tf.Tensor] = tf.round
-) -> tf.Tensor:
+def quantized(x: tf.Tensor, levels: int | None, rounded: Callable[[tf.Tensor], tf.Tensor] = tf.round) -> tf.Tensor:
     """The nearest image whose pixels have one of `levels` values, round((levels - 1) x) / (levels - 1); x for None.
 
     Another rounding to integers may stand for the nearest ones, such as `Shaper.rounded`. The gradient passes straight

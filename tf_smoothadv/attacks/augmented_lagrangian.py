@@ -41,8 +41,8 @@ class ALMA(core.Attack):
         step_size: the L2 norm of the first step. Works best at the magnitude of the expected final distortion.
         averaging: alpha of the source, in (0, 1): 0.5 for about a hundred steps, 0.9 for a thousand.
         smoothing: smooth the gradient like the image (12); None for the plain attack.
-        masking: shape the perturbation by what the image hides; None for the plain attack.
         levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
+        masking: shape the perturbation by what the image hides; None for the plain attack.
 
     Raises:
         ValueError: a value outside these.

@@ -25,14 +25,17 @@ class CarliniWagner(core.Attack):
     - None: w of (4), x = sigmoid(w), r = x - x_o;
     - given: the latent z of (18), r = s(z) with the normalised smoothing (9), x = c(x_o + r): sC&W.
 
+    With `masking`, x = c(x_o + T r), T that of `Masker`, r = s(z), or z itself without smoothing: ||r|| is then the norm
+    in which a masked change counts little.
+
     A `smoothness_penalty` adds mu sum_ij w_ij ||r_i / sqrt(d_i) - r_j / sqrt(d_j)||^2 (14) to the objective. With a
     smoothing of alpha = 0, which is the identity, that is (13) with (14), the alternative that the paper argues
     against; with another alpha it keeps the latent's r smooth to the end: minimising ||s(z)||^2 over z shrinks what is
     smooth first.
 
     The constant c = 1 / lambda starts at `initial_const`; it is multiplied by 10 until the image has had
-    a success and then bisected, each time from a new start. Of the image itself and all iterates the least distorted
-    success is kept; success is misclassification, whatever the confidence.
+    a success and then bisected, each time from a new start. Of the image itself and all iterates the success
+    of least ||r|| is kept; success is misclassification, whatever the confidence.
 
     Args:
         steps: gradients for each constant.
@@ -55,6 +58,7 @@ class CarliniWagner(core.Attack):
             variables have a fixed shape: the loop is compiled once for each batch size, not once for all, and serves
             one thread at a time. An optimiser that takes norms over a whole variable (LAMB, `clipnorm=`) lets the
             images of a batch influence each other.
+        masking: shape the perturbation by what the image hides; None for the plain attack.
 
     Raises:
         ValueError: a value outside these.

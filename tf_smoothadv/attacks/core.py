@@ -40,13 +40,13 @@ class AttackResult(NamedTuple):
         distortion: [B], the L2 norm of adversarial - images.
         gradients: [B] int32, how many gradients of the model it took.
         trace: [B, G + 1], G the most gradients that it may take for an image: trace[b, k] is the distortion of the
-            iterate after k gradients if it is adversarial, else infinity; its running minimum is the best so far, unless
-            another `norm` was minimised.
+            iterate after k gradients if it is adversarial, else infinity; its running minimum is the best so far,
+            unless another `norm` was minimised.
         faulty: [B] int32, how many of the gradients were not finite in every pixel or, without success, zero in all.
         share: [B], of the new draws of a random model (`Classifier.samples`) the share that errs on it; of another
             model 1 or 0, as `success` is.
-        norm: [B], what the attack minimised: with `masking` the attacks that search the norm minimise that of z, r = T z
-            (`Masker`), without it their `distortion`, as do the others always.
+        norm: [B], what the attack minimised: with `masking` the attacks that search the norm minimise that of z,
+            r = T z (`Masker`), without it their `distortion`, as do the others always.
 
     >>> from tf_smoothadv.attacks import FGSM
     >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7

@@ -41,6 +41,10 @@ class GradientAttack(core.Attack):
     With `smoothing` the gradient is smoothed like the image before it is normalised by n. Every iterate is tried; the
     least distorted success is kept.
 
+    With `masking` the gradient in z, r = T z (`Masker`), is what is smoothed, and the step is brought back by T: that of
+    the L2 norm goes along T S T' g, that of signs is T sign(S T' g), most where the mask is large. Epsilon and step size
+    stay those of r.
+
     With `binary_search_steps` each image's own smallest epsilon is bisected below the given one, each time from a new
     start and with the step size in proportion: the merging of runs over several epsilons (5.1) for targets that are
     the image's own. An image that has succeeded within an epsilon waits for its next one, and costs nothing meanwhile.
