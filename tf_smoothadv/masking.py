@@ -69,11 +69,11 @@ class Masking:
             raise ValueError(
                 f"the largest of gains must be at most {STEEPEST} times the smallest; received {self.gains}"
             )
-        object.__setattr__(self, "gains", tuple(self.gains))  # a list, as JSON has it, could be no key
+        object.__setattr__(self, "gains", tuple(map(float, self.gains)))  # a list could be no key
 
     def get_config(self) -> dict[str, Any]:
-        """The attributes as a dictionary of plain values."""
-        return dataclasses.asdict(self)
+        """The attributes as a dictionary of plain values, as JSON has them."""
+        return {**dataclasses.asdict(self), "gains": None if self.gains is None else list(self.gains)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Masking:

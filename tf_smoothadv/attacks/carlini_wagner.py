@@ -25,8 +25,8 @@ class CarliniWagner(core.Attack):
     - None: w of (4), x = sigmoid(w), r = x - x_o;
     - given: the latent z of (18), r = s(z) with the normalised smoothing (9), x = c(x_o + r): sC&W.
 
-    With `masking`, x = c(x_o + T r), T that of `Masker`, r = s(z), or z itself without smoothing: ||r|| is then the norm
-    in which a masked change counts little.
+    With `masking`, x = c(x_o + T r), T that of `Masker`, r = s(z), or z itself without smoothing: ||r|| is then the
+    norm in which a masked change counts little.
 
     A `smoothness_penalty` adds mu sum_ij w_ij ||r_i / sqrt(d_i) - r_j / sqrt(d_j)||^2 (14) to the objective. With a
     smoothing of alpha = 0, which is the identity, that is (13) with (14), the alternative that the paper argues

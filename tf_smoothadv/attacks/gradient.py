@@ -41,9 +41,9 @@ class GradientAttack(core.Attack):
     With `smoothing` the gradient is smoothed like the image before it is normalised by n. Every iterate is tried; the
     least distorted success is kept.
 
-    With `masking` the gradient in z, r = T z (`Masker`), is what is smoothed, and the step is brought back by T: that of
-    the L2 norm goes along T S T' g, that of signs is T sign(S T' g), most where the mask is large. Epsilon and step size
-    stay those of r.
+    With `masking` the gradient in z, r = T z (`Masker`), is what is smoothed, and the step is brought back by T: that
+    of the L2 norm goes along T S T' g, that of signs is T sign(S T' g), most where the mask is large. Epsilon and step
+    size stay those of r.
 
     With `binary_search_steps` each image's own smallest epsilon is bisected below the given one, each time from a new
     start and with the step size in proportion: the merging of runs over several epsilons (5.1) for targets that are
@@ -153,10 +153,10 @@ class IFGSM(GradientAttack):
         step_size: change of a pixel in one step.
         steps: gradients to take.
         smoothing: smooth the gradient like the image (12); None for the plain attack.
-        masking: shape the perturbation by what the image hides; None for the plain attack.
         loss: "cross_entropy" or "margin" (3).
         binary_search_steps: bisections of each image's epsilon, below the given one; 0 for that one alone.
         levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
+        masking: shape the perturbation by what the image hides; None for the plain attack.
 
     Raises:
         ValueError: a value outside these.
@@ -196,6 +196,7 @@ class PGD2(GradientAttack):
         loss: "cross_entropy" or "margin" (3).
         binary_search_steps: bisections of each image's epsilon, below the given one; 0 for that one alone.
         levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
+        masking: shape the perturbation by what the image hides; None for the plain attack.
 
     Raises:
         ValueError: a value outside these.
@@ -230,9 +231,9 @@ class FGSM(core.Attack):
     Args:
         epsilon: change of every pixel, in (0, 1] for pixels in [0, 1].
         smoothing: smooth the gradient like the image (12); None for the plain attack.
-        masking: shape the perturbation by what the image hides; None for the plain attack.
         loss: "cross_entropy" or "margin" (3).
         levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
+        masking: shape the perturbation by what the image hides; None for the plain attack.
 
     Raises:
         ValueError: a value outside these.

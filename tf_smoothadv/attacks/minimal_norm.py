@@ -125,9 +125,9 @@ class DDN(MinimalNormAttack):
         step_size: the L2 norm of the first step. Works best at the magnitude of the expected final distortion.
         norm_step: the share by which the norm shrinks after an adversarial iterate, and grows after another.
         smoothing: smooth the gradient like the image (12); None for the plain attack.
-        masking: shape the perturbation by what the image hides; None for the plain attack.
         loss: "margin" (3), or "cross_entropy" as in the source.
         levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
+        masking: shape the perturbation by what the image hides; None for the plain attack.
 
     Raises:
         ValueError: a value outside these.
@@ -163,8 +163,8 @@ class FMN(MinimalNormAttack):
         step_size: the L2 norm of the first step. Works best at the magnitude of the expected final distortion.
         norm_step: c_0, the share by which the norm shrinks or grows.
         smoothing: smooth the gradient like the image (12); None for the plain attack.
-        masking: shape the perturbation by what the image hides; None for the plain attack.
         levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
+        masking: shape the perturbation by what the image hides; None for the plain attack.
 
     Raises:
         ValueError: a value outside these.
@@ -205,9 +205,9 @@ class BP(MinimalNormAttack):
         step_size: the L2 norm of the first step. Works best at the magnitude of the expected final distortion.
         norm_step: c_0, the share by which the norm shrinks; 1 - gamma_min of the source.
         smoothing: smooth the gradient like the image (12); None for the plain attack.
-        masking: shape the perturbation by what the image hides; None for the plain attack.
         loss: "margin" (3), or "cross_entropy".
         levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
+        masking: shape the perturbation by what the image hides; None for the plain attack.
 
     Raises:
         ValueError: a value outside these.

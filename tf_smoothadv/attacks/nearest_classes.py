@@ -25,8 +25,8 @@ class NearestClasses(core.Attack):
 
         d_k = (y_t - y_k) ||u_k|| / <g_k, u_k>,
 
-    u_k = g_k, or g_k smoothed like the image (12) for a smooth attack. A masked attack goes in z, r = T z (`Masker`), and
-    T' g_k stands for g_k. Then it attacks at the nearest of them.
+    u_k = g_k, or g_k smoothed like the image (12) for a smooth attack. A masked attack goes in z, r = T z (`Masker`),
+    and T' g_k stands for g_k. Then it attacks at the nearest of them.
 
     Args:
         base: any of these attacks.
