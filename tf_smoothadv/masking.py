@@ -137,15 +137,15 @@ class Masker:
 
     def __call__(self, z: tf.Tensor) -> tf.Tensor:
         """T z; z and the result [B, H, W, C]."""
-        return self.mask * self._times(z, self._color.T)
+        return self._times(z, self._color.T, self.mask)
 
     def adjoint(self, gradient: tf.Tensor) -> tf.Tensor:
         """T' g, the gradient of a loss in z from its gradient in r; both [B, H, W, C]."""
-        return self._times(self.mask * gradient, self._color)
+        return self._times(gradient, self._color, self.mask)
 
     def inverse(self, r: tf.Tensor) -> tf.Tensor:
         """T^-1 r; r and the result [B, H, W, C]."""
-        return self._times(r / self.mask, np.linalg.inv(self._color).T)
+        return self._times(r, np.linalg.inv(self._color).T, 1 / self.mask)
 
     def rounded(self, x: tf.Tensor) -> tf.Tensor:
         """The integers q nearest to x in the norm ||T^-1 (q - x)||: of each pixel's colours those that the eye finds
@@ -162,14 +162,13 @@ class Masker:
             The shape and dtype of x. No gradient flows through it.
         """
         x = tf.stop_gradient(x)
-        nearest = tf.round(x)
         if not self._mixes:
-            return nearest
-        return nearest + _closest(nearest - x, np.linalg.inv(self._color @ self._color.T))
+            return tf.round(x)
+        return tf.ensure_shape(_closest(x, tf.constant(np.linalg.inv(self._color @ self._color.T), x.dtype)), x.shape)
 
-    def _times(self, signal: tf.Tensor, matrix: np.ndarray) -> tf.Tensor:
-        """Every pixel's row of channels times a matrix [C, C]."""
-        return tf.tensordot(signal, tf.constant(matrix, signal.dtype), 1) if self._mixes else signal
+    def _times(self, signal: tf.Tensor, matrix: np.ndarray, factor: tf.Tensor) -> tf.Tensor:
+        """Every pixel's row of channels times a matrix [C, C] and a factor."""
+        return _product(signal, tf.constant(matrix, signal.dtype), factor) if self._mixes else factor * signal
 
 
 def _color(gains: tuple[float, ...]) -> np.ndarray:
@@ -179,25 +178,31 @@ def _color(gains: tuple[float, ...]) -> np.ndarray:
     return scaled
 
 
-def _closest(error: tf.Tensor, metric: np.ndarray) -> tf.Tensor:
-    """The integers d that minimise (d + e)'Q(d + e) of each pixel's error e, within half a level; [B, H, W, 3]."""
-    red, green, blue = tf.unstack(error, axis=-1)
-    pull = metric[2, :2] / metric[2, 2]  # how far blue is to make up for an error of red and of green
-    rest = metric[:2, :2] - metric[2, 2] * np.outer(pull, pull)  # the metric of the two, where blue does
-    smallest = best = None
+@tf.function(jit_compile=True, autograph=False, reduce_retracing=True)
+def _product(signal: tf.Tensor, matrix: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    """Rows of three channels times a matrix and a factor, [B, H, W, 1]; one pass over the pixels."""
+    return factor * (signal[..., 0:1] * matrix[0] + signal[..., 1:2] * matrix[1] + signal[..., 2:3] * matrix[2])
+
+
+@tf.function(jit_compile=True, autograph=False, reduce_retracing=True)
+def _closest(x: tf.Tensor, metric: tf.Tensor) -> tf.Tensor:
+    """The integers q that minimise (q - x)'Q(q - x) of each pixel, [B, H, W, 3], Q the metric [3, 3]."""
+    nearest = tf.round(x)
+    red, green, blue = tf.unstack(nearest - x, axis=-1)
+    # Blue makes up for an error of the other two as well as integers can; `rest` is their metric where it does.
+    pull = metric[2, :2] / metric[2, 2]
+    rest = metric[:2, :2] - metric[2, 2] * pull[:, tf.newaxis] * pull
+    smallest, best = tf.fill(tf.shape(red), red.dtype.max), [tf.zeros_like(red)] * 3
     for change in itertools.product((0.0, -1.0, 1.0), repeat=2):
         r, g = red + change[0], green + change[1]
         wanted = -(pull[0] * r + pull[1] * g) - blue
         b = tf.round(wanted)
         size = rest[0, 0] * r * r + (2 * rest[0, 1] * r + rest[1, 1] * g) * g + metric[2, 2] * tf.square(b - wanted)
-        moved = [tf.fill(tf.shape(b), tf.constant(value, b.dtype)) for value in change] + [b]
-        if best is None:
-            smallest, best = size, moved
-            continue
         better = size < smallest
         smallest = tf.where(better, size, smallest)
+        moved = *(tf.cast(value, x.dtype) for value in change), b
         best = [tf.where(better, new, old) for new, old in zip(moved, best)]
-    return tf.stack(best, axis=-1)
+    return nearest + tf.stack(best, axis=-1)
 
 
 def _luminance(images: tf.Tensor) -> tf.Tensor:
