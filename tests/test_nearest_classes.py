@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import tf_smoothadv as sa
-from tf_smoothadv import protocol
+from tf_smoothadv import protocol, shaping
 from tf_smoothadv.attacks import FGSM, FMN, PGD2, CarliniWagner, NearestClasses
 from tf_smoothadv.attacks.nearest_classes import distance
 from tf_smoothadv.evaluation import families, parameters, presets
@@ -53,17 +53,16 @@ class Planes:
 class TestLinear:
     def test_distance_is_that_of_the_plane(self, smoothing):
         model = Planes(CLASSES - 1)
-        smoother = smoothing.guided_by(model.images) if smoothing else None
+        shaper = shaping.of(model.images, smoothing, None)
         candidates = tf.range(1, CLASSES)
-        found = distance(
-            sa.Classifier(model), tf.constant(model.images), tf.constant(model.labels), candidates, smoother
-        )
+        found = distance(sa.Classifier(model), tf.constant(model.images), tf.constant(model.labels), candidates, shaper)
         np.testing.assert_allclose(found, model.along(smoothing), rtol=1e-4)
 
     def test_classes_come_nearest_first(self, smoothing):
         model = Planes()
         attack = NearestClasses(FMN(5, smoothing=smoothing), classes=4)
-        nearest, gradients = attack.nearest(sa.Classifier(model), *model.batch())
+        shaper = shaping.of(model.images, smoothing, None)
+        nearest, gradients = attack.nearest(sa.Classifier(model), *model.batch(), shaper)
         order = 1 + np.argsort(model.along(smoothing))
         assert nearest.numpy().tolist() == [[k] * 3 for k in order[:4]]
         assert gradients == CLASSES - 1
@@ -83,7 +82,7 @@ def test_keeps_the_best_of_its_targets_and_their_traces():
     model, base = Planes(), FMN(12)
     attack = NearestClasses(base, classes=3)
     result = attack(model, model.images, model.labels)
-    nearest, looked = attack.nearest(sa.Classifier(model), *model.batch())
+    nearest, looked = attack.nearest(sa.Classifier(model), *model.batch(), shaping.of(model.images, None, None))
     alone = [base(model, model.images, model.labels, targets=targets) for targets in nearest]
     np.testing.assert_allclose(result.distortion, np.min([each.distortion for each in alone], axis=0), rtol=1e-5)
     assert result.gradients.numpy().tolist() == [looked + 3 * 12] * 3
@@ -114,7 +113,8 @@ def test_what_is_misclassified_stays_as_it_is():
 def test_a_class_that_nothing_changes_is_infinitely_far():
     flat = lambda images: tf.stack([1 + 0 * images[:, 0, 0, 0], 0 * images[:, 0, 0, 0]], axis=1)  # noqa: E731
     images = tf.fill([1, 4, 4, 1], 0.5)
-    assert np.isinf(distance(sa.Classifier(flat), images, tf.constant([0]), tf.constant([1]), None))
+    shaper = shaping.of(images, None, None)
+    assert np.isinf(distance(sa.Classifier(flat), images, tf.constant([0]), tf.constant([1]), shaper))
 
 
 @pytest.mark.parametrize(

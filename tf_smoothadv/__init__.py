@@ -13,6 +13,7 @@ from tf_smoothadv.detection import Detectability, detectability
 from tf_smoothadv.front import Front, front
 from tf_smoothadv.inspection import check, without_softmax
 from tf_smoothadv.magnification import magnify
+from tf_smoothadv.masking import Masker, Masking
 from tf_smoothadv.protocol import evaluate
 from tf_smoothadv.smoothing import GuidedSmoothing, Smoother, Smoothing
 from tf_smoothadv.version import __version__
@@ -24,6 +25,8 @@ __all__ = [
     "Detectability",
     "Front",
     "GuidedSmoothing",
+    "Masker",
+    "Masking",
     "Smoother",
     "Smoothing",
     "Visibility",

@@ -437,7 +437,7 @@ def merge(results: Sequence[core.AttackResult]) -> core.AttackResult:
         raise ValueError("an attack by name must be at least one attack; received an empty sequence")
     best = core.start(results[0].adversarial, sum(result.trace.shape[1] - 1 for result in results))
     for result in results:
-        best = core.merge_results(best, result)
+        best = core.merge_results(best, result._replace(norm=result.distortion))
     return best
 
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import tensorflow as tf
-
-if TYPE_CHECKING:
-    from tf_smoothadv.smoothing import Smoother
 
 
 def per_image(x: tf.Tensor) -> tf.Tensor:
@@ -47,15 +44,14 @@ def clip(x: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(x, 0, 1)
 
 
-def quantized(x: tf.Tensor, levels: int | None, smoother: Smoother | None = None) -> tf.Tensor:
+def quantized(x: tf.Tensor, levels: int | None, rounded: Callable[[tf.Tensor], tf.Tensor] = tf.round) -> tf.Tensor:
     """The nearest image whose pixels have one of `levels` values, round((levels - 1) x) / (levels - 1); x for None.
 
-    With a smoother the rounding is its own, near in a norm that keeps what is smooth (`Smoother.rounded`). The gradient
-    passes straight through, as if nothing were rounded.
+    Another rounding to integers may stand for the nearest ones, such as `Shaper.rounded`. The gradient passes straight
+    through, as if nothing were rounded.
     """
     if levels is None:
         return x
-    rounded = tf.round if smoother is None else smoother.rounded
     # In float64, because a graph may divide by multiplying: in float32 that misses a level by its last bit.
     level = tf.cast(rounded(tf.stop_gradient(x) * (levels - 1)), tf.float64) / (levels - 1)
     return x + tf.stop_gradient(clip(tf.cast(level, x.dtype)) - x)

@@ -7,9 +7,10 @@ from typing import ClassVar
 
 import tensorflow as tf
 
-from tf_smoothadv import checks, criteria, tensors
+from tf_smoothadv import checks, criteria, shaping, tensors
 from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier
+from tf_smoothadv.masking import Masking
 from tf_smoothadv.smoothing import Smoothing
 
 CHECKED_EVERY = 10  # steps
@@ -26,12 +27,14 @@ class ALMA(core.Attack):
     P has the slope mu + 2 mu rho m + rho^2 m^2 / 2 where m >= 0, else mu / (1 - rho m)^2. The multiplier mu follows
     that slope, mu <- averaging mu + (1 - averaging) dP/dm; rho is multiplied by 1.2 every 10 steps, until the
     first success, unless m has fallen by a twentieth. The descent is RMSprop with momentum, both of weight `averaging`;
-    its rate falls to a hundredth between the first success and the last step. Every iterate is tried; the least
-    distorted success is kept. With `levels` the model is shown the iterate rounded, as in `MinimalNormAttack`.
+    its rate falls to a hundredth between the first success and the last step. Every iterate is tried; the success of
+    least norm is kept. With `levels` the model is shown the iterate rounded, as in `MinimalNormAttack`.
 
     With `smoothing` the gradient of m is smoothed like the image (12) and keeps its norm. RMSprop then has one scale
     for each image: a scale for each pixel would undo the smoothing. The gradient of ||r|| is not smoothed: it shrinks
     all of r alike, and smoothed it would shrink the smooth part only.
+
+    With `masking` it descends in z, r = T z (`Masker`): ||z|| stands for ||r||, and the gradient of m is T' g.
 
     Args:
         steps: gradients to take.
@@ -39,6 +42,7 @@ class ALMA(core.Attack):
         averaging: alpha of the source, in (0, 1): 0.5 for about a hundred steps, 0.9 for a thousand.
         smoothing: smooth the gradient like the image (12); None for the plain attack.
         levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
+        masking: shape the perturbation by what the image hides; None for the plain attack.
 
     Raises:
         ValueError: a value outside these.
@@ -61,18 +65,20 @@ class ALMA(core.Attack):
     averaging: float = 0.5
     smoothing: Smoothing | None = None
     levels: int | None = None
+    masking: Masking | None = None
 
     def __post_init__(self) -> None:
         checks.count("steps", self.steps)
         checks.in_range("step_size", self.step_size, 0, open_low=True)
         checks.in_range("averaging", self.averaging, 0, 1, open_low=True)
         checks.optional("smoothing", self.smoothing, Smoothing)
+        checks.optional("masking", self.masking, Masking)
         core.check_levels(self.levels)
 
     def run(
         self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> core.AttackResult:
-        smoother = self.smoothing.guided_by(images) if self.smoothing else None
+        shaper = shaping.of(images, self.smoothing, self.masking)
         averaging = self.averaging
 
         def loss(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
@@ -85,7 +91,7 @@ class ALMA(core.Attack):
         first_rate, before = tf.zeros_like(mu), tf.zeros_like(mu)
         first_success = tf.fill(tf.shape(labels), self.steps)
         for step in tf.range(self.steps):
-            shown = tensors.quantized(x, self.levels, smoother)
+            shown = tensors.quantized(x, self.levels, shaper.rounded)
             slope = core.slope(model, shown, labels, targets, loss, step == 0)
             ratio, pull, usable = slope.loss, slope.gradient, slope.usable
 
@@ -97,14 +103,15 @@ class ALMA(core.Attack):
             mu = tf.where((step == 0) | ~usable, mu, tf.clip_by_value(followed, 1e-6, 1e12))
 
             first_success = tf.where(slope.success, tf.minimum(first_success, step), first_success)
-            best = core.keep_best(best, images, shown, slope.success, model.samples, slope.faulty)
+            best = core.keep_best(best, images, shown, slope.success, model.samples, slope.faulty, shaper.norm)
 
-            if smoother is not None:
-                pull = tensors.per_image(tensors.l2_norm(pull)) * tensors.unit_l2(smoother.apply(pull))
+            pull = shaper.pull_back(pull)
+            if shaper.smoother is not None:
+                pull = tensors.per_image(tensors.l2_norm(pull)) * tensors.unit_l2(shaper.smoothed(pull))
             weight = tf.where(usable, penalty_slope(ratio, rho, mu), 0)
-            gradient = tensors.unit_l2(x - images) + tensors.per_image(weight) * pull
+            gradient = tensors.unit_l2(shaper.latent(x - images)) + tensors.per_image(weight) * pull
             latest = tf.square(gradient)
-            if smoother is not None:
+            if shaper.smoother is not None:
                 latest = tf.zeros_like(latest) + tf.reduce_mean(latest, axis=[1, 2, 3], keepdims=True)
             square = averaging * square + (1 - averaging) * latest
             momentum = averaging * momentum + gradient / (tf.sqrt(square) + 1e-8)
@@ -112,9 +119,11 @@ class ALMA(core.Attack):
                 first_rate = tf.math.divide_no_nan(self.step_size, tensors.l2_norm(momentum))
             since = tf.cast(tf.maximum(step - first_success, 0) / tf.maximum(self.steps - first_success, 1), x.dtype)
             rate = first_rate * tf.pow(LAST_RATE, since)
-            x, last = core.go_on(usable, tensors.clip(x - tensors.per_image(rate) * momentum), x, last)
-        shown = tensors.quantized(x, self.levels, smoother)
-        return core.keep_best(best, images, shown, core.is_adversarial(model, shown, labels, targets))
+            move = shaper.signal(tensors.per_image(rate) * momentum)
+            x, last = core.go_on(usable, tensors.clip(x - move), x, last)
+        shown = tensors.quantized(x, self.levels, shaper.rounded)
+        success = core.is_adversarial(model, shown, labels, targets)
+        return core.keep_best(best, images, shown, success, norm=shaper.norm)
 
 
 def penalty_slope(margin: tf.Tensor, rho: tf.Tensor, mu: tf.Tensor) -> tf.Tensor:

@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 import tensorflow as tf
 
-from tf_smoothadv import checks, criteria, tensors
+from tf_smoothadv import checks, criteria, shaping, tensors
 from tf_smoothadv.attacks import core, optimizers
 from tf_smoothadv.classifier import Classifier
+from tf_smoothadv.masking import Masking
 from tf_smoothadv.smoothing import Smoothing
 
 LARGEST_CONST = 1e10  # as in the source's code: float32 holds its square
@@ -24,14 +25,17 @@ class CarliniWagner(core.Attack):
     - None: w of (4), x = sigmoid(w), r = x - x_o;
     - given: the latent z of (18), r = s(z) with the normalised smoothing (9), x = c(x_o + r): sC&W.
 
+    With `masking`, x = c(x_o + T r), T that of `Masker`, r = s(z), or z itself without smoothing: ||r|| is then the
+    norm in which a masked change counts little.
+
     A `smoothness_penalty` adds mu sum_ij w_ij ||r_i / sqrt(d_i) - r_j / sqrt(d_j)||^2 (14) to the objective. With a
     smoothing of alpha = 0, which is the identity, that is (13) with (14), the alternative that the paper argues
     against; with another alpha it keeps the latent's r smooth to the end: minimising ||s(z)||^2 over z shrinks what is
     smooth first.
 
     The constant c = 1 / lambda starts at `initial_const`; it is multiplied by 10 until the image has had
-    a success and then bisected, each time from a new start. Of the image itself and all iterates the least distorted
-    success is kept; success is misclassification, whatever the confidence.
+    a success and then bisected, each time from a new start. Of the image itself and all iterates the success
+    of least ||r|| is kept; success is misclassification, whatever the confidence.
 
     Args:
         steps: gradients for each constant.
@@ -54,6 +58,7 @@ class CarliniWagner(core.Attack):
             variables have a fixed shape: the loop is compiled once for each batch size, not once for all, and serves
             one thread at a time. An optimiser that takes norms over a whole variable (LAMB, `clipnorm=`) lets the
             images of a batch influence each other.
+        masking: shape the perturbation by what the image hides; None for the plain attack.
 
     Raises:
         ValueError: a value outside these.
@@ -91,6 +96,7 @@ class CarliniWagner(core.Attack):
     border: float = 0.01
     levels: int | None = None
     optimizer: optimizers.Factory | None = None
+    masking: Masking | None = None
 
     def __post_init__(self) -> None:
         checks.count("steps", self.steps)
@@ -99,6 +105,7 @@ class CarliniWagner(core.Attack):
         checks.in_range("initial_const", self.initial_const, 0, LARGEST_CONST, open_low=True, open_high=False)
         checks.in_range("confidence", self.confidence, 0)
         checks.optional("smoothing", self.smoothing, Smoothing)
+        checks.optional("masking", self.masking, Masking)
         checks.in_range("smoothness_penalty", self.smoothness_penalty, 0)
         checks.in_range("border", self.border, 0, 0.5, open_low=True)
         core.check_levels(self.levels)
@@ -120,17 +127,18 @@ class CarliniWagner(core.Attack):
     def run(
         self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> core.AttackResult:
-        smoother = self.smoothing.guided_by(images) if self.smoothing else None
+        shaper = shaping.of(images, self.smoothing, self.masking)
+        shaped = shaper.smoother is not None or shaper.masker is not None
         optimizer: Any = self.optimizer  # as `prepare` made it
-        if smoother is not None:
+        if shaped:
             start = tf.zeros_like(images)
         else:
             start = sigmoid_inverse(tf.clip_by_value(images, self.border, 1 - self.border))
 
         def decode(value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            """The image x of the w of (4), or of the r of (17), and the r whose norm counts."""
-            if smoother is not None:
-                return tensors.clip(images + value), value
+            """The image x of the w of (4), or of the r of (17), and the r whose norm counts; masked, x = x_o + T r."""
+            if shaped:
+                return tensors.clip(images + shaper.signal(value)), value
             x = tf.sigmoid(value)
             return x, x - images
 
@@ -145,28 +153,29 @@ class CarliniWagner(core.Attack):
             value, last, state = start, start, optimizer.begin(start)
             any_success = tf.zeros_like(labels, tf.bool)
             for step in tf.range(self.steps):
-                decoded = value if smoother is None else smoother.apply(value)  # w of (4), or r = s(z) of (18)
+                decoded = shaper.smoothed(value)  # w of (4), or r = s(z) of (18)
                 with tf.GradientTape() as tape:
                     tape.watch(decoded)
                     x, r = decode(decoded)
                     size = tf.reduce_sum(tf.square(r), axis=[1, 2, 3])
-                    if smoother is not None and self.smoothness_penalty:
-                        size += self.smoothness_penalty * smoother.penalty(r)
-                shown = tensors.quantized(x, self.levels, smoother)
+                    if shaper.smoother is not None and self.smoothness_penalty:
+                        size += self.smoothness_penalty * shaper.smoother.penalty(r)
+                shown = tensors.quantized(x, self.levels, shaper.rounded)
                 slope = core.slope(model, shown, labels, targets, loss, first & (step == 0))
                 gradient = tape.gradient([x, size], decoded, [slope.gradient, tf.ones_like(size)])
-                if smoother is not None:
-                    gradient = smoother.pull_back(value, gradient)
-                best = core.keep_best(best, images, shown, slope.success, model.samples, slope.faulty)
+                if shaper.smoother is not None:
+                    gradient = shaper.smoother.pull_back(value, gradient)
+                best = core.keep_best(best, images, shown, slope.success, model.samples, slope.faulty, shaper.norm)
                 any_success |= slope.success
                 rate = tf.cast(1 - step / self.steps, value.dtype) if self.learning_rate_decay else 1.0
                 following, state = optimizer.step(value, state, gradient, self.learning_rate * rate)
                 value, last = core.go_on(slope.usable, following, value, last)
             return any_success, best
 
-        shown = tensors.quantized(images, self.levels, smoother)
+        shown = tensors.quantized(images, self.levels, shaper.rounded)
         best = core.start(images, self.steps * self.binary_search_steps * model.samples)
-        best = core.keep_best(best, images, shown, core.is_adversarial(model, shown, labels, targets))
+        success = core.is_adversarial(model, shown, labels, targets)
+        best = core.keep_best(best, images, shown, success, norm=shaper.norm)
         const = tf.fill(tf.shape(labels), self.initial_const)
         low, high = tf.zeros_like(const), tf.fill(tf.shape(labels), const.dtype.max)
         for search in tf.range(self.binary_search_steps):

@@ -35,15 +35,18 @@ class AttackResult(NamedTuple):
     """What an attack returns, one entry an image.
 
     Attributes:
-        adversarial: [B, H, W, C] in [0, 1], the successful iterate of least distortion; where none succeeded, the last.
+        adversarial: [B, H, W, C] in [0, 1], the successful iterate of least `norm`; where none succeeded, the last.
         success: [B] bool, whether the model errs on it (`criteria.is_adversarial`) when it is called anew.
         distortion: [B], the L2 norm of adversarial - images.
         gradients: [B] int32, how many gradients of the model it took.
         trace: [B, G + 1], G the most gradients that it may take for an image: trace[b, k] is the distortion of the
-            iterate after k gradients if it is adversarial, else infinity; its running minimum is the best so far.
+            iterate after k gradients if it is adversarial, else infinity; its running minimum is the best so far,
+            unless another `norm` was minimised.
         faulty: [B] int32, how many of the gradients were not finite in every pixel or, without success, zero in all.
         share: [B], of the new draws of a random model (`Classifier.samples`) the share that errs on it; of another
             model 1 or 0, as `success` is.
+        norm: [B], what the attack minimised: with `masking` the attacks that search the norm minimise that of z,
+            r = T z (`Masker`), without it their `distortion`, as do the others always.
 
     >>> from tf_smoothadv.attacks import FGSM
     >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
@@ -62,6 +65,7 @@ class AttackResult(NamedTuple):
     trace: tf.Tensor
     faulty: Any = 0
     share: Any = 0.0
+    norm: Any = None
 
     def __repr__(self) -> str:
         if not _known(self.distortion):
@@ -100,6 +104,7 @@ def start(images: tf.Tensor, gradients: tf.Tensor | int) -> AttackResult:
         trace=tf.fill([batch, gradients + 1], tf.constant(math.inf, images.dtype)),
         faulty=tf.zeros([batch], tf.int32),
         share=tf.zeros([batch], images.dtype),
+        norm=tf.zeros([batch], images.dtype),
     )
 
 
@@ -110,6 +115,7 @@ def keep_best(
     success: tf.Tensor,
     gradients: int = 0,
     faulty: tf.Tensor | None = None,
+    norm: Callable[[tf.Tensor], tf.Tensor] = tensors.l2_norm,
 ) -> AttackResult:
     """The better of what was kept and a new iterate of the attack on `images`.
 
@@ -118,21 +124,23 @@ def keep_best(
         candidate, success: the iterate, and whether it is adversarial [B].
         gradients: how many were taken there.
         faulty: whether they were (see `Slope`) [B], where any were taken.
+        norm: of perturbations [B, H, W, C], what the attack minimises; [B].
     """
-    distortion = tensors.l2_norm(candidate - images)
+    r = candidate - images
+    distortion = tensors.l2_norm(r)
     taken = tf.fill(tf.shape(success), gradients)
     trace = tf.where(success, distortion, math.inf)[:, tf.newaxis]
     count = tf.zeros_like(taken) if faulty is None else tf.cast(faulty, tf.int32)
-    later = AttackResult(candidate, success, distortion, taken, trace, count, tf.zeros_like(distortion))
+    later = AttackResult(candidate, success, distortion, taken, trace, count, tf.zeros_like(distortion), norm(r))
     return merge_results(best, later)
 
 
 def merge_results(best: AttackResult, later: AttackResult) -> AttackResult:
-    """Merges two results on the same images: for each image the least distorted success, or the later one without any.
+    """Merges two results on the same images: for each image the success of least norm, or the later one without any.
 
     The trace of `later` follows the gradients that `best` took; the trace of `best` must have room for it.
     """
-    better = tf.where(best.success, later.success & (later.distortion < best.distortion), True)
+    better = tf.where(best.success, later.success & (later.norm < best.norm), True)
     columns = best.gradients[:, tf.newaxis] + tf.range(tf.shape(later.trace)[1])
     rows = tf.range(tf.shape(columns)[0])[:, tf.newaxis] + tf.zeros_like(columns)
     return AttackResult(
@@ -143,6 +151,7 @@ def merge_results(best: AttackResult, later: AttackResult) -> AttackResult:
         trace=tf.tensor_scatter_nd_min(best.trace, tf.stack([rows, columns], axis=-1), later.trace),
         faulty=best.faulty + later.faulty,
         share=tf.where(better, later.share, best.share),
+        norm=tf.where(better, later.norm, best.norm),
     )
 
 

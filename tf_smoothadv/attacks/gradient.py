@@ -9,10 +9,11 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import tensorflow as tf
 
-from tf_smoothadv import checks, criteria, tensors
+from tf_smoothadv import checks, criteria, shaping, tensors
 from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier
-from tf_smoothadv.smoothing import Smoother, Smoothing
+from tf_smoothadv.masking import Masking
+from tf_smoothadv.smoothing import Smoothing
 
 G = TypeVar("G", bound="GradientAttack")
 
@@ -40,6 +41,10 @@ class GradientAttack(core.Attack):
     With `smoothing` the gradient is smoothed like the image before it is normalised by n. Every iterate is tried; the
     least distorted success is kept.
 
+    With `masking` the gradient in z, r = T z (`Masker`), is what is smoothed, and the step is brought back by T: that
+    of the L2 norm goes along T S T' g, that of signs is T sign(S T' g), most where the mask is large. Epsilon and step
+    size stay those of r.
+
     With `binary_search_steps` each image's own smallest epsilon is bisected below the given one, each time from a new
     start and with the step size in proportion: the merging of runs over several epsilons (5.1) for targets that are
     the image's own. An image that has succeeded within an epsilon waits for its next one, and costs nothing meanwhile.
@@ -58,6 +63,7 @@ class GradientAttack(core.Attack):
     loss: str = "cross_entropy"
     binary_search_steps: int = 0
     levels: int | None = None
+    masking: Masking | None = None
 
     def __post_init__(self) -> None:
         checks.in_range(
@@ -67,6 +73,7 @@ class GradientAttack(core.Attack):
         checks.count("steps", self.steps)
         checks.one_of("loss", self.loss, criteria.LOSSES)
         checks.optional("smoothing", self.smoothing, Smoothing)
+        checks.optional("masking", self.masking, Masking)
         checks.count("binary_search_steps", self.binary_search_steps, at_least=0)
         core.check_levels(self.levels)
 
@@ -77,8 +84,8 @@ class GradientAttack(core.Attack):
         """The norm that epsilon limits; [B]."""
         raise NotImplementedError
 
-    def step(self, direction: tf.Tensor, step_size: tf.Tensor) -> tf.Tensor:
-        """The normalised update n of (11), step_size [B]."""
+    def step(self, direction: tf.Tensor, step_size: tf.Tensor, shaper: shaping.Shaper) -> tf.Tensor:
+        """The normalised update n of (11), step_size [B], from the direction in z."""
         raise NotImplementedError
 
     def project(self, r: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
@@ -88,16 +95,16 @@ class GradientAttack(core.Attack):
     def run(
         self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> core.AttackResult:
-        smoother = self.smoothing.guided_by(images) if self.smoothing else None
+        shaper = shaping.of(images, self.smoothing, self.masking)
         loss = functools.partial(criteria.classification_loss, self.loss)
 
-        def advance(search: Search, batch: Any, smoother: Smoother | None, first: tf.Tensor) -> Search:
+        def advance(search: Search, batch: Any, shaper: shaping.Shaper, first: tf.Tensor) -> Search:
             """One step of (11) from x, which is tried on the way."""
             images, labels, targets, limit = batch
-            shown = tensors.quantized(search.x, self.levels, smoother)
+            shown = tensors.quantized(search.x, self.levels, shaper.rounded)
             slope = core.slope(model, shown, labels, targets, loss, first)
-            direction = slope.gradient if smoother is None else smoother.apply(slope.gradient)
-            r = search.x - self.step(direction, limit * self.step_size / self.epsilon) - images
+            direction = shaper.smoothed(shaper.pull_back(slope.gradient))
+            r = search.x - self.step(direction, limit * self.step_size / self.epsilon, shaper) - images
             following = tensors.clip(images + self.project(r, limit))
             x, last = core.go_on(slope.usable, following, search.x, search.last)
             best = core.keep_best(search.best, images, shown, slope.success, model.samples, slope.faulty)
@@ -116,12 +123,12 @@ class GradientAttack(core.Attack):
                     if not tf.reduce_any(active):
                         break
                     some = core.active_first(active)
-                    taken = None if smoother is None else smoother.take(some)
-                    advanced = advance(core.gather(search, some), core.gather(batch, some), taken, step == 0)
+                    some_of = core.gather(search, some), core.gather(batch, some), shaper.take(some)
+                    advanced = advance(*some_of, step == 0)
                     search = core.scatter(search, some, advanced, active)
                 else:
-                    search = advance(search, batch, smoother, step == 0)
-            shown = tensors.quantized(search.x, self.levels, smoother)
+                    search = advance(search, batch, shaper, step == 0)
+            shown = tensors.quantized(search.x, self.levels, shaper.rounded)
             success = core.is_adversarial(model, shown, labels, targets)
             return search.success | success, core.keep_best(search.best, images, shown, success)
 
@@ -149,6 +156,7 @@ class IFGSM(GradientAttack):
         loss: "cross_entropy" or "margin" (3).
         binary_search_steps: bisections of each image's epsilon, below the given one; 0 for that one alone.
         levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
+        masking: shape the perturbation by what the image hides; None for the plain attack.
 
     Raises:
         ValueError: a value outside these.
@@ -169,8 +177,8 @@ class IFGSM(GradientAttack):
     def size(self, r: tf.Tensor) -> tf.Tensor:
         return tf.reduce_max(tf.abs(r), axis=[1, 2, 3])
 
-    def step(self, direction: tf.Tensor, step_size: tf.Tensor) -> tf.Tensor:
-        return tensors.per_image(step_size) * tf.sign(direction)
+    def step(self, direction: tf.Tensor, step_size: tf.Tensor, shaper: shaping.Shaper) -> tf.Tensor:
+        return tensors.per_image(step_size) * shaper.signal(tf.sign(direction))
 
     def project(self, r: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
         return tf.clip_by_value(r, -tensors.per_image(epsilon), tensors.per_image(epsilon))
@@ -188,6 +196,7 @@ class PGD2(GradientAttack):
         loss: "cross_entropy" or "margin" (3).
         binary_search_steps: bisections of each image's epsilon, below the given one; 0 for that one alone.
         levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
+        masking: shape the perturbation by what the image hides; None for the plain attack.
 
     Raises:
         ValueError: a value outside these.
@@ -208,8 +217,8 @@ class PGD2(GradientAttack):
     def size(self, r: tf.Tensor) -> tf.Tensor:
         return tensors.l2_norm(r)
 
-    def step(self, direction: tf.Tensor, step_size: tf.Tensor) -> tf.Tensor:
-        return tensors.per_image(step_size) * tensors.unit_l2(direction)
+    def step(self, direction: tf.Tensor, step_size: tf.Tensor, shaper: shaping.Shaper) -> tf.Tensor:
+        return tensors.per_image(step_size) * tensors.unit_l2(shaper.signal(direction))
 
     def project(self, r: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
         return tensors.project_l2(r, epsilon)
@@ -224,6 +233,7 @@ class FGSM(core.Attack):
         smoothing: smooth the gradient like the image (12); None for the plain attack.
         loss: "cross_entropy" or "margin" (3).
         levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
+        masking: shape the perturbation by what the image hides; None for the plain attack.
 
     Raises:
         ValueError: a value outside these.
@@ -245,6 +255,7 @@ class FGSM(core.Attack):
     smoothing: Smoothing | None = None
     loss: str = "cross_entropy"
     levels: int | None = None
+    masking: Masking | None = None
 
     def __post_init__(self) -> None:
         self._as_iterative()
@@ -253,7 +264,7 @@ class FGSM(core.Attack):
         return self
 
     def _as_iterative(self) -> IFGSM:
-        return IFGSM(self.epsilon, self.epsilon, 1, self.smoothing, self.loss, levels=self.levels)
+        return IFGSM(self.epsilon, self.epsilon, 1, self.smoothing, self.loss, 0, self.levels, self.masking)
 
     def run(
         self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None

@@ -9,9 +9,10 @@ from typing import ClassVar, NamedTuple
 
 import tensorflow as tf
 
-from tf_smoothadv import checks, criteria, tensors
+from tf_smoothadv import checks, criteria, shaping, tensors
 from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier
+from tf_smoothadv.masking import Masking
 from tf_smoothadv.smoothing import Smoothing
 
 
@@ -19,14 +20,14 @@ class Tried(NamedTuple):
     """An iterate, and what an attack has learnt by it.
 
     Attributes:
-        r: [B, H, W, C].
-        direction: the unit gradient there, smoothed if the attack is, down which the loss falls; [B, H, W, C].
+        z: the perturbation in the coordinates searched, r itself unless the attack is masked; [B, H, W, C].
+        direction: the unit gradient in z, smoothed if the attack is, down which the loss falls; [B, H, W, C].
         success: whether it is adversarial; [B] bool.
         smallest: the smallest norm of an adversarial iterate, this one's included; infinite without any; [B].
         boundary: the norm at which the margin would be zero, by its slope along the direction; [B].
     """
 
-    r: tf.Tensor
+    z: tf.Tensor
     direction: tf.Tensor
     success: tf.Tensor
     smallest: tf.Tensor
@@ -44,14 +45,18 @@ class MinimalNormAttack(core.Attack):
 
     r <- p(r - rate step_size n(g)), n(g) = g / ||g|| with g the gradient of the loss, and p(r) of norm epsilon; epsilon
     shrinks after an adversarial iterate and grows after another. The rate falls from 1 to 0.01 by half a cosine.
-    Every iterate is tried; the least distorted success is kept.
+    Every iterate is tried; the success of least norm is kept.
 
     With `smoothing` the gradient is smoothed like the image before it is normalised (12). Steps in the latent z of (17)
     would smooth it twice, by s and by its adjoint; on photographs, smoothing once with a larger alpha gives
     perturbations that are as smooth and smaller. To restrict r to the range of s restricts nothing: s is invertible.
 
+    With `masking` all of this happens in z, r = T z (`Masker`): the gradient there is T' g, which `smoothing` smooths,
+    and the norm searched, whose least is kept, is ||z||. `AttackResult.distortion` is that of r, as ever.
+
     With `levels` the model is shown the iterate rounded, whose success and distortion count; the iterate is not. With
-    `smoothing` it is rounded so that r stays smooth (`Smoother.rounded`), otherwise to the nearest level.
+    `smoothing` it is rounded so that r stays smooth (`Smoother.rounded`), with `masking` to what is nearest in ||z||
+    (`Masker.rounded`), otherwise to the nearest level.
     """
 
     tensors: ClassVar[dict[str, tf.DType]] = {"steps": tf.int32, "step_size": tf.float32, "norm_step": tf.float32}
@@ -62,49 +67,53 @@ class MinimalNormAttack(core.Attack):
     smoothing: Smoothing | None = None
     loss: str = "margin"
     levels: int | None = None
+    masking: Masking | None = None
 
     def __post_init__(self) -> None:
         checks.count("steps", self.steps)
         checks.in_range("step_size", self.step_size, 0, open_low=True)
         checks.in_range("norm_step", self.norm_step, 0, 1, open_low=True)
         checks.optional("smoothing", self.smoothing, Smoothing)
+        checks.optional("masking", self.masking, Masking)
         checks.one_of("loss", self.loss, criteria.LOSSES)
         core.check_levels(self.levels)
 
     def step(
         self, tried: Tried, epsilon: tf.Tensor, step_size: tf.Tensor, norm_step: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The next r and its epsilon [B], after an iterate with this epsilon [B]; both steps as the rate has them."""
+        """The next z and its epsilon [B], after an iterate with this epsilon [B]; both steps as the rate has them."""
         raise NotImplementedError
 
     def run(
         self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> core.AttackResult:
-        smoother = self.smoothing.guided_by(images) if self.smoothing else None
+        shaper = shaping.of(images, self.smoothing, self.masking)
         loss = functools.partial(criteria.classification_loss, self.loss)
 
         x, last, best = images, images, core.start(images, self.steps * model.samples)
         epsilon = tf.ones_like(best.distortion)
         smallest = tf.fill(tf.shape(labels), images.dtype.max)
         for step in tf.range(self.steps):
-            shown = tensors.quantized(x, self.levels, smoother)
+            shown = tensors.quantized(x, self.levels, shaper.rounded)
             slope = core.slope(model, shown, labels, targets, loss, step == 0)
-            direction = tensors.unit_l2(slope.gradient if smoother is None else smoother.apply(slope.gradient))
+            gradient = shaper.pull_back(slope.gradient)
+            direction = tensors.unit_l2(shaper.smoothed(gradient))
 
-            r = x - images
-            best = core.keep_best(best, images, shown, slope.success, model.samples, slope.faulty)
-            norm = tensors.l2_norm(r)
+            z = shaper.latent(x - images)
+            best = core.keep_best(best, images, shown, slope.success, model.samples, slope.faulty, shaper.norm)
+            norm = tensors.l2_norm(z)
             smallest = tf.where(slope.success, tf.minimum(smallest, norm), smallest)
-            steepness = tf.reduce_sum(slope.gradient * direction, axis=[1, 2, 3])
+            steepness = tf.reduce_sum(gradient * direction, axis=[1, 2, 3])
             boundary = norm + tf.math.divide_no_nan(slope.margin, steepness)
 
             rate = 0.505 + 0.495 * tf.cos(math.pi * tf.cast(step / self.steps, x.dtype))
-            tried = Tried(r, direction, slope.success, smallest, boundary)
-            r, following = self.step(tried, epsilon, rate * self.step_size, rate * self.norm_step)
-            x, last = core.go_on(slope.usable, tensors.clip(images + r), x, last)
+            tried = Tried(z, direction, slope.success, smallest, boundary)
+            z, following = self.step(tried, epsilon, rate * self.step_size, rate * self.norm_step)
+            x, last = core.go_on(slope.usable, tensors.clip(images + shaper.signal(z)), x, last)
             epsilon = tf.where(slope.usable, following, epsilon)
-        shown = tensors.quantized(x, self.levels, smoother)
-        return core.keep_best(best, images, shown, core.is_adversarial(model, shown, labels, targets))
+        shown = tensors.quantized(x, self.levels, shaper.rounded)
+        success = core.is_adversarial(model, shown, labels, targets)
+        return core.keep_best(best, images, shown, success, norm=shaper.norm)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +127,7 @@ class DDN(MinimalNormAttack):
         smoothing: smooth the gradient like the image (12); None for the plain attack.
         loss: "margin" (3), or "cross_entropy" as in the source.
         levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
+        masking: shape the perturbation by what the image hides; None for the plain attack.
 
     Raises:
         ValueError: a value outside these.
@@ -137,7 +147,7 @@ class DDN(MinimalNormAttack):
         self, tried: Tried, epsilon: tf.Tensor, step_size: tf.Tensor, norm_step: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         epsilon *= tf.where(tried.success, 1 - self.norm_step, 1 + self.norm_step)
-        return tensors.per_image(epsilon) * tensors.unit_l2(tried.r - step_size * tried.direction), epsilon
+        return tensors.per_image(epsilon) * tensors.unit_l2(tried.z - step_size * tried.direction), epsilon
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,6 +164,7 @@ class FMN(MinimalNormAttack):
         norm_step: c_0, the share by which the norm shrinks or grows.
         smoothing: smooth the gradient like the image (12); None for the plain attack.
         levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
+        masking: shape the perturbation by what the image hides; None for the plain attack.
 
     Raises:
         ValueError: a value outside these.
@@ -176,7 +187,7 @@ class FMN(MinimalNormAttack):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         outside = tf.where(tried.any_success, epsilon * (1 + norm_step), tried.boundary * (1 + self.norm_step))
         epsilon = tf.where(tried.success, tf.minimum(epsilon * (1 - norm_step), tried.smallest), outside)
-        return tensors.project_l2(tried.r - step_size * tried.direction, epsilon), epsilon
+        return tensors.project_l2(tried.z - step_size * tried.direction, epsilon), epsilon
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,6 +207,7 @@ class BP(MinimalNormAttack):
         smoothing: smooth the gradient like the image (12); None for the plain attack.
         loss: "margin" (3), or "cross_entropy".
         levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
+        masking: shape the perturbation by what the image hides; None for the plain attack.
 
     Raises:
         ValueError: a value outside these.
@@ -218,17 +230,17 @@ class BP(MinimalNormAttack):
     def step(
         self, tried: Tried, epsilon: tf.Tensor, step_size: tf.Tensor, norm_step: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        r, direction = tried.r, tried.direction
-        norm = tensors.l2_norm(r)
-        along = tf.reduce_sum(r * direction, axis=[1, 2, 3])
+        z, direction = tried.z, tried.direction
+        norm = tensors.l2_norm(z)
+        along = tf.reduce_sum(z * direction, axis=[1, 2, 3])
 
         shorter = norm * (1 - norm_step)
         foot = tensors.per_image(along) * direction
-        walked = tensors.project_l2(foot, shorter) + tensors.per_image(side(shorter, along)) * tensors.unit_l2(r - foot)
+        walked = tensors.project_l2(foot, shorter) + tensors.per_image(side(shorter, along)) * tensors.unit_l2(z - foot)
 
         longer = norm / (1 - norm_step)
         length = along + tf.sqrt(tf.square(longer) - tf.square(norm) + tf.square(along))
-        crossing = r - tensors.per_image(tf.where(tried.any_success, length, step_size)) * direction
+        crossing = z - tensors.per_image(tf.where(tried.any_success, length, step_size)) * direction
         return tf.where(tensors.per_image(tried.success), walked, crossing), epsilon
 
 

@@ -8,17 +8,16 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_smoothadv import checks, tensors
+from tf_smoothadv import checks, shaping, tensors
 from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier
-from tf_smoothadv.smoothing import Smoother, Smoothing
 
-RESULT = core.AttackResult(tf.float32, tf.bool, tf.float32, tf.int32, tf.float32, tf.int32, tf.float32)
+RESULT = core.AttackResult(tf.float32, tf.bool, tf.float32, tf.int32, tf.float32, tf.int32, tf.float32, tf.float32)
 
 
 @dataclasses.dataclass(frozen=True)
 class NearestClasses(core.Attack):
-    """Another attack, aimed in turn at the classes whose boundaries are nearest; the least distorted success is kept.
+    """Another attack, aimed in turn at the classes whose boundaries are nearest; the success of least norm is kept.
 
     An attack without targets follows the class that is ahead where it is, into one local minimum. This one first takes
     the gradient g_k of the difference of logits y_t - y_k for the `candidates` classes k of the largest logits, which
@@ -26,7 +25,8 @@ class NearestClasses(core.Attack):
 
         d_k = (y_t - y_k) ||u_k|| / <g_k, u_k>,
 
-    u_k = g_k, or g_k smoothed like the image (12) for a smooth attack. Then it attacks at the nearest of them.
+    u_k = g_k, or g_k smoothed like the image (12) for a smooth attack. A masked attack goes in z, r = T z (`Masker`),
+    and T' g_k stands for g_k. Then it attacks at the nearest of them.
 
     Args:
         base: any of these attacks.
@@ -99,31 +99,31 @@ class NearestClasses(core.Attack):
         def aimed(target: tf.Tensor) -> core.AttackResult:
             return self.base.run(model, images, labels, target)
 
+        shaper = shaping.of(images, *(getattr(self.base, name, None) for name in ("smoothing", "masking")))
         shown = tensors.quantized(images, getattr(self.base, "levels", None))
         logits = model.draws(shown)
-        nearest, gradients = self.nearest(model, images, labels, logits)
+        nearest, gradients = self.nearest(model, images, labels, logits, shaper)
         results = tf.map_fn(aimed, nearest, fn_output_signature=RESULT, parallel_iterations=1)
         each = [core.AttackResult(*(field[rank] for field in results)) for rank in range(nearest.shape[0])]
         best = core.start(images, gradients + len(each) * (tf.shape(results.trace)[2] - 1))
-        best = core.keep_best(best, images, shown, core.errs_in_every_draw(model, logits, labels, None))
+        success = core.errs_in_every_draw(model, logits, labels, None)
+        best = core.keep_best(best, images, shown, success, norm=shaper.norm)
         best = best._replace(gradients=best.gradients + gradients)
         for later in each:
             best = core.merge_results(best, later)
         return best
 
     def nearest(
-        self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, logits: tf.Tensor
+        self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, logits: tf.Tensor, shaper: shaping.Shaper
     ) -> tuple[tf.Tensor, int]:
         """The classes to aim at, the nearest first, [classes, B] int32, and how many gradients that took."""
-        smoothing: Smoothing | None = getattr(self.base, "smoothing", None)
-        smoother = smoothing.guided_by(images) if smoothing else None
         logits = tf.reduce_mean(core.over_draws(model, logits), axis=0)
         label = tf.one_hot(labels, logits.shape[1], on_value=True, off_value=False)
         others = tf.where(label, logits.dtype.min, logits)
         candidates = tf.math.top_k(others, min(self.candidates, logits.shape[1] - 1)).indices
 
         distances = tf.map_fn(
-            lambda candidate: distance(model, images, labels, candidate, smoother),
+            lambda candidate: distance(model, images, labels, candidate, shaper),
             tf.transpose(candidates),
             fn_output_signature=tf.float32,
             parallel_iterations=1,
@@ -134,7 +134,7 @@ class NearestClasses(core.Attack):
 
 
 def distance(
-    model: Classifier, images: tf.Tensor, labels: tf.Tensor, candidate: tf.Tensor, smoother: Smoother | None
+    model: Classifier, images: tf.Tensor, labels: tf.Tensor, candidate: tf.Tensor, shaper: shaping.Shaper
 ) -> tf.Tensor:
     """d_k, how far the boundary to class `candidate` [B] is by the slope; [B], infinite where there is none."""
 
@@ -142,6 +142,7 @@ def distance(
         return tf.gather(logits, labels, batch_dims=1) - tf.gather(logits, candidate, batch_dims=1)
 
     slope = core.slope(model, images, labels, candidate, difference)
-    direction = tensors.unit_l2(slope.gradient if smoother is None else smoother.apply(slope.gradient))
-    steepness = tf.reduce_sum(slope.gradient * direction, axis=[1, 2, 3])
+    gradient = shaper.pull_back(slope.gradient)
+    direction = tensors.unit_l2(shaper.smoothed(gradient))
+    steepness = tf.reduce_sum(gradient * direction, axis=[1, 2, 3])
     return tf.where(steepness > 0, tf.math.divide_no_nan(slope.loss, steepness), math.inf)

@@ -1,4 +1,4 @@
-"""The families of images that attacks have parameters for, told from the images, and the smoothing of each."""
+"""The families of images that attacks have parameters for, told from the images; each one's smoothing and masking."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ SMOOTHING = {  # of the smooth attacks; its graph measures the energy of every a
     (PHOTOGRAPHS, TUNED): sa.Smoothing(alpha=0.997, gamma=10.0, iterations=25),
     (PHOTOGRAPHS, PAPER): sa.Smoothing(alpha=0.997, gamma=10.0, solver="cg", iterations=50),
 }
+MASKING = {DIGITS: sa.Masking(gains=None), SMALL: sa.Masking(), PHOTOGRAPHS: sa.Masking()}
 
 
 def family(shape: Sequence[int]) -> str:

@@ -11,19 +11,18 @@ import numpy as np
 
 import tf_smoothadv as sa
 from tf_smoothadv import checks
-from tf_smoothadv.attacks import (
-    ALMA,
-    BP,
-    DDN,
-    FGSM,
-    FMN,
-    IFGSM,
-    PGD2,
-    Attack,
-    CarliniWagner,
-    NearestClasses,
+from tf_smoothadv.attacks import ALMA, BP, DDN, FGSM, FMN, IFGSM, PGD2, Attack, CarliniWagner, NearestClasses
+from tf_smoothadv.evaluation.families import (
+    DIGITS,
+    FAMILIES,
+    MASKING,
+    NAMES,
+    PAPER,
+    PHOTOGRAPHS,
+    SMALL,
+    SMOOTHING,
+    TUNED,
 )
-from tf_smoothadv.evaluation.families import DIGITS, FAMILIES, NAMES, PAPER, PHOTOGRAPHS, SMALL, SMOOTHING, TUNED
 from tf_smoothadv.front import over_alpha
 
 Preset = dict[str, tuple[Attack, ...]]
@@ -31,6 +30,7 @@ Variants = tuple[Attack, ...]
 
 LEVELS = 256  # of 8 bits
 GREEN, PINK = "#009E73", "#CC79A7"  # of Okabe and Ito's colours, which the colour-blind tell apart
+GOLD = "#A89B00"  # their yellow, darker
 
 
 class Entry(NamedTuple):
@@ -95,6 +95,15 @@ def _minimal(
     }
 
 
+def _masked(plain: Entry, rates: Mapping[str, float]) -> Entry:
+    """The entry of an attack masked, with learning rates of its own if it has any."""
+    tuned = {}
+    for family, (attack,) in plain.tuned.items():
+        rate = {"learning_rate": rates[family]} if rates else {}
+        tuned[family] = (attack.replaced(masking=MASKING[family], **rate),)
+    return Entry(f"m{plain.label}", GOLD, plain.marker, tuned, transfer=plain.transfer)
+
+
 # The paper's, section 5.2. Where it is silent: gamma as in the authors' demo, 100 steps and 9 constants for C&W as in
 # their code, 10 steps for the gradient attacks. It has no small images: they have the parameters of its photographs.
 _PIXELS = {DIGITS: 0.3, SMALL: 0.1255, PHOTOGRAPHS: 0.1255}
@@ -115,6 +124,8 @@ _TUNED_PGD2 = {
 }
 _TRANSFER_PGD2 = {DIGITS: _at(6.0), SMALL: _at(5.0), PHOTOGRAPHS: _at(5.0)}
 _TUNED_CW = CarliniWagner(steps=100, binary_search_steps=3, learning_rate=0.5, initial_const=1.0)
+# Masked, Adam moves what a pixel changes in proportion to; plain w of (4), of which it changes by a quarter at most.
+_RATES = {DIGITS: 0.05, SMALL: 0.002, PHOTOGRAPHS: 0.001}
 _FGSM, _IFGSM = FGSM(0.3), IFGSM(0.03, 0.003, 8, loss="margin", binary_search_steps=4)
 
 ENTRIES: dict[str, Entry] = {
@@ -200,9 +211,12 @@ ENTRIES: dict[str, Entry] = {
     ),
 }
 
+ENTRIES |= {name: _masked(ENTRIES[name[1:]], rates) for name, rates in {"mpgd2": {}, "mcw": _RATES, "mfmn": {}}.items()}
+
 ATTACKS = tuple(name for name, entry in ENTRIES.items() if entry.paper)  # the paper's
-# Published since then, and smooth here; "tuned" has them.
-LATER = tuple(sorted((name for name in ENTRIES if name not in ATTACKS), key=lambda name: ENTRIES[name].color == PINK))
+# Published since then, and smooth or masked here; "tuned" has them.
+_later = [name for name in ENTRIES if name not in ATTACKS]
+LATER = tuple(sorted(_later, key=lambda name: (GREEN, GOLD, PINK).index(ENTRIES[name].color)))
 MINIMAL_NORM = tuple(name for name in LATER if ENTRIES[name].color == GREEN)
 
 

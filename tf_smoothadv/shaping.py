@@ -1,0 +1,60 @@
+"""How an attack is shaped by the image: by smoothing, by masking, by both or by neither, one interface for all."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tf_smoothadv import tensors
+from tf_smoothadv.masking import Masker, Masking
+from tf_smoothadv.smoothing import Smoother, Smoothing
+
+
+def of(images: tf.Tensor, smoothing: Smoothing | None, masking: Masking | None) -> Shaper:
+    """The shaper guided by these images, [B, H, W, C] in [0, 1]."""
+    smoother = smoothing.guided_by(images) if smoothing else None
+    return Shaper(smoother, masking.guided_by(images) if masking else None)
+
+
+class Shaper:
+    """The coordinates z that an attack works in, r = T z, and the directions that it takes there, S T' g.
+
+    T is the masking of a batch of images, S their smoothing; where one is None it is the identity, and costs nothing.
+
+    Attributes:
+        smoother, masker: of the images, or None.
+    """
+
+    def __init__(self, smoother: Smoother | None, masker: Masker | None) -> None:
+        self.smoother = smoother
+        self.masker = masker
+
+    def take(self, indices: tf.Tensor) -> Shaper:
+        """That of some of the images, in the order of `indices`."""
+        smoother = self.smoother.take(indices) if self.smoother else None
+        return Shaper(smoother, self.masker.take(indices) if self.masker else None)
+
+    def signal(self, z: tf.Tensor) -> tf.Tensor:
+        """T z, the perturbation r of a latent z; [B, H, W, C]."""
+        return z if self.masker is None else self.masker(z)
+
+    def latent(self, r: tf.Tensor) -> tf.Tensor:
+        """T^-1 r, the latent z of a perturbation r; [B, H, W, C]."""
+        return r if self.masker is None else self.masker.inverse(r)
+
+    def norm(self, r: tf.Tensor) -> tf.Tensor:
+        """||T^-1 r|| of each image, what a search for the least perturbation minimises; [B]."""
+        return tensors.l2_norm(self.latent(r))
+
+    def pull_back(self, gradient: tf.Tensor) -> tf.Tensor:
+        """T' g, the gradient of a loss in z; [B, H, W, C]."""
+        return gradient if self.masker is None else self.masker.adjoint(gradient)
+
+    def smoothed(self, z: tf.Tensor) -> tf.Tensor:
+        """S z, (9) of the paper; [B, H, W, C]."""
+        return z if self.smoother is None else self.smoother.apply(z)
+
+    def rounded(self, x: tf.Tensor) -> tf.Tensor:
+        """Integers near x, [B, H, W, C] in units of a level, in the norm of z, where smooth errors count little."""
+        if self.smoother is not None:
+            return self.smoother.rounded(x, self.masker)
+        return tf.round(x) if self.masker is None else self.masker.rounded(x)
