@@ -94,10 +94,11 @@ def white_box(run: metrics.Run, made_with: Mapping[str, Any]) -> rich.table.Tabl
     return result
 
 
-DETECTION_LEGEND = f"""\
-N: images on which the attack succeeded. AUC: 0.5 is undetected, 1 is found. P_E: mean of the shares of false alarms and
-missed images, 0.5 is undetected, 0 is found. TP5: share found at 5 % false alarms. With 95 % confidence intervals; a
-dash is an attack with less than {detectors.LEAST_IMAGES} successes."""
+DETECTION_LEGEND = (
+    "N: images on which the attack succeeded. AUC: 0.5 is undetected, 1 is found. P_E: mean of the shares of false "
+    "alarms and missed images, 0.5 is undetected, 0 is found. TP5: share found at 5 % false alarms. With 95 % "
+    f"confidence intervals; a dash is an attack with less than {detectors.LEAST_IMAGES} successes."
+)
 
 
 def detection(
