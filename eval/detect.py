@@ -7,7 +7,8 @@
 
 For each attack, a linear classifier of SPAM features (Pevny, Bas, Fridrich 2010) learns to tell the images on which the
 attack succeeded, as delivered, from their originals, in a cross-validation in which no detector has seen what it
-judges. The table has, with 95 % confidence intervals:
+judges. One table has features of an image's channels, the other, where there are colours, of red and blue minus green,
+which of photographs detect more. They have, with 95 % confidence intervals:
 
     AUC    the probability that an adversarial image has a higher score than an original: 0.5 is undetected, 1 is found
     P_E    the mean of the shares of false alarms and of missed images: 0.5 is undetected, 0 is found

@@ -110,6 +110,7 @@ def white_box(run: metrics.Run, made_with: Mapping[str, Any]) -> rich.table.Tabl
     return result
 
 
+<<<<<<< HEAD
 def visibility(run: metrics.Run) -> Iterator[rich.table.Table]:
     """What the eye makes of the images as delivered, a row a measure; a table for every few attacks."""
     for first in range(0, len(run.attacks) if run.measures else 0, ATTACKS_ABREAST):
@@ -130,6 +131,13 @@ DETECTION_LEGEND = f"""\
 N: images on which the attack succeeded. AUC: 0.5 is undetected, 1 is found. P_E: mean of the shares of false alarms and
 missed images, 0.5 is undetected, 0 is found. TP5: share found at 5 % false alarms. With 95 % confidence intervals; a
 dash is an attack with less than {detectors.LEAST_IMAGES} successes."""
+=======
+DETECTION_LEGEND = (
+    "N: images on which the attack succeeded. AUC: 0.5 is undetected, 1 is found. P_E: mean of the shares of false "
+    "alarms and missed images, 0.5 is undetected, 0 is found. TP5: share found at 5 % false alarms. With 95 % "
+    f"confidence intervals; a dash is an attack with less than {detectors.LEAST_IMAGES} successes."
+)
+>>>>>>> detect
 
 
 def detection(
