@@ -21,6 +21,7 @@ MODULES = (
     sa.attacks,
     sa.criteria,
     sa.defenses,
+    sa.detection,
     sa.magnification,
     sa.metrics,
     sys.modules["tf_smoothadv.visibility"],

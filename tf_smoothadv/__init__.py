@@ -5,10 +5,11 @@ from tf_smoothadv import backend as backend  # isort: skip (before anything that
 import importlib
 from typing import Any
 
-from tf_smoothadv import addons, attacks, criteria, defenses, magnification, metrics, protocol, transfer
+from tf_smoothadv import addons, attacks, criteria, defenses, detection, magnification, metrics, protocol, transfer
 from tf_smoothadv.attacks import AttackResult
 from tf_smoothadv.classifier import Classifier
 from tf_smoothadv.delivery import deliver
+from tf_smoothadv.detection import Detectability, detectability
 from tf_smoothadv.front import Front, front
 from tf_smoothadv.inspection import check, without_softmax
 from tf_smoothadv.magnification import magnify
@@ -20,6 +21,7 @@ from tf_smoothadv.visibility import Visibility, visibility
 __all__ = [
     "AttackResult",
     "Classifier",
+    "Detectability",
     "Front",
     "GuidedSmoothing",
     "Smoother",
@@ -32,6 +34,8 @@ __all__ = [
     "criteria",
     "defenses",
     "deliver",
+    "detectability",
+    "detection",
     "evaluate",
     "evaluation",
     "front",

@@ -7,7 +7,18 @@ import importlib.util
 import pathlib
 import sys
 
-BINARIES = ("white_box", "transfer", "front", "referee", "deliver", "report", "figures", "magnify", "merge")
+BINARIES = (
+    "white_box",
+    "transfer",
+    "front",
+    "referee",
+    "deliver",
+    "detect",
+    "report",
+    "figures",
+    "magnify",
+    "merge",
+)
 PARTS = {"models": "_models", "eval": "_eval"}  # packages beside the library in a checkout, inside it in the wheel
 
 USAGE = f"""\

@@ -1,7 +1,8 @@
 """Folders of results: written record by record, and read when a run has come to its end."""
 
-from tf_smoothadv.evaluation.records.finished import Finished, named, read, read_all, read_transfer
+from tf_smoothadv.evaluation.records.finished import Finished, named, read, read_all, read_detectability, read_transfer
 from tf_smoothadv.evaluation.records.folder import (
+    DETECTABILITY,
     IMAGES,
     KEY,
     ORIGINAL,
@@ -22,6 +23,7 @@ from tf_smoothadv.evaluation.records.folder import (
 )
 
 __all__ = [
+    "DETECTABILITY",
     "IMAGES",
     "KEY",
     "ORIGINAL",
@@ -39,6 +41,7 @@ __all__ = [
     "parsed",
     "read",
     "read_all",
+    "read_detectability",
     "read_transfer",
     "settings_of",
     "write",

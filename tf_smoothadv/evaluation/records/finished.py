@@ -9,9 +9,10 @@ import typing
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from tf_smoothadv import metrics
+from tf_smoothadv import detection, metrics
 from tf_smoothadv.evaluation.records import schema
 from tf_smoothadv.evaluation.records.folder import (
+    DETECTABILITY,
     IMAGES,
     KEY,
     ORIGINAL,
@@ -61,6 +62,14 @@ class Finished(NamedTuple):
             if self.picture(record.index).exists() and self.picture(record.index, record.attack).exists()
         ]
 
+    def successes(self) -> dict[str, list[int]]:
+        """The images on which each attack succeeded as delivered, in order."""
+        found: dict[str, list[int]] = {attack: [] for attack in self.run.attacks}
+        for record in self.run.records:
+            if record.delivered.success:
+                found[record.attack].append(record.index)
+        return {attack: sorted(images) for attack, images in found.items()}
+
 
 SCORES = dict.fromkeys(("p_suc", "mean_distortion", "p_suc_correct"), float)
 TRANSFERRED = {
@@ -89,6 +98,32 @@ def read_transfer(folder: pathlib.Path) -> dict[str, Any]:
         return summary
     except ValueError as error:
         raise ValueError(f"{folder} does not hold results as eval.transfer writes them: {error}") from error
+
+
+def read_detectability(finished: Finished) -> dict[str, detection.Detectability]:
+    """What `eval.detect` found in a folder, by attack; nothing where it has not been.
+
+    Raises:
+        ValueError: a damaged file, or one of other images than the folder has.
+    """
+    path = finished.folder / DETECTABILITY
+    if not path.exists():
+        return {}
+    try:
+        by_attack = schema.taken(schema.read(path), {"attacks": dict[str, dict[str, Any]]})["attacks"]
+        found = {name: schema.built(detection.Detectability, values) for name, values in by_attack.items()}
+        successes = finished.successes()
+        for name, one in found.items():
+            if one.num_images != len(successes.get(name, [])):
+                raise ValueError(
+                    f"it tells of {one.num_images} images of {name!r}, {RECORDS} of {len(successes.get(name, []))}"
+                )
+        return found
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is not what eval.detect writes for this folder: {error}; python -m eval.detect {finished.folder} "
+            "makes it anew"
+        ) from error
 
 
 def read(folder: pathlib.Path) -> Finished:

@@ -30,6 +30,7 @@ RECORDS = "records.jsonl"
 LOCK = ".lock"
 SUMMARY = "summary.json"
 TRANSFER = "transfer.json"
+DETECTABILITY = "detectability.json"
 IMAGES = "images"
 KEY = ("attack", "index")
 ORIGINAL = "original"  # where an attack's name stands for its own

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from tf_smoothadv import metrics
 from tf_smoothadv.evaluation import presets
-from tf_smoothadv.evaluation.records import Finished
+from tf_smoothadv.evaluation.records import Finished, read_detectability
 from tf_smoothadv.evaluation.rendering import plots, published, tables
 from tf_smoothadv.evaluation.rendering.gallery import VIEWS, gallery
 from tf_smoothadv.evaluation.rendering.terminal import compact, number
@@ -24,6 +24,7 @@ from tf_smoothadv.visibility import MEASURES
 
 TEMPLATES = pathlib.Path(__file__).parent / "templates"
 P_SUC = Markup("P<sub>suc</sub>")
+P_E = Markup("P<sub>E</sub>")
 HEADINGS = {
     "p_suc": P_SUC,
     "mean_distortion": "D",
@@ -83,8 +84,13 @@ def page(runs: Mapping[str, Finished], num_images: int | None = None, transfers:
     )
     return environment.get_template("report.html").render(
         runs=runs,
-        tables=white_box_tables(runs) + [table for summary in transfers for table in transfer_tables(summary)],
+        tables=[
+            *white_box_tables(runs),
+            *detection_tables(runs),
+            *(table for summary in transfers for table in transfer_tables(summary)),
+        ],
         transfers=transfers,
+        detected=bool(detection_tables(runs)),
         curves={name: drawn(plots.characteristic({name: finished.run})) for name, finished in runs.items()},
         seen={
             name: drawn(plots.visibility({name: finished.run}, finished.run.measures[0]))
@@ -173,6 +179,25 @@ def cells(finished: Finished, attack: str, columns: Sequence[tables.Column]) -> 
         number(column.scale * column.value(finished.run, attack) if known else math.nan, column.page_digits)
         for column in columns
     ]
+
+
+def detection_tables(runs: Mapping[str, Finished]) -> list[Table]:
+    """How well a detector finds the images of each attack, of the runs where `eval.detect` has measured it."""
+    found = {name: detected for name, finished in runs.items() if (detected := read_detectability(finished))}
+    if not found:
+        return []
+    parts = {heading: ["", "95 %"] for heading in ("AUC", P_E, "found at 5 % false alarms")}
+    groups = [Group(name, f"on {runs[name].dataset}", {"": ["images"], **parts}) for name in found]
+    attacks = dict.fromkeys(attack for name in found for attack in runs[name].run.attacks)
+    successes = {name: runs[name].successes() for name in found}
+    rows = {
+        attack: [
+            [str(len(successes[name].get(attack, []))), *tables.detection_cells(detected.get(attack))]
+            for name, detected in found.items()
+        ]
+        for attack in attacks
+    }
+    return [Table("Original against delivered images, told apart by a detector", groups, rows)]
 
 
 def transfer_tables(summary: Mapping[str, Any]) -> list[Table]:

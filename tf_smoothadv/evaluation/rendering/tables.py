@@ -11,9 +11,11 @@ import rich.box
 import rich.markup
 import rich.table
 
+from tf_smoothadv import detection as detectors
 from tf_smoothadv import metrics
+from tf_smoothadv.evaluation.records import Finished
 from tf_smoothadv.evaluation.rendering import published
-from tf_smoothadv.evaluation.rendering.terminal import number
+from tf_smoothadv.evaluation.rendering.terminal import NONE, number
 from tf_smoothadv.visibility import LOSSLESS, MEASURES
 
 Scores = dict[str, dict[str, float]]
@@ -122,6 +124,31 @@ def visibility(run: metrics.Run) -> Iterator[rich.table.Table]:
             cells = (number(column.value(run, attack), column.digits) for attack in attacks)
             result.add_row(f"{row.heading}, {row.unit}", "larger" if row.larger_is_better else "smaller", *cells)
         yield result
+
+
+def detection(finished: Finished, found: Mapping[str, detectors.Detectability]) -> rich.table.Table:
+    """How well a detector finds the images of each attack."""
+    result = rich.table.Table(
+        title=f"{finished.model} on {finished.dataset}: original against delivered images, by SPAM features",
+        caption="N: images on which the attack succeeded. AUC: 0.5 is undetected, 1 is found. P_E: mean of the shares "
+        "of false alarms and missed images, 0.5 is undetected, 0 is found. TP5: share found at 5 % false alarms. With "
+        f"95 % confidence intervals; a dash is an attack with less than {detectors.LEAST_IMAGES} successes.",
+        box=rich.box.SIMPLE,
+    )
+    result.add_column("attack", no_wrap=True)
+    for heading in ("N", *(part for name in ("AUC", "P_E", "TP5") for part in (name, "95 %"))):
+        result.add_column(heading, justify="right", no_wrap=True)
+    for attack, images in finished.successes().items():
+        result.add_row(rich.markup.escape(attack), str(len(images)), *detection_cells(found.get(attack)))
+    return result
+
+
+def detection_cells(found: detectors.Detectability | None) -> list[str]:
+    """Each number and its interval; dashes where there are none."""
+    if found is None:
+        return [NONE] * 6
+    numbers = (found.auc, found.error, found.true_positives)
+    return [cell for one in numbers for cell in (f"{one.value:.3f}", f"{one.low:.3f}{NONE}{one.high:.3f}")]
 
 
 TRANSFER_LEGEND = """\
