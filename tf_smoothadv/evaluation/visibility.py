@@ -38,7 +38,10 @@ def measures(config: Config, shape: Sequence[int]) -> tuple[str, ...]:
 
 
 def beside(batches: Iterable[protocol.Batch], names: Sequence[str]) -> Iterator[protocol.Batch]:
-    """The batches in their order, with these measures, which are taken while the next batches are made."""
+    """The batches in their order, with these measures, which are taken while the next batches are made.
+
+    What still waits when a run is interrupted has no records, and is made again.
+    """
     if not names:
         yield from batches
         return
