@@ -217,6 +217,12 @@ print("3-norm: 7")
         with pytest.raises(ValueError, match=f"^butteraugli gives no number: {told}$"):
             seen(image, image, "butteraugli")
 
+    def test_nan_is_no_number(self, tmp_path, monkeypatch):
+        stand_in(tmp_path, monkeypatch, "print('nan')")
+        image = np.zeros([67, 67, 3], np.uint8)
+        with pytest.raises(ValueError, match="butteraugli gives no number for an image: nan; leave it out"):
+            seen(image, image, "butteraugli")
+
     def test_without_it_the_measure_is_left_out_and_asked_for_refused(self, monkeypatch):
         monkeypatch.setenv("PATH", "")
         image = np.zeros([SIDE, SIDE, 3], np.uint8)

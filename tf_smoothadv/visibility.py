@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import importlib.util
 import io
+import math
 import os
 import pathlib
 import shutil
@@ -30,6 +31,7 @@ __all__ = ["LOSSLESS", "MEASURES", "Measure", "Visibility", "available", "visibi
 Compare = Callable[[np.ndarray, np.ndarray], Any]
 
 PROGRAMS = {"butteraugli": "apt install butteraugli", "butteraugli_main": "apt install libjxl-devtools"}
+OPTIONAL = (*PROGRAMS, "flip_evaluator")  # what not every machine can have
 MS_SSIM_POWERS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # from the finest scale to the coarsest
 DEGREE = 67  # pixels of a degree of the eye, on a screen seen from the usual distance: FLIP's own setting
 LEVEL_ERROR = 1e-2  # of a level of 8 bits: what arithmetic in float32 may leave
@@ -446,7 +448,11 @@ def visibility(originals: Any, delivered: Any, measures: Sequence[str] | None = 
 
     def judge(original: np.ndarray, image: np.ndarray) -> list[float]:
         compare = functools.cache(lambda function: function(original, image))  # two measures share a map
-        return [float(MEASURES[name].pooled(compare(MEASURES[name].compare))) for name in names]
+        numbers = {name: float(MEASURES[name].pooled(compare(MEASURES[name].compare))) for name in names}
+        for name, number in numbers.items():
+            if not math.isfinite(number):
+                raise ValueError(f"{name} gives no number for an image: {number}; leave it out of measures")
+        return list(numbers.values())
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         rows = list(pool.map(judge, *pair))

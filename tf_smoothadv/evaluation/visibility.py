@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from tf_smoothadv import protocol
 from tf_smoothadv.evaluation import families, records
 from tf_smoothadv.evaluation.config import Config
-from tf_smoothadv.visibility import MEASURES, PROGRAMS, available, check
+from tf_smoothadv.visibility import MEASURES, OPTIONAL, available, check
 
 SETTING = "visibility"  # among what a folder's records were made with
 WAITING = 2  # batches that may wait for their measures while attacks go on
@@ -32,13 +32,16 @@ def measures(config: Config, shape: Sequence[int]) -> tuple[str, ...]:
         check(names, shape)
         return tuple(names)
     if config.visibility:
-        check([name for name, row in MEASURES.items() if row.needs not in PROGRAMS and row.judges(shape)], shape)
+        check([name for name, row in MEASURES.items() if row.needs not in OPTIONAL and row.judges(shape)], shape)
     wanted = families.family(shape) == families.PHOTOGRAPHS if config.visibility is None else config.visibility
     return available(shape) if wanted else ()
 
 
 def beside(batches: Iterable[protocol.Batch], names: Sequence[str]) -> Iterator[protocol.Batch]:
-    """The batches in their order, with these measures, which are taken while the next batches are made."""
+    """The batches in their order, with these measures, which are taken while the next batches are made.
+
+    What still waits when a run is interrupted has no records, and is made again.
+    """
     if not names:
         yield from batches
         return
