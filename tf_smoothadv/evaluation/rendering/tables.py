@@ -110,10 +110,6 @@ def white_box(run: metrics.Run, made_with: Mapping[str, Any]) -> rich.table.Tabl
     return result
 
 
-<<<<<<< HEAD
-<<<<<<< HEAD
-=======
->>>>>>> visibility
 def visibility(run: metrics.Run) -> Iterator[rich.table.Table]:
     """What the eye makes of the images as delivered, a row a measure; a table for every few attacks."""
     for first in range(0, len(run.attacks) if run.measures else 0, ATTACKS_ABREAST):
@@ -130,18 +126,11 @@ def visibility(run: metrics.Run) -> Iterator[rich.table.Table]:
         yield result
 
 
-<<<<<<< HEAD
-DETECTION_LEGEND = f"""\
-N: images on which the attack succeeded. AUC: 0.5 is undetected, 1 is found. P_E: mean of the shares of false alarms and
-missed images, 0.5 is undetected, 0 is found. TP5: share found at 5 % false alarms. With 95 % confidence intervals; a
-dash is an attack with less than {detectors.LEAST_IMAGES} successes."""
-=======
 DETECTION_LEGEND = (
     "N: images on which the attack succeeded. AUC: 0.5 is undetected, 1 is found. P_E: mean of the shares of false "
     "alarms and missed images, 0.5 is undetected, 0 is found. TP5: share found at 5 % false alarms. With 95 % "
     f"confidence intervals; a dash is an attack with less than {detectors.LEAST_IMAGES} successes."
 )
->>>>>>> detect
 
 
 def detection(
@@ -163,23 +152,6 @@ def detection(
 def detected_colors(found: Mapping[str, Mapping[str, detectors.Detectability]]) -> list[str]:
     """What the features are of that attacks were detected by."""
     return list(dict.fromkeys(color for by_color in found.values() for color in by_color))
-=======
-def detection(finished: Finished, found: Mapping[str, detectors.Detectability]) -> rich.table.Table:
-    """How well a detector finds the images of each attack."""
-    result = rich.table.Table(
-        title=f"{finished.model} on {finished.dataset}: original against delivered images, by SPAM features",
-        caption="N: images on which the attack succeeded. AUC: 0.5 is undetected, 1 is found. P_E: mean of the shares "
-        "of false alarms and missed images, 0.5 is undetected, 0 is found. TP5: share found at 5 % false alarms. With "
-        f"95 % confidence intervals; a dash is an attack with less than {detectors.LEAST_IMAGES} successes.",
-        box=rich.box.SIMPLE,
-    )
-    result.add_column("attack", no_wrap=True)
-    for heading in ("N", *(part for name in ("AUC", "P_E", "TP5") for part in (name, "95 %"))):
-        result.add_column(heading, justify="right", no_wrap=True)
-    for attack, images in finished.successes().items():
-        result.add_row(rich.markup.escape(attack), str(len(images)), *detection_cells(found.get(attack)))
-    return result
->>>>>>> visibility
 
 
 def detection_cells(found: detectors.Detectability | None) -> list[str]:
