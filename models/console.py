@@ -30,7 +30,7 @@ def run(
 
     def guarded(argv: list[str]) -> None:
         if values is not flags.FLAGS and (values.help or values.helpshort):
-            print(f"\n{inspect.getdoc(inspect.getmodule(main))}\n\nflags:\n{explained(values)}")
+            print(f"\n{inspect.getdoc(inspect.getmodule(main))}\n\nflags:\n{_explained(values)}")
             return
         try:
             if inspect.signature(main).parameters:
@@ -42,7 +42,7 @@ def run(
         except (ValueError, OSError) as error:
             if values.debug:
                 raise
-            fail(error)
+            _fail(error)
 
     if values is flags.FLAGS:
         app.run(guarded, argv=argv, flags_parser=lambda argv: parsed(values, argv))
@@ -59,16 +59,16 @@ def parsed(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
         arguments: list[str] = values(argv)
         return arguments
     except flags.Error as error:
-        fail(f"{error}; --help tells the flags")
+        _fail(f"{error}; --help tells the flags")
 
 
-def explained(values: flags.FlagValues) -> str:
+def _explained(values: flags.FlagValues) -> str:
     """What each flag is for, but for those of absl itself."""
     text = values.get_help(include_special_flags=False)
     return "\n".join(line for line in text.splitlines() if not (line and not line[0].isspace()))
 
 
-def fail(what: object) -> NoReturn:
+def _fail(what: object) -> NoReturn:
     """Ends the process with one line."""
     print("error:", " ".join(str(what).splitlines()), file=sys.stderr)
     sys.exit(2)

@@ -107,7 +107,7 @@ def _defended(name: str, load_network: Callable[[str], Any]) -> Any:
     return with_defense(DEFENSES[defense](), _defended(rest, load_network))
 
 
-class Defended:
+class _Defended:
     """A classifier that sees images [B, H, W, C] in [0, 1] through a defence; `weights` are its model's."""
 
     def __init__(self, defense: Callable[[Any], Any], classifier: sa.Classifier) -> None:
@@ -124,7 +124,7 @@ def with_defense(defense: Callable[[Any], Any], model: Any) -> Any:
     classifier = sa.Classifier.of(model)
     network = classifier.model
     if classifier.settings() or not isinstance(network, keras.Model) or not getattr(network, "inputs", None):
-        return Defended(defense, classifier)
+        return _Defended(defense, classifier)
     batch_size, *shape = network.inputs[0].shape
     images = keras.Input(shape, batch_size=batch_size)
     return keras.Model(images, network(defense(images)))

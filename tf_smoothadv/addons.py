@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from tf_smoothadv import checks
 
+__all__ = ["GaussianFilter", "MedianFilter", "filters"]
+
 
 def filters() -> Any:
     """The module `tensorflow_addons.image`.

@@ -10,6 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 
+__all__ = ["as_floats", "as_images", "as_labels", "count", "first_line", "in_range", "interval", "one_of", "optional"]
+
 COLOR = re.compile(r"\x1b\[\d*m")  # of a terminal, as in Keras's messages
 IN_USER_CODE = re.compile(r"^\s*in user code:\s.*?^\s*\w+(Error|Exception): ", re.DOTALL | re.MULTILINE)  # AutoGraph's
 HALF = (tf.float16, tf.bfloat16)

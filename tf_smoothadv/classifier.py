@@ -14,6 +14,19 @@ import tensorflow as tf
 
 from tf_smoothadv import checks
 
+__all__ = [
+    "OUTPUTS",
+    "Checked",
+    "Classifier",
+    "Function",
+    "NoGradientError",
+    "OutputError",
+    "call",
+    "compile_for",
+    "only_batch_size",
+    "signature_of",
+]
+
 OUTPUTS = ("logits", "probabilities", "logit")
 LEAST = 1e-37  # the smallest probability whose logarithm is taken: a normal number of float32
 EPSILON = {tf.float16: 2.0**-10, tf.bfloat16: 2.0**-7, tf.float64: 2.0**-52}
@@ -423,7 +436,7 @@ def call(model: Any, images: tf.Tensor) -> Any:
         if len(named) > 1:
             raise ValueError(f"the model takes {', '.join(named)}; it must take images alone")
         return model(**dict.fromkeys(named, images))
-    return model(images, training=False) if takes_training(model) else model(images)
+    return model(images, training=False) if _takes_training(model) else model(images)
 
 
 def signature_of(saved_model: Any, name: str = "serving_default") -> Any:
@@ -439,7 +452,7 @@ def signature_of(saved_model: Any, name: str = "serving_default") -> Any:
     return saved_model.signatures[name]
 
 
-def takes_training(model: Any) -> bool:
+def _takes_training(model: Any) -> bool:
     """Whether a model is to be called with `training=False`: a Keras layer, or what has an argument of that name."""
     classes = type(model).__mro__
     if any(c.__name__ == "Layer" and c.__module__.split(".")[0] in ("keras", "tf_keras") for c in classes):

@@ -7,6 +7,8 @@ import importlib.util
 import pathlib
 import sys
 
+__all__ = ["main"]
+
 BINARIES = (
     "white_box",
     "transfer",
@@ -44,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     if argv[1] not in BINARIES:
         print(f"error: {argv[1]!r} is none of {', '.join(BINARIES)}; smoothadv --help tells more", file=sys.stderr)
         sys.exit(2)
-    place_parts()
+    _place_parts()
     try:
         binary = importlib.import_module(f"eval.{argv[1]}")
     except ModuleNotFoundError as error:
@@ -54,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
     console.run(binary.main, binary.FLAGS, argv=[f"{argv[0]} {argv[1]}", *argv[2:]])
 
 
-def place_parts() -> None:
+def _place_parts() -> None:
     """Makes `eval` and `models` importable: those inside the library of a wheel, or those beside it in a checkout."""
     library = pathlib.Path(__file__).parent
     for name, inner in PARTS.items():

@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from tf_smoothadv import checks, filters, graph
 
+__all__ = ["BilateralFilter"]
+
 
 @keras.saving.register_keras_serializable(package="tf_smoothadv")
 class BilateralFilter(keras.layers.Layer):

@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+__all__ = ["MOST", "lines", "picture", "table"]
+
 SIDE = 96  # pixels that a picture has on the screen
 MOST = 4  # pictures that are shown of a batch
 
 
-class Picture(str):
+class _Picture(str):
     """The HTML of a picture, which a table takes as it is."""
 
 
-def picture(image: Any) -> Picture:
+def picture(image: Any) -> _Picture:
     """An image [H, W, C] in [0, 1] as an HTML element, its pixels those of a PNG.
 
     >>> picture(np.zeros([2, 2, 1])).startswith('<img src="data:image/png;base64,')
@@ -27,7 +29,7 @@ def picture(image: Any) -> Picture:
     pixels = np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
     encoded = base64.b64encode(tf.io.encode_png(pixels).numpy()).decode()
     style = f"width:{SIDE}px;image-rendering:pixelated"
-    return Picture(f'<img src="data:image/png;base64,{encoded}" style="{style}">')
+    return _Picture(f'<img src="data:image/png;base64,{encoded}" style="{style}">')
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -38,7 +40,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """
 
     def row(cells: Iterable[Any], kind: str) -> str:
-        shown = (cell if isinstance(cell, Picture) else html.escape(str(cell)) for cell in cells)
+        shown = (cell if isinstance(cell, _Picture) else html.escape(str(cell)) for cell in cells)
         return "<tr>" + "".join(f"<{kind}>{cell}</{kind}>" for cell in shown) + "</tr>"
 
     return "<table>" + row(headings, "th") + "".join(row(cells, "td") for cells in rows) + "</table>"

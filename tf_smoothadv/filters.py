@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from tf_smoothadv import solvers
 
+__all__ = ["bilateral", "felt_radius"]
+
 WIDTH = 64  # XLA writes out the loop over a shorter row, which takes it many seconds to compile
 
 
@@ -68,7 +70,7 @@ def _filtered(s: tf.Tensor, x: tf.Tensor, spatial: tf.Tensor, reach: int) -> tup
 
     def terms(weight: tf.Tensor, here: list[tf.Tensor], there: list[tf.Tensor]) -> tuple[tf.Tensor, ...]:
         (s, x, _), (s_q, x_q, inside_q) = here, there
-        w = weight * likeness(x_q - x) * inside_q
+        w = weight * _likeness(x_q - x) * inside_q
         return w * (s_q - s), w
 
     moved, total = _over_window(terms, (s, x, inside), (s, inside), spatial, reach)
@@ -88,7 +90,7 @@ def _gradients(
 
     def terms(weight: tf.Tensor, here: list[tf.Tensor], there: list[tf.Tensor]) -> tuple[tf.Tensor, ...]:
         (s, x, y, h, _), (s_q, x_q, y_q, h_q, inside_q) = here, there
-        w = weight * likeness(x_q - x) * inside_q
+        w = weight * _likeness(x_q - x) * inside_q
         pull = tf.reduce_sum(h * (s_q - y) + h_q * (s - y_q), axis=1, keepdims=True)
         return w * h_q, w * pull * (x_q - x)
 
@@ -96,7 +98,7 @@ def _gradients(
     return by_s, 2 * by_x
 
 
-def likeness(difference: tf.Tensor) -> tf.Tensor:
+def _likeness(difference: tf.Tensor) -> tf.Tensor:
     """exp(-||d||^2), the norm over the channels; [N, 1, ...]."""
     return tf.exp(-tf.reduce_sum(tf.square(difference), axis=1, keepdims=True))
 

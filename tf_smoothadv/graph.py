@@ -10,6 +10,21 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+__all__ = [
+    "COLORS",
+    "KERNELS",
+    "Edges",
+    "GridOperator",
+    "degrees",
+    "neighbour_sum",
+    "normalized",
+    "similarity_edges",
+    "to_bottom",
+    "to_left",
+    "to_right",
+    "to_top",
+]
+
 KERNELS = ("laplacian", "gaussian")
 COLORS = ("joint", "per_channel")
 

@@ -14,6 +14,8 @@ from tf_smoothadv import checks, criteria, protocol
 from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier, compile_for
 
+__all__ = ["check", "num_classes", "without_softmax"]
+
 RANGES = ((0, 1), (0, 255), (-1, 1))  # that networks expect
 SHIFTS = {0: "", 1: "add 1 to the labels, or drop the model's first class", -1: "subtract 1 from the labels"}
 REPEATED = 1e-4  # of the logits' spread: what two calls of one computation may differ by

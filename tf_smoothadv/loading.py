@@ -21,6 +21,8 @@ import tensorflow as tf
 from tf_smoothadv.checks import first_line
 from tf_smoothadv.classifier import Classifier, call, only_batch_size, signature_of
 
+__all__ = ["SavedModel", "fingerprint", "import_module", "read_model"]
+
 KERAS = (keras, keras.layers, keras.activations, keras.initializers, keras.regularizers, keras.constraints)
 UNKNOWN = re.compile(r"(?:Could not locate \w+|Unknown [\w ]+:) '([^']+)'")  # in Keras's messages
 

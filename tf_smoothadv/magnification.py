@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from tf_smoothadv import checks, filters
 
+__all__ = ["SETTINGS", "Setting", "magnify", "rescaled"]
+
 
 class Setting(NamedTuple):
     """Standard deviations of the bilateral filter, in pixels and for pixels in [0, 1].

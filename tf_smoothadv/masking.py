@@ -12,6 +12,8 @@ import tensorflow as tf
 
 from tf_smoothadv import checks
 
+__all__ = ["TEXTURES", "Masker", "Masking"]
+
 TEXTURES = ("hill", "deviation")
 STEEPEST = 4  # the largest gain over the smallest: beyond it `Masker.rounded` may miss the nearest levels
 LUMINANCE = (0.299, 0.587, 0.114)  # of ITU-R BT.601

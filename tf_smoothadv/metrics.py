@@ -14,6 +14,8 @@ import numpy as np
 from tf_smoothadv import checks, display
 from tf_smoothadv.visibility import LOSSLESS, MEASURES
 
+__all__ = ["Outcome", "Progress", "Record", "Run", "Score", "Trace"]
+
 Trace = tuple[tuple[int, float], ...]
 
 

@@ -21,6 +21,22 @@ from tf_smoothadv.metrics import Record, Run, Score, Trace
 from tf_smoothadv.smoothing import Smoother, Smoothing
 from tf_smoothadv.visibility import visibility
 
+__all__ = [
+    "Attacks",
+    "Batch",
+    "CorrectImages",
+    "Originals",
+    "as_run",
+    "attack_batches",
+    "evaluate",
+    "mean_logits",
+    "merge",
+    "predict",
+    "quantize",
+    "score",
+    "with_visibility",
+]
+
 Attacks = Mapping[str, core.Attack | Sequence[core.Attack]]
 
 

@@ -8,6 +8,8 @@ from tf_smoothadv import tensors
 from tf_smoothadv.masking import Masker, Masking
 from tf_smoothadv.smoothing import Smoother, Smoothing
 
+__all__ = ["Shaper", "of"]
+
 
 def of(images: tf.Tensor, smoothing: Smoothing | None, masking: Masking | None) -> Shaper:
     """The shaper guided by these images, [B, H, W, C] in [0, 1]."""

@@ -13,6 +13,8 @@ import tensorflow as tf
 from tf_smoothadv import checks, graph, solvers
 from tf_smoothadv.masking import Masker
 
+__all__ = ["GuidedSmoothing", "Smoother", "Smoothing"]
+
 SOLVERS = ("auto", "chebyshev", "cg", "dense")
 GRADIENTS = ("implicit", "unrolled")
 CG_ITERATIONS = 50

@@ -15,6 +15,20 @@ import tensorflow as tf
 
 from tf_smoothadv import graph
 
+__all__ = [
+    "Solution",
+    "Solver",
+    "Taps",
+    "channels_first",
+    "channels_last",
+    "chebyshev",
+    "chebyshev_error",
+    "chebyshev_sweeps",
+    "conjugate_gradient",
+    "dense",
+    "laplacian",
+]
+
 CACHED_NUMBERS = 2 * 299 * 299 * 3  # of the signal: with what belongs to them they take 7 MiB in float32
 DENSE_PIXELS = 64 * 64  # the inverse of so many pixels takes 64 MiB an image in float32
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+__all__ = ["clip", "l2_norm", "per_image", "power_of_two", "project_l2", "quantized", "unit_l2"]
+
 
 def per_image(x: tf.Tensor) -> tf.Tensor:
     """[B] as [B, 1, 1, 1]."""

@@ -13,6 +13,8 @@ from tf_smoothadv import metrics, protocol
 from tf_smoothadv.attacks import core
 from tf_smoothadv.smoothing import Smoothing
 
+__all__ = ["Record", "batches", "records", "scores"]
+
 TIE = 1e-3  # of the spread of an image's logits: what another size of batch may round otherwise
 
 

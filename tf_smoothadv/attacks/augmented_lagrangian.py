@@ -13,6 +13,8 @@ from tf_smoothadv.classifier import Classifier
 from tf_smoothadv.masking import Masking
 from tf_smoothadv.smoothing import Smoothing
 
+__all__ = ["ALMA", "penalty_slope"]
+
 CHECKED_EVERY = 10  # steps
 IMPROVED = 0.95  # what the margin must have fallen to since, as a share
 RHO_GROWTH = 1.2

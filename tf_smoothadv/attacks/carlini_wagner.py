@@ -13,6 +13,8 @@ from tf_smoothadv.classifier import Classifier
 from tf_smoothadv.masking import Masking
 from tf_smoothadv.smoothing import Smoothing
 
+__all__ = ["CarliniWagner"]
+
 LARGEST_CONST = 1e10  # as in the source's code: float32 holds its square
 
 
@@ -133,7 +135,7 @@ class CarliniWagner(core.Attack):
         if shaped:
             start = tf.zeros_like(images)
         else:
-            start = sigmoid_inverse(tf.clip_by_value(images, self.border, 1 - self.border))
+            start = _sigmoid_inverse(tf.clip_by_value(images, self.border, 1 - self.border))
 
         def decode(value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             """The image x of the w of (4), or of the r of (17), and the r whose norm counts; masked, x = x_o + T r."""
@@ -185,6 +187,6 @@ class CarliniWagner(core.Attack):
         return best
 
 
-def sigmoid_inverse(x: tf.Tensor) -> tf.Tensor:
+def _sigmoid_inverse(x: tf.Tensor) -> tf.Tensor:
     """The w of sigmoid(w) = x, for x in (0, 1)."""
     return tf.math.log(x / (1 - x))

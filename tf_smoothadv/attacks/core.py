@@ -16,6 +16,31 @@ import tensorflow as tf
 from tf_smoothadv import checks, criteria, display, tensors
 from tf_smoothadv.classifier import Classifier, NoGradientError, compile_for
 
+__all__ = [
+    "REMEDY",
+    "Attack",
+    "AttackResult",
+    "Loss",
+    "Model",
+    "Slope",
+    "active_first",
+    "allowance",
+    "check_levels",
+    "errs",
+    "errs_in_every_draw",
+    "gather",
+    "go_on",
+    "is_adversarial",
+    "judge",
+    "keep_best",
+    "merge_results",
+    "over_draws",
+    "per_draw",
+    "scatter",
+    "slope",
+    "start",
+]
+
 Model = Callable[[tf.Tensor], tf.Tensor] | Classifier
 Loss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor | None], tf.Tensor]
 A = TypeVar("A", bound="Attack")

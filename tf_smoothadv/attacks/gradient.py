@@ -15,10 +15,12 @@ from tf_smoothadv.classifier import Classifier
 from tf_smoothadv.masking import Masking
 from tf_smoothadv.smoothing import Smoothing
 
+__all__ = ["FGSM", "IFGSM", "PGD2", "GradientAttack"]
+
 G = TypeVar("G", bound="GradientAttack")
 
 
-class Search(NamedTuple):
+class _Search(NamedTuple):
     """Where a descent stands.
 
     Attributes:
@@ -98,7 +100,7 @@ class GradientAttack(core.Attack):
         shaper = shaping.of(images, self.smoothing, self.masking)
         loss = functools.partial(criteria.classification_loss, self.loss)
 
-        def advance(search: Search, batch: Any, shaper: shaping.Shaper, first: tf.Tensor) -> Search:
+        def advance(search: _Search, batch: Any, shaper: shaping.Shaper, first: tf.Tensor) -> _Search:
             """One step of (11) from x, which is tried on the way."""
             images, labels, targets, limit = batch
             shown = tensors.quantized(search.x, self.levels, shaper.rounded)
@@ -108,7 +110,7 @@ class GradientAttack(core.Attack):
             following = tensors.clip(images + self.project(r, limit))
             x, last = core.go_on(slope.usable, following, search.x, search.last)
             best = core.keep_best(search.best, images, shown, slope.success, model.samples, slope.faulty)
-            return Search(x, last, search.success | slope.success, best)
+            return _Search(x, last, search.success | slope.success, best)
 
         def descend(limit: tf.Tensor, best: core.AttackResult) -> tuple[tf.Tensor, core.AttackResult]:
             """All the steps within this epsilon [B], when searching until the image's first success.
@@ -116,7 +118,7 @@ class GradientAttack(core.Attack):
             Which images have had one, and the best iterates.
             """
             batch = images, labels, targets, limit
-            search = Search(images, images, tf.zeros_like(labels, tf.bool), best)
+            search = _Search(images, images, tf.zeros_like(labels, tf.bool), best)
             for step in tf.range(self.steps):
                 if self.binary_search_steps:
                     active = ~search.success

@@ -15,6 +15,8 @@ from tf_smoothadv.classifier import Classifier
 from tf_smoothadv.masking import Masking
 from tf_smoothadv.smoothing import Smoothing
 
+__all__ = ["BP", "DDN", "FMN", "MinimalNormAttack", "Tried", "side"]
+
 
 class Tried(NamedTuple):
     """An iterate, and what an attack has learnt by it.

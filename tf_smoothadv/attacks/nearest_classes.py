@@ -12,6 +12,8 @@ from tf_smoothadv import checks, shaping, tensors
 from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier
 
+__all__ = ["NearestClasses", "distance"]
+
 RESULT = core.AttackResult(tf.float32, tf.bool, tf.float32, tf.int32, tf.float32, tf.int32, tf.float32, tf.float32)
 
 

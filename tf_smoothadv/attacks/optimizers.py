@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+__all__ = ["ADAM", "Factory", "Optimizer", "State", "made", "name_of", "of"]
+
 Factory = Callable[..., Any]
 State = Any
 

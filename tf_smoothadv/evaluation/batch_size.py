@@ -10,6 +10,8 @@ import tensorflow as tf
 from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier, call, only_batch_size
 
+__all__ = ["MOST", "automatic", "free_memory", "tensors_of"]
+
 MOST = 200
 NUMBERS = 2**21  # of the images in a batch: from there on an image takes no less time (8 photographs of 299 x 299)
 SHARE = 0.5  # of the free memory

@@ -31,7 +31,7 @@ def evaluate(model: core.Model, config: Config, paths: Iterable[pathlib.Path]) -
     config = dataclasses.replace(config, save_images=True, levels=presets.LEVELS)
     submitted = Submitted.of(config, paths)
     images = prepared(model, config)
-    work = delivering(model, submitted, config.reference(images))
+    work = _delivering(model, submitted, config.reference(images))
     work = work._replace(measures=visibility.measures(config, images.shape))
     with opened(model, images, work, config) as results:
         made = run(model, images, work, results, config)
@@ -39,7 +39,7 @@ def evaluate(model: core.Model, config: Config, paths: Iterable[pathlib.Path]) -
     return made
 
 
-def delivering(model: core.Model, submitted: Submitted, reference: Smoothing) -> Work:
+def _delivering(model: core.Model, submitted: Submitted, reference: Smoothing) -> Work:
     """Adversarial images that exist already, rounded for a model."""
 
     def batches(images: protocol.CorrectImages, done: Collection[tuple[str, int]]) -> Iterator[protocol.Batch]:

@@ -14,6 +14,8 @@ from tf_smoothadv.evaluation import records
 from tf_smoothadv.evaluation.data import decoding
 from tf_smoothadv.evaluation.rendering import tables
 
+__all__ = ["evaluate"]
+
 
 def evaluate(folder: str | pathlib.Path) -> dict[str, dict[str, detection.Detectability]]:
     """Measures how well a detector tells the images that each attack delivered from the originals.

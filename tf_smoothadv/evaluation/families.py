@@ -6,6 +6,20 @@ from collections.abc import Sequence
 
 import tf_smoothadv as sa
 
+__all__ = [
+    "DIGITS",
+    "FAMILIES",
+    "MASKING",
+    "NAMES",
+    "PAPER",
+    "PHOTOGRAPHS",
+    "SMALL",
+    "SMOOTHING",
+    "TUNED",
+    "family",
+    "reference",
+]
+
 TUNED, PAPER = NAMES = ("tuned", "paper")
 DIGITS, SMALL, PHOTOGRAPHS = FAMILIES = ("digits", "small", "photographs")
 LARGEST_SMALL = 64  # pixels a side

@@ -18,6 +18,8 @@ from tf_smoothadv.evaluation.run import loaded, white_box
 from tf_smoothadv.front import Front
 from tf_smoothadv.visibility import MEASURES, check
 
+__all__ = ["FRONT", "PICKED", "PICKS", "SMOOTHEST", "evaluate", "means", "summary"]
+
 FRONT = "front.json"
 PICKED = "picked"
 SMOOTHEST = "smoothest"
@@ -49,14 +51,14 @@ def evaluate(
     names = records.settings_of(folder)["images"]
     front = Front.of(run)
     picked = front.smoothest(premium) if pick == SMOOTHEST else front.least_visible(pick)
-    keep_picked(folder, front, picked, names)
+    _keep_picked(folder, front, picked, names)
     chosen_by = {"pick": pick, **({"premium": premium} if pick == SMOOTHEST else {})}
     records.write(folder / FRONT, {**chosen_by, **summary(run, front, picked, names)})
     plots.save(plots.front(front), folder / "front.png")
     return front, picked, run
 
 
-def keep_picked(folder: pathlib.Path, front: Front, picked: np.ndarray, names: list[str]) -> None:
+def _keep_picked(folder: pathlib.Path, front: Front, picked: np.ndarray, names: list[str]) -> None:
     """Copies the picked image of each, and no other, to PICKED."""
     shutil.rmtree(folder / PICKED, ignore_errors=True)
     with records.writing(folder / PICKED):

@@ -16,6 +16,8 @@ from tf_smoothadv.evaluation import records, transfer
 from tf_smoothadv.evaluation.outputs import EXAMPLES, write_outputs
 from tf_smoothadv.transfer import Record as TransferRecord
 
+__all__ = ["common", "interleaved", "joined", "merge"]
+
 R = TypeVar("R", bound=metrics.Record)
 
 OWN = ("shard", "images", "batch_size")  # settings in which shards may differ
@@ -31,7 +33,7 @@ def merge(folders: Iterable[str | pathlib.Path], output: str | pathlib.Path) -> 
     Raises:
         ValueError: shards that are missing, come twice, or were made with different settings.
     """
-    shards = in_order([pathlib.Path(folder) for folder in dict.fromkeys(folders)])
+    shards = _in_order([pathlib.Path(folder) for folder in dict.fromkeys(folders)])
     if (shards[0] / records.TRANSFER).exists():
         _merge_transfers(shards, records.output_folder(output))
     else:
@@ -80,7 +82,7 @@ def _copy(shards: list[pathlib.Path], output: pathlib.Path) -> None:
                 shutil.copytree(source / kept, output / kept, dirs_exist_ok=True)
 
 
-def in_order(folders: list[pathlib.Path]) -> list[pathlib.Path]:
+def _in_order(folders: list[pathlib.Path]) -> list[pathlib.Path]:
     """The folders by their shards.
 
     Raises:

@@ -13,6 +13,8 @@ from tf_smoothadv import metrics, protocol
 from tf_smoothadv.evaluation import records
 from tf_smoothadv.evaluation.rendering import plots, tables
 
+__all__ = ["EXAMPLES", "keep_examples", "keep_images", "kept_examples", "summary", "write_outputs"]
+
 EXAMPLES = "examples"  # a folder of arrays: the first images, what each attack made of them, and where it succeeded
 NUM_EXAMPLES = 6
 

@@ -10,6 +10,8 @@ from tf_smoothadv.attacks import Attack, optimizers
 from tf_smoothadv.masking import Masking
 from tf_smoothadv.smoothing import Smoothing
 
+__all__ = ["described", "plain"]
+
 
 def described(variants: Sequence[Attack]) -> dict[str, Any]:
     """The parameters of attacks that run under one name; a parameter in which they differ is a list.

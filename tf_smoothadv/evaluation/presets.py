@@ -25,6 +25,8 @@ from tf_smoothadv.evaluation.families import (
 )
 from tf_smoothadv.front import over_alpha
 
+__all__ = ["ATTACKS", "ENTRIES", "LATER", "LEVELS", "MINIMAL_NORM", "Preset", "front", "label", "preset", "transfer"]
+
 Preset = dict[str, tuple[Attack, ...]]
 Variants = tuple[Attack, ...]
 

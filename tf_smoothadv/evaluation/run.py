@@ -87,7 +87,7 @@ class Submitted(NamedTuple):
                 )
 
 
-def attacking(model: core.Model, attacks: presets.Preset, reference: Smoothing) -> Work:
+def _attacking(model: core.Model, attacks: presets.Preset, reference: Smoothing) -> Work:
     """Attacks, on a model; see `protocol.attack_batches`."""
     described = {name: parameters.described(variants) for name, variants in attacks.items()}
     return Work(
@@ -95,7 +95,7 @@ def attacking(model: core.Model, attacks: presets.Preset, reference: Smoothing) 
     )
 
 
-def judging(model: core.Model, submitted: Submitted, reference: Smoothing) -> Work:
+def _judging(model: core.Model, submitted: Submitted, reference: Smoothing) -> Work:
     """Adversarial images that exist already, judged by a model; see `protocol.score`."""
 
     def batches(images: protocol.CorrectImages, done: Collection[tuple[str, int]]) -> Iterator[protocol.Batch]:
@@ -123,7 +123,7 @@ def white_box(model: core.Model, config: Config, attacks: presets.Preset | None 
         ValueError: what is wrong with the images, with the model, or with the folder.
     """
     images = prepared(model, config)
-    work = attacking(model, config.preset(images) if attacks is None else attacks, config.reference(images))
+    work = _attacking(model, config.preset(images) if attacks is None else attacks, config.reference(images))
     work = work._replace(measures=visibility.measures(config, images.shape))
     with opened(model, images, work, config) as results:
         return run(model, images, work, results, config)
@@ -140,7 +140,7 @@ def referee(model: core.Model, config: Config, paths: Iterable[pathlib.Path]) ->
     """
     submitted = Submitted.of(config, paths)
     images = prepared(model, config, gradients=False)
-    work = judging(model, submitted, config.reference(images))
+    work = _judging(model, submitted, config.reference(images))
     work = work._replace(measures=visibility.measures(config, images.shape))
     with opened(model, images, work, config) as results:
         made = run(model, images, work, results, config)

@@ -19,6 +19,8 @@ from tf_smoothadv.evaluation.rendering.terminal import print_settings, progress
 from tf_smoothadv.evaluation.run import Batches, Work, batched, go_through, loaded
 from tf_smoothadv.smoothing import Smoothing
 
+__all__ = ["KEY", "check", "evaluate", "predictions", "summarized", "write_outputs"]
+
 KEY = ("source", "attack", "index")
 
 
@@ -61,8 +63,8 @@ def evaluate(networks: Mapping[str, core.Model], sources: Iterable[str], config:
                     raise ValueError(f"{source} classifies none of the {len(images.names)} images correctly")
             for source in sources:
                 done = {(attack, image) for name, attack, image in results.done if name == source}
-                prefix = f"{slug(source)}-" if len(sources) > 1 else ""
-                batches = transferring(networks, source, attacks, clean, reference)
+                prefix = f"{_slug(source)}-" if len(sources) > 1 else ""
+                batches = _transferring(networks, source, attacks, clean, reference)
                 work = Work(described, batches, prefix, examples=False)
                 go_through(networks[source], images, work, results, config, bar, done)
         summary = summarized(results.records, num_correct, made_with)
@@ -70,7 +72,7 @@ def evaluate(networks: Mapping[str, core.Model], sources: Iterable[str], config:
     return summary
 
 
-def transferring(
+def _transferring(
     networks: Mapping[str, core.Model],
     source: str,
     attacks: presets.Preset,
@@ -154,6 +156,6 @@ def write_outputs(
     terminal.print(f"{records.TRANSFER} and records.jsonl are in {results.folder}")
 
 
-def slug(name: str) -> str:
+def _slug(name: str) -> str:
     """A network's name, fit to be a folder's."""
     return re.sub(r"[^\w.+-]+", "_", name)

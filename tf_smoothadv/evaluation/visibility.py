@@ -12,6 +12,8 @@ from tf_smoothadv.evaluation import families, records
 from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.visibility import MEASURES, OPTIONAL, available, check
 
+__all__ = ["SETTING", "beside", "measures"]
+
 SETTING = "visibility"  # among what a folder's records were made with
 WAITING = 2  # batches that may wait for their measures while attacks go on
 

@@ -21,6 +21,8 @@ from tf_smoothadv import checks, protocol
 from tf_smoothadv.attacks import core
 from tf_smoothadv.evaluation.data import decoding, formats
 
+__all__ = ["DATASETS", "SOURCES", "Dataset", "Images", "decoded", "labelled_by", "load", "prepared"]
+
 SOURCES: dict[str, Callable[[Any], formats.Source]] = {
     "mnist": formats.digits,
     "nips2017": formats.nips2017,

@@ -12,6 +12,8 @@ import PIL.ImageCms
 import PIL.ImageOps
 from absl import logging
 
+__all__ = ["SUFFIXES", "decode", "read"]
+
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp")
 GREY = ("1", "L", "LA")  # PIL's modes of one channel, but for the 16 bits of I;16

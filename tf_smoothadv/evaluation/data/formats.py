@@ -16,6 +16,19 @@ from absl import logging
 
 from tf_smoothadv.evaluation.data import decoding, mnist
 
+__all__ = [
+    "CLASSES",
+    "GZIP",
+    "SAMPLE",
+    "Source",
+    "digits",
+    "folder",
+    "nips2017",
+    "readable",
+    "tfrecord",
+    "warn_of_ignored",
+]
+
 SAMPLE = pathlib.Path(__file__).parent / "samples" / "mnist.npz"
 NUM_CLASSES = 1000
 CLASSES = "classes.txt"

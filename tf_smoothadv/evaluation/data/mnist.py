@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+__all__ = ["DOWNLOAD", "Digits", "load", "read"]
+
 DOWNLOAD = "download"
 
 Digits = tuple[np.ndarray, np.ndarray]

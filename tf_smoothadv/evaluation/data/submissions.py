@@ -14,6 +14,8 @@ from tf_smoothadv import checks, protocol
 from tf_smoothadv.evaluation import records
 from tf_smoothadv.evaluation.data import decoding, formats
 
+__all__ = ["ARRAYS", "PNG", "Submission", "read", "read_all"]
+
 ARRAYS = ".npz"
 PNG = b"\x89PNG\r\n\x1a\n"
 BIT_DEPTH = 24  # where a PNG file tells it

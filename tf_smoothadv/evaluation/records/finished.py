@@ -24,6 +24,8 @@ from tf_smoothadv.evaluation.records.folder import (
     settings_of,
 )
 
+__all__ = ["Finished", "named", "read", "read_all", "read_detectability", "read_transfer"]
+
 R = TypeVar("R", bound=metrics.Record)
 
 

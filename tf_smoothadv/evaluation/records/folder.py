@@ -25,6 +25,27 @@ from absl import logging
 from tf_smoothadv import metrics
 from tf_smoothadv.evaluation.records import schema
 
+__all__ = [
+    "DETECTABILITY",
+    "IMAGES",
+    "KEY",
+    "ORIGINAL",
+    "RECORDS",
+    "SETTINGS",
+    "SHARD",
+    "SUMMARY",
+    "TRANSFER",
+    "Results",
+    "different",
+    "finite",
+    "output_folder",
+    "parsed",
+    "settings_of",
+    "write",
+    "write_images",
+    "writing",
+]
+
 SETTINGS = "settings.json"
 RECORDS = "records.jsonl"
 LOCK = ".lock"
@@ -178,7 +199,7 @@ def parsed(path: pathlib.Path, content: bytes, kind: type[R], key: Callable[[Any
     records = {}
     for number, line in enumerate(content.splitlines(), start=1):
         try:
-            record = schema.built(kind, nested(schema.parsed(line)))
+            record = schema.built(kind, _nested(schema.parsed(line)))
         except ValueError as error:
             raise ValueError(
                 f"{path}, line {number} is no record: {error}; delete the line, and the command that made the results "
@@ -188,7 +209,7 @@ def parsed(path: pathlib.Path, content: bytes, kind: type[R], key: Callable[[Any
     return records
 
 
-def nested(values: dict[str, Any]) -> dict[str, Any]:
+def _nested(values: dict[str, Any]) -> dict[str, Any]:
     """The values of a record; of one from before it had scores, whose names lay side by side, as it is now."""
     if "image" in values:  # before it was called index
         values = {("index" if key == "image" else key): value for key, value in values.items()}

@@ -10,6 +10,8 @@ from tf_smoothadv.evaluation.records import Finished
 from tf_smoothadv.evaluation.rendering import plots, sheets
 from tf_smoothadv.visibility import MEASURES
 
+__all__ = ["draw"]
+
 
 def draw(
     runs: Mapping[str, Finished],

@@ -24,6 +24,8 @@ from tf_smoothadv.evaluation.records import Finished, finite
 from tf_smoothadv.evaluation.rendering import pictures
 from tf_smoothadv.visibility import LOSSLESS
 
+__all__ = ["BUDGET", "VIEWS", "Entry", "card", "entries", "gallery", "magnified", "perturbations", "ranked"]
+
 BUDGET = 18_000_000  # characters of pictures: with the rest of the page less than 20 MB
 MAGNIFIED_QUALITY = 85
 
@@ -50,7 +52,7 @@ class Entry(NamedTuple):
         return self.finished.dataset, self.finished.data, self.finished.images[self.record.index]
 
 
-def as_they_are(original: np.ndarray, adversarials: Sequence[np.ndarray]) -> list[Pair]:
+def _as_they_are(original: np.ndarray, adversarials: Sequence[np.ndarray]) -> list[Pair]:
     """The files themselves."""
     return [(url(original), url(adversarial)) for adversarial in adversarials]
 
@@ -69,7 +71,7 @@ def magnified(original: np.ndarray, adversarials: Sequence[np.ndarray]) -> list[
 
 VIEWS: dict[str, Callable[[np.ndarray, Sequence[np.ndarray]], list[Pair]]] = {
     # from an original and its adversarial images, uint8 [H, W, C], to the two that are seen in place of each other
-    "image": as_they_are,
+    "image": _as_they_are,
     "perturbation": perturbations,
     "magnified": magnified,
 }
@@ -93,7 +95,7 @@ def gallery(runs: Mapping[str, Finished], num_images: int | None = None) -> dict
     cards: list[dict[str, Any]] = []
     size = num_shown = 0
     for subject in ranked(by_subject)[:num_images]:
-        drawn = drawn_of(by_subject[subject])
+        drawn = _drawn_of(by_subject[subject])
         size += sum(map(len, {url for one in drawn for pair in one["views"].values() for url in pair}))
         if num_images is None and num_shown and size > BUDGET:
             break
@@ -134,7 +136,7 @@ def ranked(by_subject: Mapping[Subject, Sequence[Entry]]) -> list[Subject]:
     return list(dict.fromkeys([*worst, *(by_resistance[place] for place in spread)]))
 
 
-def drawn_of(group: Sequence[Entry]) -> list[dict[str, Any]]:
+def _drawn_of(group: Sequence[Entry]) -> list[dict[str, Any]]:
     """The cards of one image: all that was done to it, as delivered, in plain values; its views as pairs of URLs."""
     original = decoding.read(group[0].finished.picture(group[0].record.index))
     adversarials = [

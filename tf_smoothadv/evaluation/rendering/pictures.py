@@ -11,6 +11,8 @@ import numpy as np
 
 from tf_smoothadv import magnification
 
+__all__ = ["Panel", "amplified", "distinct_names", "magnified", "perturbation"]
+
 
 class Panel(NamedTuple):
     """A picture of a sheet.

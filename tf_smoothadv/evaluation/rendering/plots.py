@@ -23,6 +23,22 @@ from tf_smoothadv.evaluation.rendering.styles import LINES, OTHERS, label, style
 from tf_smoothadv.front import Front
 from tf_smoothadv.visibility import LOSSLESS, MEASURES
 
+__all__ = [
+    "FAILURE",
+    "SUCCESS",
+    "Figure",
+    "budget",
+    "characteristic",
+    "examples",
+    "front",
+    "growth",
+    "plane",
+    "save",
+    "shares",
+    "sheet",
+    "visibility",
+]
+
 SUCCESS, FAILURE = "#007a3d", "#c8102e"
 
 
@@ -149,14 +165,14 @@ def budget(runs: Mapping[str, metrics.Run], distortions: Sequence[float] = ()) -
         for axes in row:
             if not axes.lines:
                 axes.set(xscale="log", xlim=(1, 100))  # a logarithmic axis must have some limits
-            number_plainly(axes.xaxis)
+            _number_plainly(axes.xaxis)
             axes.grid(alpha=0.3)
     figure.supxlabel("gradients an image", fontsize=10)
     figure.legend(handles=list(lines.values()), loc="outside right upper", fontsize=8)
     return figure
 
 
-def number_plainly(*axes: Axis) -> None:
+def _number_plainly(*axes: Axis) -> None:
     """Numbers like 0.2 and 50 at logarithmic axes, instead of powers of ten."""
     for axis in axes:
         axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
@@ -184,7 +200,7 @@ def plane(runs: Mapping[str, metrics.Run]) -> Figure:
         axes.set(xlabel="mean distortion D", ylabel="smoothness energy E")
         if not any(np.isfinite(line.get_xdata()).any() for line in axes.lines):
             axes.set(xlim=(0.1, 10), ylim=(0.01, 2))  # a logarithmic axis must have some limits
-        number_plainly(axes.xaxis, axes.yaxis)
+        _number_plainly(axes.xaxis, axes.yaxis)
         axes.set_title(f"{label(name)}; open: delivered in 8 bits", fontsize=9)
         axes.margins(0.15)
         axes.grid(alpha=0.3)
@@ -220,7 +236,7 @@ def front(front: Front) -> Figure:
     ]
     axes.loglog(*zip(*best), color="black", linewidth=1.5, alpha=0.6, label="smoothest of each image\nwithin a premium")
     axes.set(xlabel="mean distortion D", ylabel="smoothness energy E")
-    number_plainly(axes.xaxis, axes.yaxis)
+    _number_plainly(axes.xaxis, axes.yaxis)
     axes.set_title("Delivered in 8 bits; the numbers are alpha", fontsize=9)
     axes.margins(0.1)
     axes.grid(alpha=0.3)
@@ -284,7 +300,7 @@ def growth(rows: Sequence[Mapping[str, Any]]) -> Figure:
             values, times = [row["value"] for row in points], [row[name] for row in points]
             axes.loglog(values, times, line, color=color, marker="o", markersize=3, label=name)
         axes.set(xlabel=kind, ylabel="seconds")
-        number_plainly(axes.xaxis, axes.yaxis)
+        _number_plainly(axes.xaxis, axes.yaxis)
         axes.grid(alpha=0.3, which="both")
     panels[0, 0].legend()
     return figure

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+__all__ = ["Table", "on", "transferred"]
+
 Table = dict[str, dict[str, tuple[float, float]]]
 
 TABLES: dict[str, Table] = {  # tables 1 and 2: by dataset, network and attack P_suc and D

@@ -23,6 +23,8 @@ from tf_smoothadv.evaluation.rendering.gallery import VIEWS, gallery
 from tf_smoothadv.evaluation.rendering.terminal import compact, number
 from tf_smoothadv.visibility import MEASURES
 
+__all__ = ["HEADINGS", "P_E", "Table", "cells", "page", "settings", "shown", "transfer_tables", "white_box_tables"]
+
 TEMPLATES = pathlib.Path(__file__).parent / "templates"
 P_SUC = Markup("P<sub>suc</sub>")
 P_E = Markup("P<sub>E</sub>")
@@ -39,7 +41,7 @@ HEADINGS = {
 }
 
 
-class Group(NamedTuple):
+class _Group(NamedTuple):
     """Columns of a table under one heading.
 
     Attributes:
@@ -63,7 +65,7 @@ class Table(NamedTuple):
     """
 
     caption: str
-    groups: list[Group]
+    groups: list[_Group]
     rows: dict[str, list[list[str]]]
 
 
@@ -87,21 +89,21 @@ def page(runs: Mapping[str, Finished], num_images: int | None = None, transfers:
         runs=runs,
         tables=[
             *white_box_tables(runs),
-            *detection_tables(runs),
+            *_detection_tables(runs),
             *(table for summary in transfers for table in transfer_tables(summary)),
         ],
         transfers=transfers,
-        detected=bool(detection_tables(runs)),
-        curves={name: drawn(plots.characteristic({name: finished.run})) for name, finished in runs.items()},
+        detected=bool(_detection_tables(runs)),
+        curves={name: _drawn(plots.characteristic({name: finished.run})) for name, finished in runs.items()},
         seen={
-            name: drawn(plots.visibility({name: finished.run}, finished.run.measures[0]))
+            name: _drawn(plots.visibility({name: finished.run}, finished.run.measures[0]))
             for name, finished in runs.items()
             if finished.run.measures
         },
         measures=[
             MEASURES[name] for name in MEASURES if any(name in finished.run.measures for finished in runs.values())
         ],
-        planes={name: drawn(plots.plane({name: finished.run})) for name, finished in runs.items()},
+        planes={name: _drawn(plots.plane({name: finished.run})) for name, finished in runs.items()},
         settings={name: settings(finished) for name, finished in runs.items()},
         gallery=gallery(runs, num_images),
         views=list(VIEWS),
@@ -121,11 +123,11 @@ def white_box_tables(runs: Mapping[str, Finished]) -> list[Table]:
     made = []
     for dataset, group in by_dataset.items():
         seen = {name: finished for name, finished in group if finished.run.measures}
-        made += [white_box_table(dataset, dict(group)), *([visibility_table(dataset, seen)] if seen else [])]
+        made += [_white_box_table(dataset, dict(group)), *([_visibility_table(dataset, seen)] if seen else [])]
     return made
 
 
-def visibility_table(dataset: str, runs: Mapping[str, Finished]) -> Table:
+def _visibility_table(dataset: str, runs: Mapping[str, Finished]) -> Table:
     """The measures that each run took, those of which larger is less visible first."""
     groups = []
     rows: dict[str, list[list[str]]] = {attack: [] for finished in runs.values() for attack in finished.run.attacks}
@@ -136,13 +138,13 @@ def visibility_table(dataset: str, runs: Mapping[str, Finished]) -> Table:
             parts.setdefault(f"{'larger' if row.larger_is_better else 'smaller'} is less visible", []).append(
                 row.heading
             )
-        groups.append(Group(name, "means over the successes", parts))
+        groups.append(_Group(name, "means over the successes", parts))
         for attack, groups_of_cells in rows.items():
             groups_of_cells.append(cells(finished, attack, [tables.VISIBILITY[measure] for measure in measures]))
     return Table(f"White-box attacks on {dataset} as the eye sees them, in 8 bits", groups, rows)
 
 
-def white_box_table(dataset: str, runs: Mapping[str, Finished]) -> Table:
+def _white_box_table(dataset: str, runs: Mapping[str, Finished]) -> Table:
     """P_suc, distortion and energy of every attack, what it costs, and what the paper has."""
     groups = []
     attacks = dict.fromkeys(attack for finished in runs.values() for attack in finished.run.attacks)
@@ -150,15 +152,15 @@ def white_box_table(dataset: str, runs: Mapping[str, Finished]) -> Table:
     for name, finished in runs.items():
         run = finished.run
         paper = published.on(dataset, finished.model)
-        parts = {**own_parts(run), **published_part(paper)}
+        parts = {**_own_parts(run), **_published_part(paper)}
         note = f"accuracy {run.accuracy:.3f}: {run.num_correct} of {run.num_images} images"
-        groups.append(Group(name, note, parts))
+        groups.append(_Group(name, note, parts))
         for attack, groups_of_cells in rows.items():
-            groups_of_cells.append(cells(finished, attack, shown(run)) + published_cells(paper, attack))
+            groups_of_cells.append(cells(finished, attack, shown(run)) + _published_cells(paper, attack))
     return Table(f"White-box attacks on {dataset}", groups, rows)
 
 
-def own_parts(run: metrics.Run) -> dict[str, list[str]]:
+def _own_parts(run: metrics.Run) -> dict[str, list[str]]:
     """The headings of an attack's own numbers, by what is over them."""
     parts: dict[str, list[str]] = {}
     for column in shown(run):
@@ -182,19 +184,19 @@ def cells(finished: Finished, attack: str, columns: Sequence[tables.Column]) -> 
     ]
 
 
-def detection_tables(runs: Mapping[str, Finished]) -> list[Table]:
+def _detection_tables(runs: Mapping[str, Finished]) -> list[Table]:
     """How well a detector finds the images of each attack, of the runs where `eval.detect` has measured it."""
     found = {name: detected for name, finished in runs.items() if (detected := read_detectability(finished))}
     colors = dict.fromkeys(color for detected in found.values() for color in tables.detected_colors(detected))
-    return [detection_table(color, {name: runs[name] for name in found}, found) for color in colors]
+    return [_detection_table(color, {name: runs[name] for name in found}, found) for color in colors]
 
 
-def detection_table(
+def _detection_table(
     color: str, runs: Mapping[str, Finished], found: Mapping[str, Mapping[str, Mapping[str, Detectability]]]
 ) -> Table:
     """The numbers of features of one kind: a row an attack, a group of columns a run."""
     parts = {"": ["images"], "AUC": ["", "95 %"], P_E: ["", "95 %"], "found at 5 % false alarms": ["", "95 %"]}
-    groups = [Group(name, f"on {finished.dataset}", parts) for name, finished in runs.items()]
+    groups = [_Group(name, f"on {finished.dataset}", parts) for name, finished in runs.items()]
     successes = {name: finished.successes() for name, finished in runs.items()}
     rows = {
         attack: [
@@ -217,29 +219,29 @@ def transfer_tables(summary: Mapping[str, Any]) -> list[Table]:
         rows: dict[str, list[list[str]]] = {attack: [] for attack in by_attack}
         for target, accuracy in summary["accuracy"].items():
             paper = published.transferred(dataset, source, target)
-            parts = {"in 8 bits": [P_SUC, "D", P_SUC + "*"], **published_part(paper)}
-            groups.append(Group(target, f"accuracy {accuracy:.3f}", parts))
+            parts = {"in 8 bits": [P_SUC, "D", P_SUC + "*"], **_published_part(paper)}
+            groups.append(_Group(target, f"accuracy {accuracy:.3f}", parts))
             for attack, on_targets in by_attack.items():
                 scores = on_targets[target]
                 own = [("p_suc", 3), ("mean_distortion", 2), ("p_suc_correct", 3)]
                 cells = [number(scores[key], digits) for key, digits in own]
-                rows[attack].append(cells + published_cells(paper, attack))
+                rows[attack].append(cells + _published_cells(paper, attack))
         count = f"{summary['num_correct'][source]} of {summary['num_images']} images of {dataset}"
         result.append(Table(f"Attacks on {source}, judged by each network: {count}", groups, rows))
     return result
 
 
-def published_part(paper: Mapping[str, Any]) -> dict[str, list[str]]:
+def _published_part(paper: Mapping[str, Any]) -> dict[str, list[str]]:
     """The columns of the paper's numbers, where it has any."""
     return {"paper": [P_SUC, "D"]} if paper else {}
 
 
-def published_cells(paper: Mapping[str, tuple[float, float]], attack: str) -> list[str]:
+def _published_cells(paper: Mapping[str, tuple[float, float]], attack: str) -> list[str]:
     """The cells of those columns; dashes for an attack that the paper does not have."""
     return [number(value, 2) for value in paper.get(attack, (math.nan, math.nan))] if paper else []
 
 
-def drawn(figure: plots.Figure) -> str:
+def _drawn(figure: plots.Figure) -> str:
     """A figure as the data URL of an SVG."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "figure.svg"

@@ -11,8 +11,10 @@ from tf_smoothadv.evaluation.records import Finished
 from tf_smoothadv.evaluation.rendering import pictures
 from tf_smoothadv.evaluation.rendering.pictures import Panel
 
+__all__ = ["magnified", "spread", "worst"]
 
-def by_image(finished: Finished) -> dict[int, dict[str, metrics.Record]]:
+
+def _by_image(finished: Finished) -> dict[int, dict[str, metrics.Record]]:
     """The pictured records of each image that has those of all attacks, by attack."""
     found: dict[int, dict[str, metrics.Record]] = {}
     for record in finished.pictured:
@@ -25,7 +27,7 @@ def worst(finished: Finished) -> list[list[Panel]]:
 
     The worst case of an attack, whose name has a star there, is its success, as delivered, of the largest distortion.
     """
-    images = by_image(finished)
+    images = _by_image(finished)
     starred: dict[int, list[str]] = {}
     for attack in finished.run.attacks:
         successful = [image for image, records in images.items() if records[attack].delivered.success]
@@ -51,7 +53,7 @@ def magnified(finished: Finished, count: int) -> list[list[Panel]]:
 
     Images are spread evenly from the one that the last attack had to distort least to the one it had to distort most.
     """
-    images = by_image(finished)
+    images = _by_image(finished)
     last = finished.run.attacks[-1]
     order = sorted(images, key=lambda image: images[image][last].delivered.distortion)
     rows = []

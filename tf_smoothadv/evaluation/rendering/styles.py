@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from tf_smoothadv import metrics
 from tf_smoothadv.evaluation import presets
 
+__all__ = ["LINES", "OTHERS", "label", "styles"]
+
 OTHERS = (  # attacks of other names, in turns
     ("#F0E442", "p"),
     ("#0072B2", "h"),

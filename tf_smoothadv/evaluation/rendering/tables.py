@@ -18,6 +18,23 @@ from tf_smoothadv.evaluation.rendering import published
 from tf_smoothadv.evaluation.rendering.terminal import NONE, number
 from tf_smoothadv.visibility import LOSSLESS, MEASURES
 
+__all__ = [
+    "COLUMNS",
+    "COMPUTED",
+    "DETECTION_LEGEND",
+    "TRANSFER_LEGEND",
+    "VISIBILITY",
+    "Column",
+    "attack_summary",
+    "columns",
+    "detected_colors",
+    "detection",
+    "detection_cells",
+    "transfer",
+    "visibility",
+    "white_box",
+]
+
 Scores = dict[str, dict[str, float]]
 
 ATTACKS_ABREAST = 6  # in a terminal of 80 columns

@@ -8,6 +8,8 @@ import tensorflow as tf
 from tf_smoothadv import criteria, protocol
 from tf_smoothadv.evaluation.rendering import pictures
 
+__all__ = ["SHOWN", "Board"]
+
 SHOWN = 3  # images of each batch
 
 

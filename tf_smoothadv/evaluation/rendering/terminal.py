@@ -10,6 +10,8 @@ import rich.console
 import rich.markup
 import rich.progress
 
+__all__ = ["NONE", "compact", "number", "print_settings", "progress"]
+
 NONE = "\N{EN DASH}"
 
 
@@ -19,7 +21,7 @@ def progress(terminal: rich.console.Console) -> rich.progress.Progress:
         rich.progress.TextColumn("{task.description:6}", markup=False),
         rich.progress.BarColumn(),
         rich.progress.MofNCompleteColumn(),
-        ImagesPerSecond(),
+        _ImagesPerSecond(),
         rich.progress.TimeElapsedColumn(),
         rich.progress.TimeRemainingColumn(),
         console=terminal,
@@ -27,7 +29,7 @@ def progress(terminal: rich.console.Console) -> rich.progress.Progress:
     )
 
 
-class ImagesPerSecond(rich.progress.ProgressColumn):
+class _ImagesPerSecond(rich.progress.ProgressColumn):
     """Images attacked in a second."""
 
     def render(self, task: rich.progress.Task) -> str:
