@@ -57,37 +57,33 @@ class TestSpam:
     @pytest.mark.parametrize("shape", [(4, 4, 1), (5, 9, 3), (8, 6, 1)])
     def test_counts_are_those_of_loops(self, rng, shape):
         image = rng.integers(100, 107, shape).astype(np.uint8)
-        shares = counted(image)
-        np.testing.assert_allclose(detection._cooccurrences(image.astype(np.int16)), shares, atol=1e-15)
-        features = detection.spam(image).reshape(2, 7, 7, 7)
-        for kind, u, v, w in np.ndindex(features.shape):
-            given = shares[kind, u, v].sum()
-            expected = shares[kind, u, v, w] / given if given else 0
-            assert features[kind, u, v, w] == pytest.approx(expected, abs=1e-12)
+        np.testing.assert_allclose(detection._cooccurrences(image.astype(np.int16)), counted(image), atol=1e-15)
+        features = detection.spam(image).reshape(shape[-1], 2, 7, 7, 7)
+        shares = np.stack([counted(image[..., channel : channel + 1]) for channel in range(shape[-1])])
+        for place in np.ndindex(features.shape):
+            given = shares[place[:-1]].sum()
+            assert features[place] == pytest.approx(shares[place] / given if given else 0, abs=1e-12)
 
     def test_of_colours_are_those_of_the_differences_of_channels(self, rng):
-        image = rng.integers(0, 256, [9, 8, 3]).astype(np.uint8)
-        red, green, blue = np.moveaxis(image.astype(int), -1, 0)
-        expected = np.concatenate([joint.ravel() for joint in counted(np.stack([red - green, blue - green], axis=-1))])
-        given = expected.reshape(2, 7, 7, 7).sum(axis=-1, keepdims=True)
-        features = detection.spam(image, "differences").reshape(2, 7, 7, 7)
-        np.testing.assert_allclose(features * given, expected.reshape(2, 7, 7, 7), atol=1e-12)
-        np.testing.assert_allclose(
-            detection.spam(image // 2 + 100, "differences"), detection.spam(image // 2, "differences")
-        )
+        image = rng.integers(100, 120, [9, 8, 3]).astype(np.uint8)
+        red, green, blue = np.moveaxis(image, -1, 0)
+        shifted = np.stack([100 + red - green, 100 + blue - green], axis=-1)  # no more than 100 +- 20: within uint8
+        np.testing.assert_allclose(detection.spam(image, "differences"), detection.spam(shifted), atol=1e-12)
+        bright = image.copy()
+        bright[..., 1] = 0  # differences up to 119 are not cut to 8 bits with a sign
+        np.testing.assert_allclose(detection.spam(bright, "differences"), detection.spam(bright[..., ::2]), atol=1e-12)
 
     def test_probabilities_sum_to_one_where_there_is_anything(self, rng):
-        image = rng.integers(0, 5, [16, 16, 3]).astype(np.uint8)
-        features, shares = detection.spam(image).reshape(2, 7, 7, 7), counted(image)
-        np.testing.assert_allclose(features.sum(axis=-1), shares.sum(axis=-1) > 0, atol=1e-12)
-        np.testing.assert_allclose(
-            [joint.sum() for joint in detection._cooccurrences(image.astype(np.int16))], 1, atol=1e-12
-        )
+        image = rng.integers(0, 5, [16, 16, 1]).astype(np.uint8)
+        features = detection.spam(image).reshape(2, 7, 7, 7)
+        np.testing.assert_allclose(features.sum(axis=-1), counted(image).sum(axis=-1) > 0, atol=1e-12)
+        joint = detection._cooccurrences(image.astype(np.int16))
+        np.testing.assert_allclose([kind.sum() for kind in joint], 1, atol=1e-12)
 
     def test_every_way_counts_as_much_as_its_mirror(self, rng):
         image = rng.integers(0, 8, [9, 9, 3]).astype(np.uint8)
         features = detection.spam(image)
-        for same in (image[::-1], image[:, ::-1], image.transpose(1, 0, 2), image[..., ::-1], image + 40):
+        for same in (image[::-1], image[:, ::-1], image.transpose(1, 0, 2), image + 40):
             np.testing.assert_allclose(detection.spam(same), features, atol=1e-12)
 
     def test_a_large_difference_is_cut_and_does_not_wrap_around(self):
@@ -252,7 +248,7 @@ class TestDetectability:
         originals = np.clip(sensor + colours, 1, 254)
         changed = originals + (rng.random(originals.shape) < 0.03)
         channels, differences = (sa.detectability(originals / 255, changed / 255, color) for color in detection.COLORS)
-        assert channels.auc.high < 0.75
+        assert channels.auc.high < differences.auc.low
         assert differences.auc.low > 0.9
 
     @pytest.mark.parametrize(

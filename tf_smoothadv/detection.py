@@ -137,8 +137,9 @@ def spam(image: np.ndarray, color: str = CHANNELS) -> np.ndarray:
 
     D_i = x_i - x_{i+1} along a row, a column or a diagonal, cut at -T and T, T = 3; the features are the
     probabilities of D_{i+2} = w given D_i = u and D_{i+1} = v: M_uvw = P(w | u, v), 0 where (u, v) does not occur. The
-    four ways along rows and columns count together, and so do the four diagonal ones, and the channels of an image: a
-    detector of luminance would not see what changes colours alone.
+    four ways along rows and columns count together, and so do the four diagonal ones. Each channel has features of its
+    own, since a classifier that can compare channels detects more: a detector of luminance would not see what changes
+    colours alone.
 
     A camera's noise and an image's edges are much the same in red, green and blue, so that little of them is left in
     the differences of channels, where a perturbation shows the more.
@@ -149,7 +150,8 @@ def spam(image: np.ndarray, color: str = CHANNELS) -> np.ndarray:
             minus green and blue minus green, of images of three channels.
 
     Returns:
-        [686], first along rows and columns, then along diagonals, M_uvw each with w fastest.
+        [686 C], or [1372] for "differences"; of each channel first along rows and columns, then along diagonals, M_uvw
+        each with w fastest.
 
     Raises:
         ValueError: a smaller image, another `color`, or "differences" of an image that has not three channels.
@@ -169,7 +171,8 @@ def spam(image: np.ndarray, color: str = CHANNELS) -> np.ndarray:
         if x.shape[-1] != 3:
             raise ValueError(f"color {DIFFERENCES!r} needs images of three channels; received {x.shape[-1]}")
         x = x[..., ::2] - x[..., 1:2]
-    return np.concatenate([_transitions(counts).ravel() for counts in _cooccurrences(x)])
+    channels = np.split(x, x.shape[-1], axis=-1)
+    return np.concatenate([_transitions(joint).ravel() for channel in channels for joint in _cooccurrences(channel)])
 
 
 def _cooccurrences(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

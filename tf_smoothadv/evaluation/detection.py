@@ -48,19 +48,20 @@ def evaluate(folder: str | pathlib.Path) -> dict[str, dict[str, detection.Detect
     colors = [color for color in detection.COLORS if color == detection.CHANNELS or shape[-1] == 3]
 
     @functools.cache  # every attack has the same originals
-    def original(image: int) -> list[np.ndarray]:
+    def original(image: int) -> dict[str, np.ndarray]:
         return features(finished.picture(image))
 
-    def features(path: pathlib.Path) -> list[np.ndarray]:
+    def features(path: pathlib.Path) -> dict[str, np.ndarray]:
         pixels = decoding.read(path, shape=shape)
-        return [detection.spam(pixels, color) for color in colors]
+        return {color: detection.spam(pixels, color) for color in colors}
 
-    found = {}
+    found: dict[str, dict[str, detection.Detectability]] = {}
     for name, images in enough.items():
-        originals = np.array([original(image) for image in images])
-        delivered = np.array([features(finished.picture(image, name)) for image in images])
-        by_color = zip(colors, np.moveaxis(originals, 1, 0), np.moveaxis(delivered, 1, 0))
-        found[name] = {color: detection.measured(detection.scores(*kinds)) for color, *kinds in by_color}
+        kinds = [original(image) for image in images], [features(finished.picture(image, name)) for image in images]
+        found[name] = {
+            color: detection.measured(detection.scores(*(np.array([one[color] for one in kind]) for kind in kinds)))
+            for color in colors
+        }
     values = {name: {color: dataclasses.asdict(one) for color, one in both.items()} for name, both in found.items()}
     records.write(finished.folder / records.DETECTABILITY, {"attacks": values})
     terminal = rich.console.Console(highlight=False)
