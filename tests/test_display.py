@@ -88,7 +88,7 @@ def test_a_front_is_a_small_table_with_pictures():
     shown = pixels(front._repr_html_())
     assert len(shown) == 2 * 3
     np.testing.assert_array_equal(shown[0], np.round(255 * front.delivered[0, 0]))
-    numbers = sa.Front(front.attacks, front.images, front.success, front.distortion, front.smoothness_energy)
+    numbers = sa.Front(front.attacks, front.indices, front.success, front.distortion, front.smoothness_energy)
     assert Balanced(numbers._repr_html_()).cells == 2 * 5
 
 
