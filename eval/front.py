@@ -54,12 +54,11 @@ def main() -> None:
     config = flags.config(FLAGS, levels=presets.LEVELS, save_images=True, alphas=tuple(alphas(FLAGS.alphas)))
     model = flags.load(config, [config.model])[config.model]
     found, picked, _ = front.evaluate(model, config, FLAGS.premium, FLAGS.pick)
-    means = ", ".join(f"{name} {value:.3f}" for name, value in front.means(found, picked).items())
     smoothest = FLAGS.pick == front.SMOOTHEST
     which = f"at most {FLAGS.premium:g} times the smallest distortion" if smoothest else f"the best {FLAGS.pick}"
     print(
-        f"picked, {which}: {sum(picked >= 0)} of {len(picked)} images, {means}; front.png, {front.FRONT} and "
-        f"{front.PICKED}/ are in {FLAGS.output}"
+        f"picked, {which}: {sum(picked >= 0)} of {len(picked)} images; {front.means(found, picked)}; front.png, "
+        f"{front.FRONT} and {front.PICKED}/ are in {FLAGS.output}"
     )
 
 

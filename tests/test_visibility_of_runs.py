@@ -336,7 +336,7 @@ class TestFront:
         for name in front.attacks:
             assert kept["attacks"][name]["ssim"] == made.outcome(name, delivered=True).mean_visibility("ssim")
         chosen = front.chosen(front.visibility["ssim"], picked)
-        assert front_of_runs.means(front, picked)["SSIM"] == pytest.approx(np.mean(chosen))
+        assert f" SSIM {np.mean(chosen):.5f}," in front_of_runs.means(front, picked)
         with pytest.raises(ValueError, match="ssimulacra2 judges images of at least 225 pixels a side"):
             front_of_runs.evaluate(linear, config, 1.5, "ssimulacra2")
         with pytest.raises(ValueError, match="pick must be one of 'smoothest', 'ssimulacra2'"):

@@ -70,12 +70,12 @@ def _keep_picked(folder: pathlib.Path, front: Front, picked: np.ndarray, names: 
                 shutil.copyfile(folder / records.IMAGES / front.attacks[attack] / f"{names[index]}.png", path)
 
 
-def means(front: Front, picked: np.ndarray) -> dict[str, float]:
-    """The mean distortion, energy and visibility of the picked images, by headings."""
-    seen = {MEASURES[name].heading: values for name, values in front.visibility.items()}
-    columns = {"D": front.distortion, "E": front.smoothness_energy, **seen}
-    found = bool(np.any(picked >= 0))
-    return {name: float(np.mean(front.chosen(values, picked))) for name, values in columns.items() if found}
+def means(front: Front, picked: np.ndarray) -> str:
+    """The mean distortion, energy and visibility of the picked images, as text."""
+    columns = [("D", front.distortion, 3), ("E", front.smoothness_energy, 3)]
+    columns += [(MEASURES[name].heading, seen, MEASURES[name].digits) for name, seen in front.visibility.items()]
+    found = [(name, front.chosen(values, picked), digits) for name, values, digits in columns if np.any(picked >= 0)]
+    return ", ".join(f"{name} {np.mean(values):.{digits}f}" for name, values, digits in found)
 
 
 def summary(run: metrics.Run, front: Front, picked: np.ndarray, names: list[str]) -> dict[str, Any]:
