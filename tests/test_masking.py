@@ -16,6 +16,7 @@ from tests.test_attacks import Linear, traces_of
 from tests.test_batch_independence import Templates, regrouped
 from tf_smoothadv import masking, shaping
 from tf_smoothadv.attacks import ALMA, BP, DDN, FGSM, FMN, IFGSM, PGD2, CarliniWagner, NearestClasses
+from tf_smoothadv.evaluation import families, parameters, presets
 
 SPEC = sa.Masking()
 SMOOTH = sa.Smoothing(alpha=0.9, gamma=3.0)
@@ -396,3 +397,17 @@ def test_config_is_the_masking():
 def test_bad_input(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_presets_are_masked_and_described_as_plain_values():
+    for family in families.FAMILIES:
+        preset = presets.preset(family, "tuned", ["mpgd2", "mcw", "mfmn"])
+        for name, variants in preset.items():
+            (plain,) = presets.preset(family, "tuned", [name[1:]])[name[1:]]
+            described = parameters.described(variants)
+            assert json.loads(json.dumps(described)) == described
+            assert sa.Masking.from_config(described["masking"]) == families.MASKING[family]
+            assert {**described, "masking": None} == {
+                **parameters.described([plain]),
+                **({"learning_rate": described["learning_rate"]} if name == "mcw" else {}),
+            }
