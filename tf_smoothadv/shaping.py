@@ -56,7 +56,10 @@ class Shaper:
         return z if self.smoother is None else self.smoother.apply(z)
 
     def rounded(self, x: tf.Tensor) -> tf.Tensor:
-        """Integers near x, [B, H, W, C] in units of a level, in the norm of z, where smooth errors count little."""
-        if self.smoother is not None:
-            return self.smoother.rounded(x, self.masker)
-        return tf.round(x) if self.masker is None else self.masker.rounded(x)
+        """Integers near x, [B, H, W, C] in units of a level: such that what is smooth stays so, or nearest in ||z||.
+
+        With both the norm of z decides: to sweep over neighbours and colours costs more than a model's gradient.
+        """
+        if self.masker is not None:
+            return self.masker.rounded(x)
+        return tf.round(x) if self.smoother is None else self.smoother.rounded(x)

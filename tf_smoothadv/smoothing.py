@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tf_smoothadv import checks, graph, solvers
-from tf_smoothadv.masking import Masker
 
 __all__ = ["GuidedSmoothing", "Smoother", "Smoothing"]
 
@@ -254,7 +252,7 @@ class Smoother:
         squared = tf.reduce_sum(tf.square(self._signal(r)), axis=[1, 2, 3])
         return tf.math.divide_no_nan(self.penalty(r) / 2, squared)
 
-    def rounded(self, x: Any, masker: Masker | None = None) -> tf.Tensor:
+    def rounded(self, x: Any) -> tf.Tensor:
         """Integers near x in the norm of L_alpha, so that what is smooth like the image stays so.
 
         They lower the error e = q - x in e'(I - alpha W)e, where nearest rounding has the smallest e'e: an error shared
@@ -264,22 +262,16 @@ class Smoother:
 
         Args:
             x: [B, H, W, C], in units of a level.
-            masker: of the same images; the error is T^-1 (q - x) then, T the masking, and the best integers of a pixel
-                are those of `Masker.rounded`.
 
         Returns:
             The shape and dtype of x. No gradient flows through it.
         """
         x = solvers.channels_first(self._signal(x))
-        nearest, latent, signal = tf.round, tf.identity, tf.identity
-        if masker is not None:
-            nearest, latent = _channels_first(masker.rounded), _channels_first(masker.inverse)
-            signal = _channels_first(masker)
         row, column = tf.range(tf.shape(x)[2])[:, tf.newaxis], tf.range(tf.shape(x)[3])
         red = (row + column) % 2 == 0
-        q = nearest(x)
+        q = tf.round(x)
         for color in (red, ~red) * ROUNDING_SWEEPS:
-            best = nearest(x + signal(self.spec.alpha * graph.neighbour_sum(self._adjacency, latent(q - x))))
+            best = tf.round(x + self.spec.alpha * graph.neighbour_sum(self._adjacency, q - x))
             q = tf.where(color, best, q)
         return solvers.channels_last(q)
 
@@ -296,11 +288,6 @@ class Smoother:
     def _squeezed(self) -> graph.Edges:
         joint = self.spec.color == "joint"
         return graph.Edges(*(weight[:, 0] if joint else weight for weight in self._adjacency))
-
-
-def _channels_first(function: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A function of [B, H, W, C] as one of [B, C, H, W]."""
-    return lambda x: solvers.channels_first(function(solvers.channels_last(x)))
 
 
 def _solver(spec: Smoothing, edges: graph.Edges) -> solvers.Solver:
