@@ -17,7 +17,7 @@ EXACT = {
 
 
 @pytest.mark.parametrize("solver", EXACT)
-@pytest.mark.parametrize("alpha", [0.0, 0.5, 0.95, 0.997, 0.999, -0.5, -0.95])
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 0.95, 0.997, 0.999])
 @pytest.mark.parametrize("shape", [(6, 8, 1), (7, 9, 3), (5, 4, 3), (1, 6, 1), (9, 1, 3)])
 def test_every_solver_gives_the_direct_solution(solver, alpha, shape, rng):
     images, z = rng.random((2, *shape)), rng.normal(size=(2, *shape))
@@ -48,9 +48,7 @@ def _photograph_or_none() -> np.ndarray | None:
         return None
 
 
-@pytest.mark.parametrize(
-    ("alpha", "sweeps"), [(0.5, 1), (0.5, 5), (0.95, 2), (0.95, 10), (0.997, 1), (0.997, 25), (-0.95, 10)]
-)
+@pytest.mark.parametrize(("alpha", "sweeps"), [(0.5, 1), (0.5, 5), (0.95, 2), (0.95, 10), (0.997, 1), (0.997, 25)])
 def test_chebyshev_error_is_a_bound_and_not_a_loose_one(alpha, sweeps):
     side = 16
     pixels = side * side

@@ -216,14 +216,13 @@ def _luminance(images: tf.Tensor) -> tf.Tensor:
 
 def _mask(spec: Masking, luminance: tf.Tensor) -> tf.Tensor:
     """The mask m of luminances [B, H, W, 1]; the same shape, of mean 1 over each image."""
-    if spec.texture is None:
-        return tf.ones_like(luminance)
+    mask = tf.ones_like(luminance)
     if spec.texture == "hill":
         padded = tf.pad(luminance, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
         kernel = tf.constant(SHARPENING[:, :, np.newaxis, np.newaxis], luminance.dtype)
         residual = tf.nn.conv2d(padded, kernel, strides=1, padding="VALID")
         mask = tf.math.rsqrt(_mean(1 / (_mean(tf.abs(residual), 3) + HILL_FLOOR), 15))
-    else:
+    elif spec.texture == "deviation":
         # Around each image's mean: the difference of two squares loses little there.
         centred = luminance - tf.reduce_mean(luminance, axis=[1, 2], keepdims=True)
         variance = _mean(tf.square(centred), 5) - tf.square(_mean(centred, 5))

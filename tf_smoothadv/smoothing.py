@@ -28,8 +28,7 @@ class Smoothing:
 
     Attributes:
         alpha: bandwidth of (6), from 0, which passes everything, to 0.999999; towards 1 only what is smooth like the
-            image passes. Below 0, to -0.999999, the opposite: what alternates between like pixels passes most, the
-            finest of patterns, which the eye sees least. Then (8) stands for (9), because s(1) may be zero.
+            image passes.
         gamma: of the feature kernel in (5), at least 0; the larger, the more an edge of the image separates.
         kernel: "laplacian", exp(-gamma ||x_i - x_j||), or "gaussian", exp(-gamma ||x_i - x_j||^2).
         color: "joint", one graph from all channels, as in (5); "per_channel", one graph each, as in the authors' code.
@@ -63,11 +62,10 @@ class Smoothing:
     gradient: str = "implicit"
 
     def __post_init__(self) -> None:
-        checks.in_range("alpha", self.alpha, -1, 1)
-        if abs(self.alpha) > LARGEST_ALPHA:
+        checks.in_range("alpha", self.alpha, 0, 1)
+        if self.alpha > LARGEST_ALPHA:
             raise ValueError(
-                f"alpha must be at most {LARGEST_ALPHA} in size, beyond which float32 loses 1 - |alpha|; "
-                f"received {self.alpha!r}"
+                f"alpha must be at most {LARGEST_ALPHA}, beyond which float32 loses 1 - alpha; received {self.alpha!r}"
             )
         checks.in_range("gamma", self.gamma, 0)
         checks.one_of("kernel", self.kernel, graph.KERNELS)
@@ -142,7 +140,7 @@ class Smoother:
         self._adjacency = graph.normalized(edges)
         self._solver = _solver(spec, self._adjacency)
         ones = tf.ones_like(images if spec.color == "per_channel" else images[..., :1])
-        self._inverse_gain = 1 / self._solver(ones).values if spec.alpha >= 0 else ones  # diag(s(1))^-1 of (9)
+        self._inverse_gain = 1 / self._solver(ones).values  # diag(s(1))^-1 of (9)
 
     def take(self, indices: tf.Tensor) -> Smoother:
         """The smoothing of some of the images, in the order of `indices`; nothing is computed again.

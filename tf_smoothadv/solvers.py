@@ -163,24 +163,19 @@ def chebyshev_error(alpha: float, sweeps: int) -> float:
 
     T is the Chebyshev polynomial. The start misses the solution by at most alpha ||z||; the red pixels' error is that
     times a polynomial of W which is at most 1 / T_{2k-1}(1 / alpha), and the last half-sweep hands the black ones at
-    most alpha times the red ones' error. Below 0, |alpha| stands for alpha, and all is (1 - alpha) / (1 - |alpha|) as
-    large, as the solution is.
+    most alpha times the red ones' error.
     """
     if alpha == 0:
         return 0.0
-    return _miss(alpha) / math.cosh((2 * sweeps - 1) * math.acosh(1 / abs(alpha)))
+    return alpha * math.sqrt(1 + alpha**2) / math.cosh((2 * sweeps - 1) * math.acosh(1 / alpha))
 
 
 def chebyshev_sweeps(alpha: float, tol: float) -> int:
     """The fewest sweeps whose `chebyshev_error` is at most `tol`."""
     if alpha == 0:
         return 1
-    degree = math.acosh(max(1.0, _miss(alpha) / tol)) / math.acosh(1 / abs(alpha))
+    degree = math.acosh(max(1.0, alpha * math.sqrt(1 + alpha**2) / tol)) / math.acosh(1 / alpha)
     return max(1, math.ceil((degree + 1) / 2))
-
-
-def _miss(alpha: float) -> float:
-    return (1 - alpha) / (1 - abs(alpha)) * abs(alpha) * math.sqrt(1 + alpha**2)
 
 
 class Taps(NamedTuple):
