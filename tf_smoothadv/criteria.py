@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tf_smoothadv import checks
 
-__all__ = ["LOSSES", "classification_loss", "is_adversarial", "log_odds", "margin", "margin_loss", "margin_ratio"]
+__all__ = ["classification_loss", "is_adversarial", "log_odds", "margin", "margin_loss", "margin_ratio"]
 
 LOSSES = ("cross_entropy", "margin")
 

@@ -10,18 +10,7 @@ import numpy as np
 
 from tf_smoothadv import checks
 
-__all__ = [
-    "CHANNELS",
-    "COLORS",
-    "LARGEST",
-    "LEAST_IMAGES",
-    "Detectability",
-    "Estimate",
-    "detectability",
-    "measured",
-    "scores",
-    "spam",
-]
+__all__ = ["Detectability", "Estimate", "detectability", "measured", "scores", "spam"]
 
 LARGEST = 3  # T of the source
 STEPS = 2 * LARGEST + 1  # values that a difference of neighbours has, cut at -T and T

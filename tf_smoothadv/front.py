@@ -13,7 +13,7 @@ from tf_smoothadv.attacks import FMN, Attack, core
 from tf_smoothadv.smoothing import Smoothing
 from tf_smoothadv.visibility import MEASURES
 
-__all__ = ["ALPHAS", "Front", "front", "over_alpha"]
+__all__ = ["Front", "front", "over_alpha"]
 
 ALPHAS = (0.0, 0.9, 0.97, 0.99, 0.997, 0.999)
 

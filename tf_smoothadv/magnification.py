@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_smoothadv import checks, filters
 
-__all__ = ["SETTINGS", "Setting", "magnify", "rescaled"]
+__all__ = ["Setting", "magnify", "rescaled"]
 
 
 class Setting(NamedTuple):

@@ -14,7 +14,7 @@ import numpy as np
 from tf_smoothadv import checks, display
 from tf_smoothadv.visibility import LOSSLESS, MEASURES
 
-__all__ = ["Outcome", "Progress", "Record", "Run", "Score", "Trace"]
+__all__ = ["Outcome", "Progress", "Record", "Run", "Score"]
 
 Trace = tuple[tuple[int, float], ...]
 

@@ -22,7 +22,6 @@ from tf_smoothadv.smoothing import Smoother, Smoothing
 from tf_smoothadv.visibility import visibility
 
 __all__ = [
-    "Attacks",
     "Batch",
     "CorrectImages",
     "Originals",
