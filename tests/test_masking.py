@@ -284,12 +284,12 @@ class TestComposition:
 
     @EVERY_ATTACK
     def test_a_mask_of_one_is_no_mask(self, attack):
-        """But for C&W, which is optimised over w without a mask."""
+        """But for C&W, which is optimised over w without a mask: smooth, where the rounding is another with one."""
         model = Linear(2, (6, 5, 3))
         ones = sa.Masking(None, gains=None)
-        smoothing = SMOOTH if isinstance(attack, CarliniWagner) else None
+        smoothing, levels = (SMOOTH, None) if isinstance(attack, CarliniWagner) else (None, 256)
         masked, plain = (
-            attack.replaced(masking=spec, smoothing=smoothing)(model, model.images, model.labels)
+            attack.replaced(masking=spec, smoothing=smoothing, levels=levels)(model, model.images, model.labels)
             for spec in (ones, None)
         )
         np.testing.assert_allclose(masked.adversarial, plain.adversarial, atol=1e-5)
