@@ -27,7 +27,6 @@ FLAGS = flags.values(
     flags.network,
     flags.visibility,
     flags.shard,
-    flags.visibility,
     flags.tensorboard,
     output="results/deliver",
 )

@@ -26,7 +26,7 @@ import tensorflow as tf
 from tf_smoothadv import checks, display
 from tf_smoothadv.magnification import magnify, rescaled
 
-__all__ = ["Measure", "Visibility", "available", "check", "installed", "visibility"]
+__all__ = ["Measure", "Visibility", "available", "installed", "visibility"]
 
 Compare = Callable[[np.ndarray, np.ndarray], Any]
 

@@ -23,21 +23,8 @@ from tf_smoothadv.evaluation.rendering.styles import LINES, OTHERS, label, style
 from tf_smoothadv.front import Front
 from tf_smoothadv.visibility import LOSSLESS, MEASURES
 
-__all__ = [
-    "FAILURE",
-    "SUCCESS",
-    "Figure",
-    "budget",
-    "characteristic",
-    "examples",
-    "front",
-    "growth",
-    "plane",
-    "save",
-    "shares",
-    "sheet",
-    "visibility",
-]
+__all__ = ["Figure", "budget", "characteristic", "examples", "front", "growth"]
+__all__ += ["plane", "save", "shares", "sheet", "visibility"]
 
 SUCCESS, FAILURE = "#007a3d", "#c8102e"
 
