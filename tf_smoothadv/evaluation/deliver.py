@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable
+
+import numpy as np
 
 from tf_smoothadv import metrics, protocol
 from tf_smoothadv.attacks import core
 from tf_smoothadv.delivery import deliver
-from tf_smoothadv.evaluation import presets, visibility
+from tf_smoothadv.evaluation import presets
 from tf_smoothadv.evaluation.config import Config
-from tf_smoothadv.evaluation.run import Submitted, Work, opened, prepared, run
-from tf_smoothadv.smoothing import Smoothing
+from tf_smoothadv.evaluation.run import score_submitted
+from tf_smoothadv.smoothing import Smoother
 
 __all__ = ["evaluate"]
 
@@ -29,37 +32,16 @@ def evaluate(model: core.Model, config: Config, paths: Iterable[pathlib.Path]) -
         ValueError: as `run.referee`.
     """
     config = dataclasses.replace(config, save_images=True, levels=presets.LEVELS)
-    submitted = Submitted.of(config, paths)
-    images = prepared(model, config)
-    work = _delivering(model, submitted, config.reference(images))
-    work = work._replace(measures=visibility.measures(config, images.shape))
-    with opened(model, images, work, config) as results:
-        made = run(model, images, work, results, config)
-    submitted.tell_missing(made, images.names)
-    return made
+    score = functools.partial(_delivered, model)
+    return score_submitted(model, config, paths, score, gradients=True, described={"delivery": "deliver"})
 
 
-def _delivering(model: core.Model, submitted: Submitted, reference: Smoothing) -> Work:
-    """Adversarial images that exist already, rounded for a model."""
-
-    def batches(images: protocol.CorrectImages, done: Collection[tuple[str, int]]) -> Iterator[protocol.Batch]:
-        for originals in images:
-            smoother = reference.guided_by(originals.images)
-            for name, submission in submitted.parts.items():
-                if not all((name, int(index)) in done for index in originals.indices):
-                    began = time.perf_counter()
-                    given = submission.on(originals)
-                    result = deliver(model, originals.images, given, originals.labels, presets.LEVELS)
-                    yield protocol.score(
-                        model,
-                        name,
-                        originals,
-                        result.adversarial,
-                        smoother,
-                        gradients=result.gradients.numpy(),
-                        seconds=(time.perf_counter() - began) / len(given),
-                        faulty=result.faulty.numpy(),
-                    )
-
-    described = {name: {**values, "delivery": "deliver"} for name, values in submitted.described.items()}
-    return Work(described, batches)
+def _delivered(
+    model: core.Model, attack: str, originals: protocol.Originals, given: np.ndarray, smoother: Smoother
+) -> protocol.Batch:
+    """The scores of adversarial images, rounded for a model; see `protocol.score`."""
+    began = time.perf_counter()
+    result = deliver(model, originals.images, given, originals.labels, presets.LEVELS)
+    seconds = (time.perf_counter() - began) / len(given)
+    counts = {"gradients": result.gradients.numpy(), "faulty": result.faulty.numpy()}
+    return protocol.score(model, attack, originals, result.adversarial, smoother, seconds=seconds, **counts)

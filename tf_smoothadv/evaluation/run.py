@@ -7,10 +7,13 @@ progress work everywhere alike.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+import types
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import rich.console
 import rich.progress
 
@@ -22,13 +25,14 @@ from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.evaluation.data import submissions
 from tf_smoothadv.evaluation.rendering import tensorboard
 from tf_smoothadv.evaluation.rendering.terminal import print_settings, progress
-from tf_smoothadv.smoothing import Smoothing
+from tf_smoothadv.smoothing import Smoother, Smoothing
 
 __all__ = ["referee", "white_box"]
 
 CHECKED = 32  # images that a model is checked on
 
 R = TypeVar("R", bound=metrics.Record)
+Score = Callable[[str, protocol.Originals, np.ndarray, Smoother], protocol.Batch]
 Batches = Callable[[protocol.CorrectImages, Collection[tuple[str, int]]], Iterator[protocol.Batch]]
 
 
@@ -51,61 +55,12 @@ class Work(NamedTuple):
     measures: tuple[str, ...] = ()
 
 
-class Submitted(NamedTuple):
-    """Adversarial images that exist already, of one shard.
-
-    Attributes:
-        parts: by the name of the attack.
-        described: what tells each from others, plain values by its name.
-    """
-
-    parts: Mapping[str, submissions.Submission]
-    described: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, config: Config, paths: Iterable[pathlib.Path]) -> Submitted:
-        """Those at the paths, see `data.submissions`, for the images of an evaluation.
-
-        Raises:
-            ValueError: what `data.submissions` refuses.
-        """
-        whole = loaded(dataclasses.replace(config, shard=(1, 1)))
-        found = submissions.read_all(list(dict.fromkeys(paths)), whole.names, whole.shape)
-        parts = {name: submission.part(config.shard) for name, submission in found.items()}
-        return cls(parts, {name: submission.described() for name, submission in found.items()})
-
-    def tell_missing(self, made: metrics.Run, names: Sequence[str]) -> None:
-        """Prints which images that count have no adversarial image; `names` are the dataset's."""
-        for attack, submission in self.parts.items():
-            missing = submission.missing([record.index for record in made.records if record.attack == attack])
-            if missing:
-                rich.console.Console(highlight=False).print(
-                    f"{attack}: {len(missing)} of the {made.num_correct} images have no adversarial image, the first "
-                    f"of them {names[missing[0]]}: they count as failures",
-                    markup=False,
-                    soft_wrap=True,
-                )
-
-
 def _attacking(model: core.Model, attacks: presets.Preset, reference: Smoothing) -> Work:
     """Attacks, on a model; see `protocol.attack_batches`."""
     described = {name: parameters.described(variants) for name, variants in attacks.items()}
     return Work(
         described, lambda images, done: protocol.attack_batches(model, images, attacks, reference=reference, done=done)
     )
-
-
-def _judging(model: core.Model, submitted: Submitted, reference: Smoothing) -> Work:
-    """Adversarial images that exist already, judged by a model; see `protocol.score`."""
-
-    def batches(images: protocol.CorrectImages, done: Collection[tuple[str, int]]) -> Iterator[protocol.Batch]:
-        for originals in images:
-            smoother = reference.guided_by(originals.images)
-            for name, submission in submitted.parts.items():
-                if not all((name, int(index)) in done for index in originals.indices):
-                    yield protocol.score(model, name, originals, submission.on(originals), smoother)
-
-    return Work(submitted.described, batches)
 
 
 def white_box(model: core.Model, config: Config, attacks: presets.Preset | None = None) -> metrics.Run:
@@ -124,9 +79,7 @@ def white_box(model: core.Model, config: Config, attacks: presets.Preset | None 
     """
     images = prepared(model, config)
     work = _attacking(model, config.preset(images) if attacks is None else attacks, config.reference(images))
-    work = work._replace(measures=visibility.measures(config, images.shape))
-    with opened(model, images, work, config) as results:
-        return run(model, images, work, results, config)
+    return run(model, images, work, config)
 
 
 def referee(model: core.Model, config: Config, paths: Iterable[pathlib.Path]) -> metrics.Run:
@@ -138,13 +91,50 @@ def referee(model: core.Model, config: Config, paths: Iterable[pathlib.Path]) ->
 
     Returns, raises: as `white_box`, and what `data.submissions` refuses.
     """
-    submitted = Submitted.of(config, paths)
-    images = prepared(model, config, gradients=False)
-    work = _judging(model, submitted, config.reference(images))
-    work = work._replace(measures=visibility.measures(config, images.shape))
-    with opened(model, images, work, config) as results:
-        made = run(model, images, work, results, config)
-    submitted.tell_missing(made, images.names)
+    return score_submitted(model, config, paths, functools.partial(protocol.score, model), gradients=False)
+
+
+def score_submitted(
+    model: core.Model,
+    config: Config,
+    paths: Iterable[pathlib.Path],
+    score: Score,
+    *,
+    gradients: bool,
+    described: Mapping[str, Any] = types.MappingProxyType({}),
+) -> metrics.Run:
+    """Scores adversarial images that exist already, and prints which images that count have none.
+
+    Args:
+        model, config, paths: see `referee`.
+        score: what is done with one batch of an attack.
+        gradients: whether that needs gradients of the model.
+        described: what tells its results from a referee's, plain values by name.
+    """
+    whole = loaded(dataclasses.replace(config, shard=(1, 1)))
+    submitted = submissions.read_all(list(dict.fromkeys(paths)), whole.names, whole.shape)
+    parts = {name: submission.part(config.shard) for name, submission in submitted.items()}
+    images = prepared(model, config, gradients=gradients)
+    reference = config.reference(images)
+
+    def batches(correct: protocol.CorrectImages, done: Collection[tuple[str, int]]) -> Iterator[protocol.Batch]:
+        for originals in correct:
+            smoother = reference.guided_by(originals.images)
+            for name, submission in parts.items():
+                if not all((name, int(index)) in done for index in originals.indices):
+                    yield score(name, originals, submission.on(originals), smoother)
+
+    work = Work({name: {**submission.described(), **described} for name, submission in submitted.items()}, batches)
+    made = run(model, images, work, config)
+    for name, submission in parts.items():
+        missing = submission.missing([record.index for record in made.records if record.attack == name])
+        if missing:
+            rich.console.Console(highlight=False).print(
+                f"{name}: {len(missing)} of the {made.num_correct} images have no adversarial image, the first of them "
+                f"{images.names[missing[0]]}: they count as failures",
+                markup=False,
+                soft_wrap=True,
+            )
     return made
 
 
@@ -194,32 +184,31 @@ def batched(dataset: data.Dataset, models: Iterable[core.Model], config: Config)
     return dataclasses.replace(dataset, batch_size=size)
 
 
+def run(model: core.Model, images: data.Dataset, work: Work, config: Config) -> metrics.Run:
+    """Makes the records that the folder lacks, and writes what `outputs.write_outputs` does.
+
+    Args:
+        model, images: what is attacked, see `prepared`.
+        work: what makes the adversarial images.
+        config: what the run is made with.
+    """
+    work = work._replace(measures=visibility.measures(config, images.shape))
+    with opened(model, images, work, config) as results:
+        terminal = rich.console.Console(highlight=False)
+        print_settings(terminal, work.described)
+        with progress(terminal) as bar:
+            correct = go_through(model, images, work, results, config, bar)
+        made = protocol.as_run(results.records, correct)
+        outputs.write_outputs(results.folder, made, terminal)
+        return made
+
+
 def opened(model: core.Model, images: data.Dataset, work: Work, config: Config) -> records.Results[metrics.Record]:
     """The folder of a run on one model, with the records that are in it already."""
     weights = {"model": config.model, "weights": loading.fingerprint(model)}
     seen = {visibility.SETTING: list(work.measures)} if work.measures else {}
     made_with = {**weights, **config.made_with(images, work.described), **Classifier.of(model).settings(), **seen}
     return records.Results(records.output_folder(config.output), made_with, metrics.Record)
-
-
-def run(
-    model: core.Model, images: data.Dataset, work: Work, results: records.Results[metrics.Record], config: Config
-) -> metrics.Run:
-    """Makes the records that are missing, and writes what `outputs.write_outputs` does.
-
-    Args:
-        model, images: what is attacked, see `prepared`.
-        work: what makes the adversarial images.
-        results: the folder.
-        config: what the run is made with.
-    """
-    terminal = rich.console.Console(highlight=False)
-    print_settings(terminal, work.described)
-    with progress(terminal) as bar:
-        correct = go_through(model, images, work, results, config, bar)
-    made = protocol.as_run(results.records, correct)
-    outputs.write_outputs(results.folder, made, terminal)
-    return made
 
 
 def go_through(

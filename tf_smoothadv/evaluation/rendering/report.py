@@ -77,7 +77,7 @@ def page(runs: Mapping[str, Finished], num_images: int | None = None, transfers:
         num_images: as `gallery` takes it.
         transfers: what `eval.transfer` found.
     """
-    script = (TEMPLATES / "report.js").read_text()
+    script, detection = (TEMPLATES / "report.js").read_text(), _detection_tables(runs)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -89,11 +89,11 @@ def page(runs: Mapping[str, Finished], num_images: int | None = None, transfers:
         runs=runs,
         tables=[
             *white_box_tables(runs),
-            *_detection_tables(runs),
+            *detection,
             *(table for summary in transfers for table in transfer_tables(summary)),
         ],
         transfers=transfers,
-        detected=bool(_detection_tables(runs)),
+        detected=bool(detection),
         curves={name: _drawn(plots.characteristic({name: finished.run})) for name, finished in runs.items()},
         seen={
             name: _drawn(plots.visibility({name: finished.run}, finished.run.measures[0]))
