@@ -85,6 +85,19 @@ def test_images_of_levels_stay_as_they_are():
     assert int(result.gradients[0]) == 1
 
 
+def test_every_pair_of_levels_stays_as_it_is():
+    """Computed from the difference of two levels, a tenth of the values would be beside theirs, by the last bit."""
+    level = np.arange(256, dtype=np.float32) / np.float32(255)
+    original, adversarial = (np.reshape(side, [1, 256, 256, 1]) for side in np.meshgrid(level, level))
+
+    def model(x: tf.Tensor) -> tf.Tensor:  # of class 1 whatever it sees, and with a slope
+        total = tf.reduce_sum(x, axis=[1, 2, 3])
+        return tf.stack([-total, total], axis=1)
+
+    result = sa.deliver(model, original, adversarial, [0])
+    np.testing.assert_array_equal(levels_of(result.adversarial), levels_of(adversarial))
+
+
 @pytest.mark.parametrize("levels", [2, 16, 256, 4096])
 def test_any_number_of_levels(levels):
     model = Linear(3)

@@ -8,14 +8,17 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-__all__ = ["as_floats", "as_images", "as_labels", "count", "first_line", "in_range", "interval", "one_of", "optional"]
+__all__ = ["as_floats", "as_images", "as_labels", "as_levels", "count", "first_line"]
+__all__ += ["in_range", "interval", "one_of", "optional", "same_shape"]
 
 COLOR = re.compile(r"\x1b\[\d*m")  # of a terminal, as in Keras's messages
 IN_USER_CODE = re.compile(r"^\s*in user code:\s.*?^\s*\w+(Error|Exception): ", re.DOTALL | re.MULTILINE)  # AutoGraph's
 HALF = (tf.float16, tf.bfloat16)
 NEAR = 1e-3  # what a resize or a filter may leave outside [0, 1]
+LEVEL_ERROR = 1e-2  # of a level of 8 bits: what arithmetic in float32 may leave
 
 
 def one_of(name: str, value: Any, choices: Collection[Any]) -> None:
@@ -100,6 +103,28 @@ def as_images(images: Any, name: str = "images") -> tf.Tensor:
                 hint = "; divide 8-bit values by 255"
             raise ValueError(f"{name} must lie in [0, 1]; received values from {low:.8g} to {high:.8g}{hint}")
     return tensor
+
+
+def as_levels(images: Any, name: str) -> np.ndarray:
+    """Images [B, H, W, C] in [0, 1] of 8 bits as uint8.
+
+    Raises:
+        ValueError: what `as_images` refuses, or values between levels.
+    """
+    exact: np.ndarray = 255 * as_images(images, name).numpy()
+    levels = np.round(exact)
+    if not np.all(np.abs(exact - levels) < LEVEL_ERROR):
+        raise ValueError(
+            f"{name} must be levels of 8 bits, multiples of 1/255, as a file holds them; quantize them: "
+            "sa.protocol.quantize(images)"
+        )
+    return levels.astype(np.uint8)
+
+
+def same_shape(name: str, shape: Sequence[int], originals: Sequence[int]) -> None:
+    """Raises ValueError unless adversarial images have the shape of the originals."""
+    if tuple(shape) != tuple(originals):
+        raise ValueError(f"{name} must have the shape of the originals, {tuple(originals)}; received {tuple(shape)}")
 
 
 def as_floats(values: Any, name: str) -> tf.Tensor:

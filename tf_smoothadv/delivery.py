@@ -65,10 +65,7 @@ def deliver(
     """
     originals = tf.cast(checks.as_images(originals, "originals"), tf.float32)
     adversarial = tf.cast(checks.as_images(adversarial, "adversarial"), tf.float32)
-    if adversarial.shape != originals.shape:
-        raise ValueError(
-            f"adversarial must have the shape of the originals, {originals.shape}; received {adversarial.shape}"
-        )
+    checks.same_shape("adversarial", adversarial.shape, originals.shape)
     return _Rounding(adversarial, levels)(model, originals, labels, targets)
 
 
@@ -88,12 +85,12 @@ class _Rounding(core.Attack):
         self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> core.AttackResult:
         highest = self.levels - 1
-        o, r = highest * images, highest * (self.adversarial - images)
+        # Not images + r: that misses a level by the last bits, between which rounding would choose.
+        o, a = highest * images, highest * self.adversarial
         best = core.start(images, ATTEMPTS * model.samples)
         for attempt in tf.range(ATTEMPTS):
             if tf.reduce_all(best.success):
                 break
-            a = tf.clip_by_value(o + r, 0, highest)
             slope = core.slope(model, a / highest, labels, targets, criteria.margin, attempt == 0)
             taken = tf.where(best.success, 0, model.samples)
             best = best._replace(gradients=best.gradients + taken, faulty=best.faulty + tf.cast(slope.faulty, tf.int32))
@@ -105,12 +102,12 @@ class _Rounding(core.Attack):
             multiplier = low
             for _ in tf.range(BISECTIONS):
                 v = rounded(o, a, tensors.per_image(tf.exp(multiplier)) * g)
-                candidate = tf.cast(tf.cast(v, tf.float64) / tf.cast(highest, tf.float64), images.dtype)
+                candidate = tensors.at_level(v, self.levels)
                 success = core.is_adversarial(model, candidate, labels, targets)
                 best = core.keep_best(best, images, candidate, success)
                 low, high = tf.where(success, low, multiplier), tf.where(success, multiplier, high)
                 multiplier = (low + high) / 2
-            r *= GROWTH
+            a = tf.clip_by_value(o + GROWTH * (a - o), 0, highest)
         return best
 
 

@@ -100,25 +100,10 @@ def detectability(originals: Any, delivered: Any, color: str = CHANNELS) -> Dete
     >>> detectability(originals / 255, (originals + noise) / 255).auc.value
     1.0
     """
-    originals, delivered = _as_levels(originals, "originals"), _as_levels(delivered, "delivered")
-    if originals.shape != delivered.shape:
-        raise ValueError(
-            f"delivered must have the originals' shape {list(originals.shape)}; received {list(delivered.shape)}"
-        )
+    originals, delivered = checks.as_levels(originals, "originals"), checks.as_levels(delivered, "delivered")
+    checks.same_shape("delivered", delivered.shape, originals.shape)
     kinds = (originals, delivered)
     return measured(scores(*(np.array([spam(image, color) for image in images]) for images in kinds)))
-
-
-def _as_levels(images: Any, name: str) -> np.ndarray:
-    """Images [N, H, W, C] in [0, 1] as uint8; ValueError for what `checks.as_images` refuses, and between levels."""
-    pixels: np.ndarray = 255 * checks.as_images(images, name).numpy()
-    levels = np.round(pixels)
-    if pixels.size and np.max(np.abs(pixels - levels)) > 1e-2:
-        raise ValueError(
-            f"{name} must be levels of 8 bits, multiples of 1/255, as a file holds them; round them: "
-            "np.round(255 * images) / 255"
-        )
-    return levels.astype(np.uint8)
 
 
 def spam(image: np.ndarray, color: str = CHANNELS) -> np.ndarray:

@@ -330,10 +330,7 @@ def score(
     (True, 0.4, 0)
     """
     adversarial = tf.cast(checks.as_images(adversarial, "adversarial"), tf.float32).numpy()
-    if adversarial.shape != originals.images.shape:
-        raise ValueError(
-            f"adversarial must have the shape of the originals, {originals.images.shape}; received {adversarial.shape}"
-        )
+    checks.same_shape("adversarial", adversarial.shape, originals.images.shape)
     delivered = quantize(adversarial)
     counts = [np.broadcast_to(count, len(adversarial)).tolist() for count in (gradients, faulty)]
     traces = [()] * len(adversarial) if trace is None else map(_improvements, trace)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-__all__ = ["clip", "l2_norm", "per_image", "power_of_two", "project_l2", "quantized", "unit_l2"]
+__all__ = ["at_level", "clip", "l2_norm", "per_image", "power_of_two", "project_l2", "quantized", "unit_l2"]
 
 
 def per_image(x: tf.Tensor) -> tf.Tensor:
@@ -54,6 +54,12 @@ def quantized(x: tf.Tensor, levels: int | None, rounded: Callable[[tf.Tensor], t
     """
     if levels is None:
         return x
-    # In float64, because a graph may divide by multiplying: in float32 that misses a level by its last bit.
-    level = tf.cast(rounded(tf.stop_gradient(x) * (levels - 1)), tf.float64) / (levels - 1)
-    return x + tf.stop_gradient(clip(tf.cast(level, x.dtype)) - x)
+    return x + tf.stop_gradient(clip(at_level(rounded(tf.stop_gradient(x) * (levels - 1)), levels)) - x)
+
+
+def at_level(number: tf.Tensor, levels: int | tf.Tensor) -> tf.Tensor:
+    """The value of the level of a number, number / (levels - 1), for levels from 0 on.
+
+    In float64, because a graph may divide by multiplying: in float32 that misses a level by its last bit.
+    """
+    return tf.cast(tf.cast(number, tf.float64) / tf.cast(levels - 1, tf.float64), number.dtype)

@@ -34,7 +34,6 @@ PROGRAMS = {"butteraugli": "apt install butteraugli", "butteraugli_main": "apt i
 OPTIONAL = (*PROGRAMS, "flip_evaluator")  # what not every machine can have
 MS_SSIM_POWERS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # from the finest scale to the coarsest
 DEGREE = 67  # pixels of a degree of the eye, on a screen seen from the usual distance: FLIP's own setting
-LEVEL_ERROR = 1e-2  # of a level of 8 bits: what arithmetic in float32 may leave
 SHOWN = 10  # images in a printed table
 
 
@@ -439,7 +438,7 @@ def visibility(originals: Any, delivered: Any, measures: Sequence[str] | None = 
     >>> found["ssim"].tolist()
     [1.0, 1.0]
     """
-    pair = [_pixels(images, name) for images, name in ((originals, "originals"), (delivered, "delivered"))]
+    pair = [checks.as_levels(images, name) for images, name in ((originals, "originals"), (delivered, "delivered"))]
     if pair[0].shape != pair[1].shape:
         raise ValueError(f"originals and delivered must have one shape; received {pair[0].shape} and {pair[1].shape}")
     shape = pair[0].shape[1:]
@@ -458,16 +457,6 @@ def visibility(originals: Any, delivered: Any, measures: Sequence[str] | None = 
         rows = list(pool.map(judge, *pair))
     columns = np.array(rows, np.float64).reshape(len(rows), len(names)).T
     return Visibility(dict(zip(names, columns)))
-
-
-def _pixels(images: Any, name: str) -> np.ndarray:
-    """Images as 8-bit pixels."""
-    levels = 255 * checks.as_images(images, name).numpy()
-    pixels = np.round(levels)
-    if not np.all(np.abs(levels - pixels) < LEVEL_ERROR):
-        raise ValueError(f"{name} must be images as 8 bits hold them; quantize them: sa.protocol.quantize(images)")
-    eight: np.ndarray = pixels.astype(np.uint8)
-    return eight
 
 
 visibility.__doc__ = f"""{visibility.__doc__}
