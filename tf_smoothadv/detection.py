@@ -101,7 +101,10 @@ def detectability(originals: Any, delivered: Any, color: str = CHANNELS) -> Dete
     1.0
     """
     originals, delivered = checks.as_levels(originals, "originals"), checks.as_levels(delivered, "delivered")
-    checks.same_shape("delivered", delivered.shape, originals.shape)
+    if originals.shape != delivered.shape:
+        raise ValueError(
+            f"delivered must have the originals' shape {list(originals.shape)}; received {list(delivered.shape)}"
+        )
     kinds = (originals, delivered)
     return measured(scores(*(np.array([spam(image, color) for image in images]) for images in kinds)))
 
