@@ -290,15 +290,15 @@ class TestTargets:
 SHORT = [
     FGSM(0.1, SPEC),
     IFGSM(0.1, 0.02, 5),
-    PGD2(2.0, 0.5, 5, SPEC, binary_search_steps=3, levels=256),
+    PGD2(2.0, 0.5, 5, SPEC, binary_search_steps=3, delivery=sa.Levels()),
     CarliniWagner(20, 3, 0.05, initial_const=1),
     CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, smoothness_penalty=1.0),
     CarliniWagner(20, 3, 0.05, initial_const=1.0, optimizer=keras.optimizers.Adam),
     DDN(20, loss="cross_entropy"),
     FMN(20, smoothing=SPEC),
-    BP(20, levels=256),
+    BP(20, delivery=sa.Levels()),
     ALMA(30, smoothing=SPEC),
-    NearestClasses(FMN(20, levels=256)),
+    NearestClasses(FMN(20, delivery=sa.Levels())),
 ]
 LONG = [
     FGSM(0.1),
@@ -312,16 +312,16 @@ LONG = [
     CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, optimizer=keras.optimizers.AdamW),
 ]
 DELIVERED = [
-    FGSM(0.1, levels=256),
-    IFGSM(0.1, 0.02, 5, SPEC, levels=256),
-    PGD2(2.0, 0.5, 5, binary_search_steps=3, levels=256),
-    CarliniWagner(20, 3, 0.05, initial_const=1, levels=256),
-    CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, levels=256),
-    DDN(20, smoothing=SPEC, levels=256),
-    FMN(20, levels=256),
-    ALMA(30, levels=256),
-    ALMA(30, smoothing=SPEC, levels=256),
-    NearestClasses(FMN(20, smoothing=SPEC, levels=256)),
+    FGSM(0.1, delivery=sa.Levels()),
+    IFGSM(0.1, 0.02, 5, SPEC, delivery=sa.Levels()),
+    PGD2(2.0, 0.5, 5, binary_search_steps=3, delivery=sa.Levels()),
+    CarliniWagner(20, 3, 0.05, initial_const=1, delivery=sa.Levels()),
+    CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, delivery=sa.Levels()),
+    DDN(20, smoothing=SPEC, delivery=sa.Levels()),
+    FMN(20, delivery=sa.Levels()),
+    ALMA(30, delivery=sa.Levels()),
+    ALMA(30, smoothing=SPEC, delivery=sa.Levels()),
+    NearestClasses(FMN(20, smoothing=SPEC, delivery=sa.Levels())),
 ]
 ALL = [*SHORT, *(pytest.param(attack, marks=pytest.mark.slow) for attack in LONG + DELIVERED)]
 FOUR = Linear(4, (8, 8, 1))  # of several tests, which share what is compiled for it
@@ -424,12 +424,12 @@ class Watched(Linear):
     "attack",
     [
         FGSM(0.1, SPEC),
-        IFGSM(0.1, 0.02, 5, levels=256),
+        IFGSM(0.1, 0.02, 5, delivery=sa.Levels()),
         PGD2(2.0, 0.5, 5, binary_search_steps=3),
-        PGD2(2.0, 0.5, 5, SPEC, binary_search_steps=3, levels=256),
+        PGD2(2.0, 0.5, 5, SPEC, binary_search_steps=3, delivery=sa.Levels()),
         CarliniWagner(20, 3, 0.05, initial_const=1),
-        CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, levels=256),
-        DDN(20, smoothing=SPEC, levels=256),
+        CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, delivery=sa.Levels()),
+        DDN(20, smoothing=SPEC, delivery=sa.Levels()),
         FMN(20),
     ],
     ids=repr,
@@ -451,7 +451,7 @@ def test_trace_is_what_the_model_was_shown_after_each_gradient(attack):
     [
         (IFGSM(0.1, 0.02, 12), 0),
         (PGD2(1.0, 0.1, 12), 0),
-        (PGD2(1.0, 0.1, 12, SPEC, levels=256), 0),
+        (PGD2(1.0, 0.1, 12, SPEC, delivery=sa.Levels()), 0),
         (CarliniWagner(40, 1, 0.05, False, initial_const=5.0), 1),  # the last iterate of a constant
         (CarliniWagner(40, 1, 0.05, False, initial_const=5.0, smoothing=SPEC), 1),
     ],
@@ -484,7 +484,7 @@ def test_success_is_that_of_the_rounded_image(moved, levels, distance, success):
     """A change of 0.6 of a grey level becomes a whole one, and one of 0.4 none, whatever the true distance."""
     model = Linear(1, (8, 8, 1))
     model.b += np.float32(np.sum(np.abs(model.a)) * distance / 255 - model.margins[0])
-    assert bool(FGSM(moved / 255, levels=levels)(model, model.images, model.labels).success[0]) is success
+    assert bool(FGSM(moved / 255, delivery=levels and sa.Levels(levels))(model, model.images, model.labels).success[0]) is success
 
 
 class TestSmoothRounding:
@@ -501,14 +501,14 @@ class TestSmoothRounding:
 
     def test_of_one_step_of_pgd2(self):
         model = Linear(2, (16, 16, 1))
-        attack = PGD2(0.05, 0.05, 1, self.SPEC, loss="margin", levels=256)
+        attack = PGD2(0.05, 0.05, 1, self.SPEC, loss="margin", delivery=sa.Levels())
         direction = tensors.unit_l2(model.smoothed_direction(self.SPEC)).numpy()
         self.assert_rounded(attack(model, model.images, model.labels).adversarial, model, -0.05 * direction)
 
     def test_of_the_first_step_of_smooth_cw(self):
         """Adam's first step is the learning rate in every variable of the latent z, of which r = s(z)."""
         model = Linear(2, (16, 16, 1))
-        attack = CarliniWagner(2, 1, learning_rate=0.01, smoothing=self.SPEC, levels=256)
+        attack = CarliniWagner(2, 1, learning_rate=0.01, smoothing=self.SPEC, delivery=sa.Levels())
         smoother = self.SPEC.guided_by(model.images)
         adjoint = smoother.solve(model.a / smoother.solve(np.ones_like(model.images)))
         r = smoother(-0.01 * np.sign(adjoint)).numpy()
@@ -641,10 +641,10 @@ def test_keras_models_run_in_inference_mode():
         (lambda: CarliniWagner(confidence=-1.0), "confidence must be .* received -1.0"),
         (lambda: CarliniWagner(smoothness_penalty=1.0), "smoothness_penalty needs smoothing="),
         (lambda: CarliniWagner(smoothing=SPEC, smoothness_penalty=-1.0), "smoothness_penalty must be .* received -1.0"),
-        (lambda: FGSM(0.1, levels=1), "levels must be an integer of at least 2; received 1"),
-        (lambda: PGD2(1.0, 0.1, levels=256.0), "levels must be an integer of at least 2; received 256.0"),
+        (lambda: FGSM(0.1, delivery=sa.Levels(1)), "count must be an integer of at least 2; received 1"),
+        (lambda: PGD2(1.0, 0.1, delivery=sa.Levels().0), "levels must be an integer of at least 2; received 256.0"),
         (lambda: CarliniWagner(border=0.5), r"border must be a number in \(0, 0.5\); received 0.5"),
-        (lambda: CarliniWagner(levels=0), "levels must be an integer of at least 2; received 0"),
+        (lambda: CarliniWagner(delivery="png"), "delivery must be a Delivery or None; received 'png'"),
         (lambda: CarliniWagner(smoothing=0.9), "smoothing must be a Smoothing or None; received 0.9"),
         (lambda: DDN(0), "steps must be an integer of at least 1; received 0"),
         (lambda: FMN(step_size=0.0), r"step_size must be a number in \(0, inf\); received 0.0"),
@@ -654,7 +654,7 @@ def test_keras_models_run_in_inference_mode():
         (lambda: BP(norm_step=0.0), r"norm_step must be a number in \(0, 1\); received 0.0"),
         (lambda: ALMA(averaging=1.0), r"averaging must be a number in \(0, 1\); received 1.0"),
         (lambda: ALMA(step_size=0.0), r"step_size must be a number in \(0, inf\); received 0.0"),
-        (lambda: FMN(levels=1), "levels must be an integer of at least 2; received 1"),
+        (lambda: FMN(delivery=sa.Levels(256.0)), "count must be an integer of at least 2; received 256.0"),
         (lambda: PGD2(1.0, 0.1, smoothing="smooth"), "smoothing must be a Smoothing or None; received 'smooth'"),
     ],
 )

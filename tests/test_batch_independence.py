@@ -26,8 +26,8 @@ ATTACKS = {
     "cw": CarliniWagner(15, 3, learning_rate=0.5, initial_const=10.0),
     "spgd2": PGD2(5.0, 1.5, 5, SPEC, loss="margin", binary_search_steps=3),
     "spgd2-cg": PGD2(5.0, 1.5, 5, dataclasses.replace(SPEC, solver="cg", tol=1e-4), loss="margin"),
-    "scw-8bit": CarliniWagner(15, 3, learning_rate=0.2, initial_const=3.0, smoothing=SPEC, levels=256),
-    "nfmn-8bit": NearestClasses(FMN(10, levels=256), classes=2),
+    "scw-8bit": CarliniWagner(15, 3, learning_rate=0.2, initial_const=3.0, smoothing=SPEC, delivery=sa.Levels()),
+    "nfmn-8bit": NearestClasses(FMN(10, delivery=sa.Levels()), classes=2),
 }
 
 

@@ -443,7 +443,7 @@ def assert_no_graph_stays(use: Callable[[keras.Model], Any]) -> None:
     "attack",
     [
         CarliniWagner(1, 1, smoothing=SPEC, smoothness_penalty=1.0),
-        pytest.param(FMN(2, smoothing=SPEC, levels=256), marks=pytest.mark.slow),
+        pytest.param(FMN(2, smoothing=SPEC, delivery=sa.Levels()), marks=pytest.mark.slow),
         pytest.param(
             CarliniWagner(1, 1, smoothing=dataclasses.replace(SPEC, solver="cg", iterations=2)), marks=pytest.mark.slow
         ),

@@ -358,7 +358,7 @@ class TestAlreadyMisclassified:
             pytest.param(PGD2(1.0, 0.1, 5), marks=pytest.mark.slow),
             CarliniWagner(5, 2, smoothing=SPEC),
             CarliniWagner(20, 2),
-            pytest.param(CarliniWagner(20, 2, levels=256), marks=pytest.mark.slow),
+            pytest.param(CarliniWagner(20, 2, delivery=sa.Levels()), marks=pytest.mark.slow),
         ],
         ids=repr,
     )

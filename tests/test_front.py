@@ -72,7 +72,7 @@ def test_front_of_a_linear_model_goes_from_smallest_to_smoothest():
         model,
         model.images,
         model.labels,
-        over_alpha(FMN(40, levels=1024), [0.0, 0.7, 0.95], spec),
+        over_alpha(FMN(40, delivery=sa.Levels(1024)), [0.0, 0.7, 0.95], spec),
         reference=spec,
     )
     assert found.attacks == ("fmn-0", "fmn-0.7", "fmn-0.95")

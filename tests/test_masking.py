@@ -31,14 +31,14 @@ GAINS = [(1, 1, 1), (1, 1.5, 2), (1, 2, 3), (1, 4, 4), (4, 1, 1), (2, 4, 1), (1,
 ATTACKS = [
     FGSM(0.1, masking=SPEC),
     IFGSM(0.1, 0.03, 5, masking=SPEC, binary_search_steps=2),
-    PGD2(2.0, 0.5, 5, masking=SPEC, smoothing=SMOOTH, binary_search_steps=2, levels=256),
+    PGD2(2.0, 0.5, 5, masking=SPEC, smoothing=SMOOTH, binary_search_steps=2, delivery=sa.Levels()),
     CarliniWagner(10, 2, 0.05, initial_const=3.0, masking=SPEC),
-    CarliniWagner(10, 2, 0.05, initial_const=3.0, masking=SPEC, smoothing=SMOOTH, levels=256),
-    DDN(10, masking=SPEC, levels=256),
-    FMN(10, masking=SPEC, smoothing=SMOOTH, levels=256),
+    CarliniWagner(10, 2, 0.05, initial_const=3.0, masking=SPEC, smoothing=SMOOTH, delivery=sa.Levels()),
+    DDN(10, masking=SPEC, delivery=sa.Levels()),
+    FMN(10, masking=SPEC, smoothing=SMOOTH, delivery=sa.Levels()),
     BP(10, masking=SPEC),
-    ALMA(10, masking=SPEC, levels=256),
-    NearestClasses(FMN(10, masking=SPEC, levels=256), classes=2, candidates=3),
+    ALMA(10, masking=SPEC, delivery=sa.Levels()),
+    NearestClasses(FMN(10, masking=SPEC, delivery=sa.Levels()), classes=2, candidates=3),
 ]
 EVERY_ATTACK = pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: type(attack).__name__)
 MINIMAL = pytest.mark.parametrize(
@@ -165,7 +165,7 @@ class TestRounded:
 
     def test_levels_that_are_delivered_are_such(self, images):
         model = Linear(2, (8, 8, 3))
-        result = FMN(20, masking=SPEC, levels=256)(model, model.images, model.labels)
+        result = FMN(20, masking=SPEC, delivery=sa.Levels())(model, model.images, model.labels)
         np.testing.assert_allclose(255 * result.adversarial.numpy(), np.round(255 * result.adversarial), atol=1e-4)
         assert np.all(result.success)
         np.testing.assert_allclose(result.norm, norm(SPEC, model, result), rtol=1e-4)
@@ -287,9 +287,9 @@ class TestComposition:
         """But for C&W, which is optimised over w without a mask: smooth, where the rounding is another with one."""
         model = Linear(2, (6, 5, 3))
         ones = sa.Masking(None, gains=None)
-        smoothing, levels = (SMOOTH, None) if isinstance(attack, CarliniWagner) else (None, 256)
+        smoothing, delivery = (SMOOTH, None) if isinstance(attack, CarliniWagner) else (None, sa.Levels())
         masked, plain = (
-            attack.replaced(masking=spec, smoothing=smoothing, levels=levels)(model, model.images, model.labels)
+            attack.replaced(masking=spec, smoothing=smoothing, delivery=delivery)(model, model.images, model.labels)
             for spec in (ones, None)
         )
         np.testing.assert_allclose(masked.adversarial, plain.adversarial, atol=1e-5)

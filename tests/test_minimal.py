@@ -77,7 +77,7 @@ def test_c4_in_pytorch_is_c4(library, digits, rng):
     ("name", "ours", "values"),
     [
         ("DDN", DDN(100, loss="cross_entropy"), {"steps": 100, "levels": None}),
-        ("DDN", DDN(100, loss="cross_entropy", levels=256), {"steps": 100, "levels": 256}),
+        ("DDN", DDN(100, loss="cross_entropy", delivery=sa.Levels()), {"steps": 100, "levels": 256}),
         ("FMN", FMN(100), {"steps": 100}),
     ],
 )

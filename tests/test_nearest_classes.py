@@ -105,7 +105,7 @@ def test_few_classes():
 
 def test_what_is_misclassified_stays_as_it_is():
     model = Planes()
-    result = NearestClasses(FMN(5, levels=256))(model, model.images, np.array([0, 3, 6]))
+    result = NearestClasses(FMN(5, delivery=sa.Levels()))(model, model.images, np.array([0, 3, 6]))
     assert result.distortion.numpy()[1:].tolist() == [0, 0]
     assert np.all(result.distortion[0] > 0.3)
 
@@ -133,8 +133,8 @@ def test_aims_any_attack(base):
 
 def test_replaced_changes_the_attack_that_is_aimed():
     attack = NearestClasses(FMN(30), classes=2)
-    changed = attack.replaced(levels=256, smoothing=SPEC, classes=3)
-    assert changed == NearestClasses(FMN(30, smoothing=SPEC, levels=256), classes=3)
+    changed = attack.replaced(delivery=sa.Levels(), smoothing=SPEC, classes=3)
+    assert changed == NearestClasses(FMN(30, smoothing=SPEC, delivery=sa.Levels()), classes=3)
     assert attack == NearestClasses(FMN(30), classes=2)
     assert over_alpha(attack, [0.0, 0.9], SPEC) == {
         "nearestclasses-0": attack,
@@ -147,7 +147,7 @@ def test_its_preset_takes_a_hundred_gradients_and_is_told_whole():
         preset = presets.preset(family, "tuned", ["nfmn", "snfmn"], levels=256)
         for (attack,) in preset.values():
             assert attack.candidates + attack.classes * attack.base.steps <= 100
-            assert attack.base.levels == 256
+            assert attack.base.delivery == sa.Levels()
             told = parameters.described([attack])
             assert told["attack"] == "NearestClasses"
             assert told["base"]["attack"] == "FMN"
@@ -162,7 +162,7 @@ def test_a_front_gives_it_as_many_gradients_as_the_others():
     (attack,) = preset["nfmn-0.9"]
     assert attack.base.steps == 10
     assert attack.base.smoothing.alpha == 0.9
-    assert attack.base.levels == 256
+    assert attack.base.delivery == sa.Levels()
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ class TestSettings:
         assert tuple(fixed) == presets.ATTACKS
         for (attack,) in fixed.values():
             assert getattr(attack, "binary_search_steps", 0) == 0 or not hasattr(attack, "epsilon")
-            assert attack.levels == 256
+            assert attack.delivery == sa.Levels()
 
     def test_the_rest_is_that_of_the_preset(self, family, name):
         fixed = presets.transfer(family, name, presets.ATTACKS)

@@ -311,7 +311,7 @@ class TestFront:
 
     def test_from_python_of_a_linear_model(self):
         model = Linear(3, (16, 16, 1))
-        attacks = over_alpha(sa.attacks.FMN(5, levels=256), [0.0, 0.9])
+        attacks = over_alpha(sa.attacks.FMN(5, delivery=sa.Levels()), [0.0, 0.9])
         found = sa.front(model, model.images, model.labels, attacks, measures=["ssim"])
         for place in range(2):
             expected = sa.visibility(model.images, found.delivered[place], "ssim")["ssim"]

@@ -8,13 +8,15 @@ from typing import Any
 from tf_smoothadv import addons, attacks, criteria, defenses, detection, magnification, metrics, protocol, transfer
 from tf_smoothadv.attacks import AttackResult
 from tf_smoothadv.classifier import Classifier
-from tf_smoothadv.delivery import deliver
+from tf_smoothadv.delivery import Levels
 from tf_smoothadv.detection import Detectability, detectability
 from tf_smoothadv.front import Front, front
 from tf_smoothadv.inspection import check, without_softmax
+from tf_smoothadv.jpeg import Jpeg
 from tf_smoothadv.magnification import magnify
 from tf_smoothadv.masking import Masker, Masking
 from tf_smoothadv.protocol import evaluate
+from tf_smoothadv.rounding import deliver
 from tf_smoothadv.smoothing import GuidedSmoothing, Smoother, Smoothing
 from tf_smoothadv.version import __version__
 from tf_smoothadv.visibility import Visibility, visibility
@@ -25,6 +27,8 @@ __all__ = [
     "Detectability",
     "Front",
     "GuidedSmoothing",
+    "Jpeg",
+    "Levels",
     "Masker",
     "Masking",
     "Smoother",

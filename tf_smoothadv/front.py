@@ -10,6 +10,7 @@ import numpy as np
 
 from tf_smoothadv import checks, display, metrics, protocol
 from tf_smoothadv.attacks import FMN, Attack, core
+from tf_smoothadv.delivery import Levels
 from tf_smoothadv.smoothing import Smoothing
 from tf_smoothadv.visibility import MEASURES
 
@@ -204,12 +205,12 @@ def front(
     >>> import tensorflow as tf
     >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
     ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
-    >>> found = front(model, tf.fill([1, 4, 4, 1], 0.5), [0], over_alpha(FMN(20, levels=256), [0.0, 0.9]))
+    >>> found = front(model, tf.fill([1, 4, 4, 1], 0.5), [0], over_alpha(FMN(20, delivery=Levels()), [0.0, 0.9]))
     >>> found.success[:, 0].tolist(), found.delivered.shape
     ([True, True], (2, 1, 4, 4, 1))
     """
     correct = protocol.CorrectImages(model, [(images, labels, *([] if targets is None else [targets]))])
-    attacks = attacks or over_alpha(FMN(levels=256))
+    attacks = attacks or over_alpha(FMN(delivery=Levels()))
     batches = [
         protocol.with_visibility(batch, measures)
         for batch in protocol.attack_batches(model, correct, attacks, reference=reference)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tf_smoothadv import checks, criteria, shaping, tensors
 from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier
+from tf_smoothadv.delivery import Delivery
 from tf_smoothadv.masking import Masking
 from tf_smoothadv.smoothing import Smoothing
 
@@ -30,7 +31,7 @@ class ALMA(core.Attack):
     that slope, mu <- averaging mu + (1 - averaging) dP/dm; rho is multiplied by 1.2 every 10 steps, until the
     first success, unless m has fallen by a twentieth. The descent is RMSprop with momentum, both of weight `averaging`;
     its rate falls to a hundredth between the first success and the last step. Every iterate is tried; the success of
-    least norm is kept. With `levels` the model is shown the iterate rounded, as in `MinimalNormAttack`.
+    least norm is kept. With `delivery` the model is shown the iterate as it is saved, as in `MinimalNormAttack`.
 
     With `smoothing` the gradient of m is smoothed like the image (12) and keeps its norm. RMSprop then has one scale
     for each image: a scale for each pixel would undo the smoothing. The gradient of ||r|| is not smoothed: it shrinks
@@ -43,7 +44,7 @@ class ALMA(core.Attack):
         step_size: the L2 norm of the first step. Works best at the magnitude of the expected final distortion.
         averaging: alpha of the source, in (0, 1): 0.5 for about a hundred steps, 0.9 for a thousand.
         smoothing: smooth the gradient like the image (12); None for the plain attack.
-        levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
+        delivery: what the result is saved as, `Levels` of 8 bits or a `Jpeg`; None for floats.
         masking: shape the perturbation by what the image hides; None for the plain attack.
 
     Raises:
@@ -66,7 +67,7 @@ class ALMA(core.Attack):
     step_size: float = 0.5
     averaging: float = 0.5
     smoothing: Smoothing | None = None
-    levels: int | None = None
+    delivery: Delivery | None = None
     masking: Masking | None = None
 
     def __post_init__(self) -> None:
@@ -75,26 +76,26 @@ class ALMA(core.Attack):
         checks.in_range("averaging", self.averaging, 0, 1, open_low=True)
         checks.optional("smoothing", self.smoothing, Smoothing)
         checks.optional("masking", self.masking, Masking)
-        core.check_levels(self.levels)
+        checks.optional("delivery", self.delivery, Delivery)
 
     def run(
         self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> core.AttackResult:
-        shaper = shaping.of(images, self.smoothing, self.masking)
+        shaper = shaping.of(images, self.smoothing, self.masking, self.delivery)
         averaging = self.averaging
 
         def loss(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
             confidence = tf.maximum(CONFIDENCE, core.allowance(model, logits, labels, targets))
             return criteria.margin_ratio(logits, labels, targets, confidence)
 
-        x, last, best = images, images, core.start(images, self.steps * model.samples)
+        x, last, best = images, images, core.start(images, self.steps * model.samples, shaper.delivered(images).code)
         square, momentum = tf.ones_like(x), tf.zeros_like(x)
         mu = rho = tf.ones_like(best.distortion)
         first_rate, before = tf.zeros_like(mu), tf.zeros_like(mu)
         first_success = tf.fill(tf.shape(labels), self.steps)
         for step in tf.range(self.steps):
-            shown = tensors.quantized(x, self.levels, shaper.rounded)
-            slope = core.slope(model, shown, labels, targets, loss, step == 0)
+            shown = shaper.delivered(x)
+            slope = core.slope(model, shown.images, labels, targets, loss, step == 0)
             ratio, pull, usable = slope.loss, slope.gradient, slope.usable
 
             check = step % CHECKED_EVERY == CHECKED_EVERY - 1
@@ -123,8 +124,8 @@ class ALMA(core.Attack):
             rate = first_rate * tf.pow(LAST_RATE, since)
             move = shaper.signal(tensors.per_image(rate) * momentum)
             x, last = core.go_on(usable, tensors.clip(x - move), x, last)
-        shown = tensors.quantized(x, self.levels, shaper.rounded)
-        success = core.is_adversarial(model, shown, labels, targets)
+        shown = shaper.delivered(x)
+        success = core.is_adversarial(model, shown.images, labels, targets)
         return core.keep_best(best, images, shown, success, norm=shaper.norm)
 
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tf_smoothadv import checks, criteria, shaping, tensors
 from tf_smoothadv.attacks import core, optimizers
 from tf_smoothadv.classifier import Classifier
+from tf_smoothadv.delivery import Delivery
 from tf_smoothadv.masking import Masking
 from tf_smoothadv.smoothing import Smoothing
 
@@ -51,9 +52,9 @@ class CarliniWagner(core.Attack):
         border: how far inside [0, 1] the plain attack starts, above 0 and below 0.5. On the border itself the slope of
             the change of variable is zero, and the pixel cannot move. But every saturated pixel is distorted by this
             much from the start, which matters in images with many of them.
-        levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any. The model is shown
-            the rounded x, whose success and distortion count; the objective's r is the unrounded one. With `smoothing`
-            it is rounded so that r stays smooth (`Smoother.rounded`).
+        delivery: what the result is saved as, `Levels` of 8 bits or a `Jpeg`; None for floats. The model is shown x as
+            it is saved, whose success and distortion count; the objective's r is that of x itself. With `smoothing` x
+            is rounded to `Levels` so that r stays smooth (`Smoother.rounded`).
         optimizer: what makes a Keras optimiser of `learning_rate=`, to descend with instead of Adam, such as
             `keras.optimizers.AdamW` or `functools.partial(keras.optimizers.AdamW, weight_decay=1e-3)`. It moves the
             variable from its start, to which weight decay therefore pulls, and begins anew with every constant. Its
@@ -96,7 +97,7 @@ class CarliniWagner(core.Attack):
     smoothing: Smoothing | None = None
     smoothness_penalty: float = 0.0
     border: float = 0.01
-    levels: int | None = None
+    delivery: Delivery | None = None
     optimizer: optimizers.Factory | None = None
     masking: Masking | None = None
 
@@ -110,7 +111,7 @@ class CarliniWagner(core.Attack):
         checks.optional("masking", self.masking, Masking)
         checks.in_range("smoothness_penalty", self.smoothness_penalty, 0)
         checks.in_range("border", self.border, 0, 0.5, open_low=True)
-        core.check_levels(self.levels)
+        checks.optional("delivery", self.delivery, Delivery)
         if self.optimizer is not None:
             optimizers.made(self.optimizer)
         if self.smoothness_penalty and self.smoothing is None:
@@ -129,7 +130,7 @@ class CarliniWagner(core.Attack):
     def run(
         self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> core.AttackResult:
-        shaper = shaping.of(images, self.smoothing, self.masking)
+        shaper = shaping.of(images, self.smoothing, self.masking, self.delivery)
         shaped = shaper.smoother is not None or shaper.masker is not None
         optimizer: Any = self.optimizer  # as `prepare` made it
         if shaped:
@@ -162,9 +163,10 @@ class CarliniWagner(core.Attack):
                     size = tf.reduce_sum(tf.square(r), axis=[1, 2, 3])
                     if shaper.smoother is not None and self.smoothness_penalty:
                         size += self.smoothness_penalty * shaper.smoother.penalty(r)
-                shown = tensors.quantized(x, self.levels, shaper.rounded)
-                slope = core.slope(model, shown, labels, targets, loss, first & (step == 0))
-                gradient = tape.gradient([x, size], decoded, [slope.gradient, tf.ones_like(size)])
+                shown = shaper.delivered(x)
+                slope = core.slope(model, shown.images, labels, targets, loss, first & (step == 0))
+                pull = shaper.in_iterate(slope.gradient)
+                gradient = tape.gradient([x, size], decoded, [pull, tf.ones_like(size)])
                 if shaper.smoother is not None:
                     gradient = shaper.smoother.pull_back(value, gradient)
                 best = core.keep_best(best, images, shown, slope.success, model.samples, slope.faulty, shaper.norm)
@@ -174,9 +176,9 @@ class CarliniWagner(core.Attack):
                 value, last = core.go_on(slope.usable, following, value, last)
             return any_success, best
 
-        shown = tensors.quantized(images, self.levels, shaper.rounded)
-        best = core.start(images, self.steps * self.binary_search_steps * model.samples)
-        success = core.is_adversarial(model, shown, labels, targets)
+        shown = shaper.delivered(images)
+        best = core.start(images, self.steps * self.binary_search_steps * model.samples, shaper.delivered(images).code)
+        success = core.is_adversarial(model, shown.images, labels, targets)
         best = core.keep_best(best, images, shown, success, norm=shaper.norm)
         const = tf.fill(tf.shape(labels), self.initial_const)
         low, high = tf.zeros_like(const), tf.fill(tf.shape(labels), const.dtype.max)

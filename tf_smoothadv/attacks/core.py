@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tf_smoothadv import checks, criteria, display, tensors
 from tf_smoothadv.classifier import Classifier, NoGradientError, compile_for
+from tf_smoothadv.delivery import Delivered, Delivery
 
 __all__ = [
     "REMEDY",
@@ -25,7 +26,6 @@ __all__ = [
     "Slope",
     "active_first",
     "allowance",
-    "check_levels",
     "errs",
     "errs_in_every_draw",
     "gather",
@@ -45,6 +45,7 @@ Model = Callable[[tf.Tensor], tf.Tensor] | Classifier
 Loss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor | None], tf.Tensor]
 A = TypeVar("A", bound="Attack")
 
+DELIVERY = "delivery."  # names of a delivery's tensors among an attack's settings begin so
 SPREADS = 5.0  # fewer let the luckiest of a hundred iterates pass, whose eight draws happen to lie close together
 
 REMEDY = (
@@ -72,6 +73,8 @@ class AttackResult(NamedTuple):
             model 1 or 0, as `success` is.
         norm: [B], what the attack minimised: with `masking` the attacks that search the norm minimise that of z,
             r = T z (`Masker`), without it their `distortion`, as do the others always.
+        code: what a file holds of the adversarial images, where `delivery` saves something else than their pixels
+            (`Jpeg.encode`); otherwise empty.
 
     >>> from tf_smoothadv.attacks import FGSM
     >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
@@ -91,6 +94,7 @@ class AttackResult(NamedTuple):
     faulty: Any = 0
     share: Any = 0.0
     norm: Any = None
+    code: Any = ()
 
     def __repr__(self) -> str:
         if not _known(self.distortion):
@@ -118,8 +122,14 @@ def _known(x: Any) -> bool:
     return isinstance(x, np.ndarray) or (tf.is_tensor(x) and hasattr(x, "numpy") and not tf.is_symbolic_tensor(x))
 
 
-def start(images: tf.Tensor, gradients: tf.Tensor | int) -> AttackResult:
-    """The result before the first iterate: the images, without success, and an empty trace of so many gradients."""
+def start(images: tf.Tensor, gradients: tf.Tensor | int, code: tuple[tf.Tensor, ...] = ()) -> AttackResult:
+    """The result before the first iterate: the images, without success, and an empty trace of so many gradients.
+
+    Args:
+        images: [B, H, W, C].
+        gradients: as many as the attack may take for an image.
+        code: of the images, see `Delivered`.
+    """
     batch = tf.shape(images)[0]
     return AttackResult(
         adversarial=images,
@@ -130,13 +140,14 @@ def start(images: tf.Tensor, gradients: tf.Tensor | int) -> AttackResult:
         faulty=tf.zeros([batch], tf.int32),
         share=tf.zeros([batch], images.dtype),
         norm=tf.zeros([batch], images.dtype),
+        code=code,
     )
 
 
 def keep_best(
     best: AttackResult,
     images: tf.Tensor,
-    candidate: tf.Tensor,
+    candidate: Delivered,
     success: tf.Tensor,
     gradients: int = 0,
     faulty: tf.Tensor | None = None,
@@ -146,17 +157,18 @@ def keep_best(
 
     Args:
         best, images: what was kept, and the originals.
-        candidate, success: the iterate, and whether it is adversarial [B].
+        candidate, success: the iterate as it is saved, and whether it is adversarial [B].
         gradients: how many were taken there.
         faulty: whether they were (see `Slope`) [B], where any were taken.
         norm: of perturbations [B, H, W, C], what the attack minimises; [B].
     """
-    r = candidate - images
+    r = candidate.images - images
     distortion = tensors.l2_norm(r)
     taken = tf.fill(tf.shape(success), gradients)
     trace = tf.where(success, distortion, math.inf)[:, tf.newaxis]
     count = tf.zeros_like(taken) if faulty is None else tf.cast(faulty, tf.int32)
-    later = AttackResult(candidate, success, distortion, taken, trace, count, tf.zeros_like(distortion), norm(r))
+    share = tf.zeros_like(distortion)
+    later = AttackResult(candidate.images, success, distortion, taken, trace, count, share, norm(r), candidate.code)
     return merge_results(best, later)
 
 
@@ -168,15 +180,20 @@ def merge_results(best: AttackResult, later: AttackResult) -> AttackResult:
     better = tf.where(best.success, later.success & (later.norm < best.norm), True)
     columns = best.gradients[:, tf.newaxis] + tf.range(tf.shape(later.trace)[1])
     rows = tf.range(tf.shape(columns)[0])[:, tf.newaxis] + tf.zeros_like(columns)
+
+    def kept(later: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
+        return tf.where(tf.reshape(better, [-1] + [1] * (later.shape.rank - 1)), later, best)
+
     return AttackResult(
-        adversarial=tf.where(tensors.per_image(better), later.adversarial, best.adversarial),
+        adversarial=kept(later.adversarial, best.adversarial),
         success=best.success | later.success,
-        distortion=tf.where(better, later.distortion, best.distortion),
+        distortion=kept(later.distortion, best.distortion),
         gradients=best.gradients + later.gradients,
         trace=tf.tensor_scatter_nd_min(best.trace, tf.stack([rows, columns], axis=-1), later.trace),
         faulty=best.faulty + later.faulty,
-        share=tf.where(better, later.share, best.share),
-        norm=tf.where(better, later.norm, best.norm),
+        share=kept(later.share, best.share),
+        norm=kept(later.norm, best.norm),
+        code=tuple(map(kept, later.code, best.code)),
     )
 
 
@@ -395,20 +412,28 @@ class Attack:
         return {}
 
     def tensor_settings(self) -> dict[str, tf.Tensor]:
-        """The settings named in `tensors`, as tensors."""
-        return {name: tf.cast(getattr(self, name), dtype) for name, dtype in self.tensors.items()}
+        """The settings named in `tensors`, as tensors; DELIVERY and a name, what the delivery holds of each image."""
+        own = {name: tf.cast(getattr(self, name), dtype) for name, dtype in self.tensors.items()}
+        delivery = getattr(self, "delivery", None)
+        held = delivery.tensors() if delivery else {}
+        return own | {DELIVERY + name: tensor for name, tensor in held.items()}
 
     def holding(self: A, values: dict[str, Any]) -> A:
         """The same attack with these attributes, whatever they are."""
         attack = copy.copy(self)
-        for name, value in values.items():
+        held = {name.removeprefix(DELIVERY): value for name, value in values.items() if name.startswith(DELIVERY)}
+        own = {name: value for name, value in values.items() if not name.startswith(DELIVERY)}
+        if held:
+            own["delivery"] = self.delivery.holding(held)  # type: ignore[attr-defined]
+        for name, value in own.items():
             object.__setattr__(attack, name, value)
         return attack
 
     def loop_key(self) -> tuple[Any, ...]:
         """A key that is equal for two attacks exactly if they can share a compiled loop."""
         named = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
-        return type(self), *(value for name, value in named if name not in self.tensors)
+        settings = (value for name, value in named if name not in self.tensors)
+        return type(self), *(value.loop_key() if isinstance(value, Delivery) else value for value in settings)
 
     def __call__(self, model: Model, images: Any, labels: Any, targets: Any = None) -> AttackResult:
         """Attacks a batch.
@@ -446,6 +471,9 @@ class Attack:
     def _run_eagerly(
         self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> AttackResult:
+        delivery = getattr(self, "delivery", None)
+        if delivery is not None:
+            delivery.check(images)
         checked = model.check(images)
         for name, given in (("labels", labels), ("targets", targets)):
             if given is not None and int(tf.reduce_max(given)) >= checked.classes:
@@ -502,7 +530,7 @@ class Attack:
         # AutoGraph makes the loops of it, whether it is on around or not.
         result = AttackResult(*tf.function(run).get_concrete_function(*specs)(*arguments))
         adversarial = tf.ensure_shape(result.adversarial, images.shape)
-        result = AttackResult(*map(tf.stop_gradient, result._replace(adversarial=adversarial)))
+        result = tf.nest.map_structure(tf.stop_gradient, result._replace(adversarial=adversarial))
         return judge(model, result, model.draws(result.adversarial), labels, targets)
 
     def run(self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> AttackResult:
@@ -521,9 +549,3 @@ def _run_loop(model: Classifier, loop: Callable[..., AttackResult], arguments: l
             model.forget()  # or a gradient put in would not be seen, where the logits stay as they are
             raise NoGradientError(ZERO_GRADIENT) from error
         raise
-
-
-def check_levels(levels: Any) -> None:
-    """Raises ValueError unless `levels` is an integer of at least 2, or None."""
-    if levels is not None:
-        checks.count("levels", levels, at_least=2)

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tf_smoothadv import checks, criteria, shaping, tensors
 from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier
+from tf_smoothadv.delivery import Delivery
 from tf_smoothadv.masking import Masking
 from tf_smoothadv.smoothing import Smoothing
 
@@ -51,8 +52,9 @@ class GradientAttack(core.Attack):
     start and with the step size in proportion: the merging of runs over several epsilons (5.1) for targets that are
     the image's own. An image that has succeeded within an epsilon waits for its next one, and costs nothing meanwhile.
 
-    With `levels` the model is shown the iterate rounded, whose success and distortion count; the iterate is not. With
-    `smoothing` it is rounded so that r stays smooth (`Smoother.rounded`), otherwise to the nearest level.
+    With `delivery` the model is shown the iterate as it is saved, whose success and distortion count; the iterate is
+    not rounded. To `Levels` it is rounded so that with `smoothing` r stays smooth (`Smoother.rounded`), otherwise to
+    the nearest level.
     """
 
     tensors: ClassVar[dict[str, tf.DType]] = {"epsilon": tf.float32, "step_size": tf.float32, "steps": tf.int32}
@@ -64,7 +66,7 @@ class GradientAttack(core.Attack):
     smoothing: Smoothing | None = None
     loss: str = "cross_entropy"
     binary_search_steps: int = 0
-    levels: int | None = None
+    delivery: Delivery | None = None
     masking: Masking | None = None
 
     def __post_init__(self) -> None:
@@ -77,7 +79,7 @@ class GradientAttack(core.Attack):
         checks.optional("smoothing", self.smoothing, Smoothing)
         checks.optional("masking", self.masking, Masking)
         checks.count("binary_search_steps", self.binary_search_steps, at_least=0)
-        core.check_levels(self.levels)
+        checks.optional("delivery", self.delivery, Delivery)
 
     def within(self: G, gradients: int | None) -> G:
         return self if gradients is None else self.replaced(steps=gradients // (1 + self.binary_search_steps))
@@ -97,14 +99,14 @@ class GradientAttack(core.Attack):
     def run(
         self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> core.AttackResult:
-        shaper = shaping.of(images, self.smoothing, self.masking)
+        shaper = shaping.of(images, self.smoothing, self.masking, self.delivery)
         loss = functools.partial(criteria.classification_loss, self.loss)
 
         def advance(search: _Search, batch: Any, shaper: shaping.Shaper, first: tf.Tensor) -> _Search:
             """One step of (11) from x, which is tried on the way."""
             images, labels, targets, limit = batch
-            shown = tensors.quantized(search.x, self.levels, shaper.rounded)
-            slope = core.slope(model, shown, labels, targets, loss, first)
+            shown = shaper.delivered(search.x)
+            slope = core.slope(model, shown.images, labels, targets, loss, first)
             direction = shaper.smoothed(shaper.pull_back(slope.gradient))
             r = search.x - self.step(direction, limit * self.step_size / self.epsilon, shaper) - images
             following = tensors.clip(images + self.project(r, limit))
@@ -130,14 +132,14 @@ class GradientAttack(core.Attack):
                     search = core.scatter(search, some, advanced, active)
                 else:
                     search = advance(search, batch, shaper, step == 0)
-            shown = tensors.quantized(search.x, self.levels, shaper.rounded)
-            success = core.is_adversarial(model, shown, labels, targets)
+            shown = shaper.delivered(search.x)
+            success = core.is_adversarial(model, shown.images, labels, targets)
             return search.success | success, core.keep_best(search.best, images, shown, success)
 
         high = tf.broadcast_to(self.epsilon, tf.shape(labels))  # one for all, or each image its own
         low = tf.zeros_like(high)
         gradients = self.steps * (1 + self.binary_search_steps) * model.samples
-        _, best = descend(high, core.start(images, gradients))
+        _, best = descend(high, core.start(images, gradients, shaper.delivered(images).code))
         for _ in tf.range(self.binary_search_steps):
             high = tf.where(best.success, tf.minimum(high, self.size(best.adversarial - images)), high)
             middle = (low + high) / 2
@@ -157,7 +159,7 @@ class IFGSM(GradientAttack):
         smoothing: smooth the gradient like the image (12); None for the plain attack.
         loss: "cross_entropy" or "margin" (3).
         binary_search_steps: bisections of each image's epsilon, below the given one; 0 for that one alone.
-        levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
+        delivery: what the result is saved as, `Levels` of 8 bits or a `Jpeg`; None for floats.
         masking: shape the perturbation by what the image hides; None for the plain attack.
 
     Raises:
@@ -197,7 +199,7 @@ class PGD2(GradientAttack):
         smoothing: smooth the gradient like the image (12), sPGD2 of the paper; None for the plain attack.
         loss: "cross_entropy" or "margin" (3).
         binary_search_steps: bisections of each image's epsilon, below the given one; 0 for that one alone.
-        levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
+        delivery: what the result is saved as, `Levels` of 8 bits or a `Jpeg`; None for floats.
         masking: shape the perturbation by what the image hides; None for the plain attack.
 
     Raises:
@@ -234,7 +236,7 @@ class FGSM(core.Attack):
         epsilon: change of every pixel, in (0, 1] for pixels in [0, 1].
         smoothing: smooth the gradient like the image (12); None for the plain attack.
         loss: "cross_entropy" or "margin" (3).
-        levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
+        delivery: what the result is saved as, `Levels` of 8 bits or a `Jpeg`; None for floats.
         masking: shape the perturbation by what the image hides; None for the plain attack.
 
     Raises:
@@ -256,7 +258,7 @@ class FGSM(core.Attack):
     epsilon: float
     smoothing: Smoothing | None = None
     loss: str = "cross_entropy"
-    levels: int | None = None
+    delivery: Delivery | None = None
     masking: Masking | None = None
 
     def __post_init__(self) -> None:
@@ -266,7 +268,7 @@ class FGSM(core.Attack):
         return self
 
     def _as_iterative(self) -> IFGSM:
-        return IFGSM(self.epsilon, self.epsilon, 1, self.smoothing, self.loss, 0, self.levels, self.masking)
+        return IFGSM(self.epsilon, self.epsilon, 1, self.smoothing, self.loss, 0, self.delivery, self.masking)
 
     def run(
         self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None

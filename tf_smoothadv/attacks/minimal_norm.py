@@ -12,6 +12,7 @@ import tensorflow as tf
 from tf_smoothadv import checks, criteria, shaping, tensors
 from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier
+from tf_smoothadv.delivery import Delivery
 from tf_smoothadv.masking import Masking
 from tf_smoothadv.smoothing import Smoothing
 
@@ -56,9 +57,9 @@ class MinimalNormAttack(core.Attack):
     With `masking` all of this happens in z, r = T z (`Masker`): the gradient there is T' g, which `smoothing` smooths,
     and the norm searched, whose least is kept, is ||z||. `AttackResult.distortion` is that of r, as ever.
 
-    With `levels` the model is shown the iterate rounded, whose success and distortion count; the iterate is not. With
-    `smoothing` it is rounded so that r stays smooth (`Smoother.rounded`), with `masking` to what is nearest in ||z||
-    (`Masker.rounded`), otherwise to the nearest level.
+    With `delivery` the model is shown the iterate as it is saved, whose success and distortion count; the iterate is
+    not rounded. To `Levels` it is rounded so that with `smoothing` r stays smooth (`Smoother.rounded`), with `masking`
+    to what is nearest in ||z|| (`Masker.rounded`), otherwise to the nearest level.
     """
 
     tensors: ClassVar[dict[str, tf.DType]] = {"steps": tf.int32, "step_size": tf.float32, "norm_step": tf.float32}
@@ -68,7 +69,7 @@ class MinimalNormAttack(core.Attack):
     norm_step: float = 0.05
     smoothing: Smoothing | None = None
     loss: str = "margin"
-    levels: int | None = None
+    delivery: Delivery | None = None
     masking: Masking | None = None
 
     def __post_init__(self) -> None:
@@ -78,7 +79,7 @@ class MinimalNormAttack(core.Attack):
         checks.optional("smoothing", self.smoothing, Smoothing)
         checks.optional("masking", self.masking, Masking)
         checks.one_of("loss", self.loss, criteria.LOSSES)
-        core.check_levels(self.levels)
+        checks.optional("delivery", self.delivery, Delivery)
 
     def step(
         self, tried: Tried, epsilon: tf.Tensor, step_size: tf.Tensor, norm_step: tf.Tensor
@@ -89,15 +90,15 @@ class MinimalNormAttack(core.Attack):
     def run(
         self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> core.AttackResult:
-        shaper = shaping.of(images, self.smoothing, self.masking)
+        shaper = shaping.of(images, self.smoothing, self.masking, self.delivery)
         loss = functools.partial(criteria.classification_loss, self.loss)
 
-        x, last, best = images, images, core.start(images, self.steps * model.samples)
+        x, last, best = images, images, core.start(images, self.steps * model.samples, shaper.delivered(images).code)
         epsilon = tf.ones_like(best.distortion)
         smallest = tf.fill(tf.shape(labels), images.dtype.max)
         for step in tf.range(self.steps):
-            shown = tensors.quantized(x, self.levels, shaper.rounded)
-            slope = core.slope(model, shown, labels, targets, loss, step == 0)
+            shown = shaper.delivered(x)
+            slope = core.slope(model, shown.images, labels, targets, loss, step == 0)
             gradient = shaper.pull_back(slope.gradient)
             direction = tensors.unit_l2(shaper.smoothed(gradient))
 
@@ -113,8 +114,8 @@ class MinimalNormAttack(core.Attack):
             z, following = self.step(tried, epsilon, rate * self.step_size, rate * self.norm_step)
             x, last = core.go_on(slope.usable, tensors.clip(images + shaper.signal(z)), x, last)
             epsilon = tf.where(slope.usable, following, epsilon)
-        shown = tensors.quantized(x, self.levels, shaper.rounded)
-        success = core.is_adversarial(model, shown, labels, targets)
+        shown = shaper.delivered(x)
+        success = core.is_adversarial(model, shown.images, labels, targets)
         return core.keep_best(best, images, shown, success, norm=shaper.norm)
 
 
@@ -128,7 +129,7 @@ class DDN(MinimalNormAttack):
         norm_step: the share by which the norm shrinks after an adversarial iterate, and grows after another.
         smoothing: smooth the gradient like the image (12); None for the plain attack.
         loss: "margin" (3), or "cross_entropy" as in the source.
-        levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
+        delivery: what the result is saved as, `Levels` of 8 bits or a `Jpeg`; None for floats.
         masking: shape the perturbation by what the image hides; None for the plain attack.
 
     Raises:
@@ -165,7 +166,7 @@ class FMN(MinimalNormAttack):
         step_size: the L2 norm of the first step. Works best at the magnitude of the expected final distortion.
         norm_step: c_0, the share by which the norm shrinks or grows.
         smoothing: smooth the gradient like the image (12); None for the plain attack.
-        levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
+        delivery: what the result is saved as, `Levels` of 8 bits or a `Jpeg`; None for floats.
         masking: shape the perturbation by what the image hides; None for the plain attack.
 
     Raises:
@@ -208,7 +209,7 @@ class BP(MinimalNormAttack):
         norm_step: c_0, the share by which the norm shrinks; 1 - gamma_min of the source.
         smoothing: smooth the gradient like the image (12); None for the plain attack.
         loss: "margin" (3), or "cross_entropy".
-        levels: values that a pixel of the result can have, 256 for images of 8 bits; None for any.
+        delivery: what the result is saved as, `Levels` of 8 bits or a `Jpeg`; None for floats.
         masking: shape the perturbation by what the image hides; None for the plain attack.
 
     Raises:

@@ -14,8 +14,6 @@ from tf_smoothadv.classifier import Classifier
 
 __all__ = ["NearestClasses", "distance"]
 
-RESULT = core.AttackResult(tf.float32, tf.bool, tf.float32, tf.int32, tf.float32, tf.int32, tf.float32, tf.float32)
-
 
 @dataclasses.dataclass(frozen=True)
 class NearestClasses(core.Attack):
@@ -101,13 +99,14 @@ class NearestClasses(core.Attack):
         def aimed(target: tf.Tensor) -> core.AttackResult:
             return self.base.run(model, images, labels, target)
 
-        shaper = shaping.of(images, *(getattr(self.base, name, None) for name in ("smoothing", "masking")))
-        shown = tensors.quantized(images, getattr(self.base, "levels", None))
-        logits = model.draws(shown)
+        shaper = shaping.of(images, *(getattr(self.base, name, None) for name in ("smoothing", "masking", "delivery")))
+        shown = shaper.delivered(images)
+        logits = model.draws(shown.images)
         nearest, gradients = self.nearest(model, images, labels, logits, shaper)
-        results = tf.map_fn(aimed, nearest, fn_output_signature=RESULT, parallel_iterations=1)
-        each = [core.AttackResult(*(field[rank] for field in results)) for rank in range(nearest.shape[0])]
-        best = core.start(images, gradients + len(each) * (tf.shape(results.trace)[2] - 1))
+        kinds = tf.nest.map_structure(lambda tensor: tensor.dtype, core.start(images, 0, shown.code))
+        results = tf.map_fn(aimed, nearest, fn_output_signature=kinds, parallel_iterations=1)
+        each = [core.gather(results, rank) for rank in range(nearest.shape[0])]
+        best = core.start(images, gradients + len(each) * (tf.shape(results.trace)[2] - 1), shown.code)
         success = core.errs_in_every_draw(model, logits, labels, None)
         best = core.keep_best(best, images, shown, success, norm=shaper.norm)
         best = best._replace(gradients=best.gradients + gradients)

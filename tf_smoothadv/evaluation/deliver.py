@@ -12,10 +12,10 @@ import numpy as np
 
 from tf_smoothadv import metrics, protocol
 from tf_smoothadv.attacks import core
-from tf_smoothadv.delivery import deliver
 from tf_smoothadv.evaluation import presets
 from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.evaluation.run import score_submitted
+from tf_smoothadv.rounding import deliver
 from tf_smoothadv.smoothing import Smoother
 
 __all__ = ["evaluate"]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tf_smoothadv.attacks import Attack, optimizers
+from tf_smoothadv.delivery import Delivery
 from tf_smoothadv.masking import Masking
 from tf_smoothadv.smoothing import Smoothing
 
@@ -32,6 +33,6 @@ def plain(value: Any) -> Any:
     """A parameter as JSON can hold it."""
     if isinstance(value, Attack):
         return described([value])
-    if isinstance(value, (Smoothing, Masking)):
+    if isinstance(value, (Smoothing, Masking, Delivery)):
         return value.get_config()
     return optimizers.name_of(value) if callable(value) else value

@@ -248,7 +248,10 @@ def preset(
     for name in attacks:
         checks.one_of("attack", name, tuple(known))
     return {
-        name: tuple(variant.within(gradients).replaced(levels=levels) for variant in known[name]) for name in attacks
+        name: tuple(
+            variant.within(gradients).replaced(delivery=levels and sa.Levels(levels)) for variant in known[name]
+        )
+        for name in attacks
     }
 
 

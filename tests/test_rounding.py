@@ -11,7 +11,7 @@ import models
 import tf_smoothadv as sa
 from tests.conftest import SAMPLE
 from tests.many_runs import here
-from tf_smoothadv import delivery, protocol
+from tf_smoothadv import protocol, rounding
 from tf_smoothadv.attacks import FMN, PGD2
 from tf_smoothadv.evaluation import records
 from tf_smoothadv.evaluation.data import mnist
@@ -71,10 +71,10 @@ def test_a_perturbation_that_falls_short_grows():
     model = Linear(1)
     result = sa.deliver(model, model.original, model.beyond(0.8), [0])
     assert result.success.numpy().all()
-    assert 1 <= int(result.gradients[0]) <= delivery.ATTEMPTS
+    assert 1 <= int(result.gradients[0]) <= rounding.ATTEMPTS
     hopeless = sa.deliver(model, model.original, model.original, [0])
     assert not hopeless.success.numpy().any()
-    assert int(hopeless.gradients[0]) == delivery.ATTEMPTS
+    assert int(hopeless.gradients[0]) == rounding.ATTEMPTS
 
 
 def test_images_of_levels_stay_as_they_are():

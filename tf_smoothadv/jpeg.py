@@ -1,0 +1,303 @@
+"""JPEG files as a lattice: their quantised coefficients, and the bytes that decoders make of these, in the graph."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import math
+import pathlib
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tf_smoothadv import jpeg_files
+from tf_smoothadv.delivery import Delivered, Delivery
+
+__all__ = ["Jpeg"]
+
+BLOCK = 8
+LARGEST = 1023  # coefficient that a file of 8 bits can hold
+# jidctint.c of libjpeg: its one-dimensional inverse DCT is this integer matrix, from frequencies to pixels, followed by
+# a shift of 11 bits down the columns and of 18 bits along the rows, each rounded to the nearest.
+_A, _B, _C, _D, _E, _F = 8192, 10703, 4433, 11363, 9633, 6437
+_INVERSE = np.array(
+    [
+        [_A, _D, _B, _E, _A, _F, _C, 2260],
+        [_A, _E, _C, -2259, -_A, -11362, -10704, -6436],
+        [_A, _F, -_C, -11362, -_A, 2261, 10704, _E],
+        [_A, 2260, -_B, -6436, _A, _E, -_C, -_D],
+    ]
+)
+INVERSE = np.concatenate([_INVERSE, _INVERSE[::-1] * (-1) ** np.arange(BLOCK)]).astype(np.float64)
+# The forward DCT, orthonormal, from pixels to frequencies.
+FORWARD = np.sqrt(2 / BLOCK) * np.cos(np.pi * np.arange(BLOCK)[:, None] * (2 * np.arange(BLOCK) + 1) / (2 * BLOCK))
+FORWARD[0] = math.sqrt(1 / BLOCK)
+# Y, Cb and Cr, less 128, of red, green and blue.
+TO_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+FROM_YCC = np.linalg.inv(TO_YCC)
+
+
+class Form(NamedTuple):
+    """What files must share to be in one batch.
+
+    Attributes:
+        height, width: of the image, in pixels.
+        sampling: pixels of an image, down and across, to one of the chroma planes; (1, 1) is 4:4:4, (2, 2) is 4:2:0.
+        planes: 3, or 1 for grey.
+    """
+
+    height: int
+    width: int
+    sampling: tuple[int, int]
+    planes: int
+
+
+class Jpeg(Delivery):
+    """JPEG files, each with its own tables and chroma subsampling: what is searched is the lattice of coefficients.
+
+    A file holds integers c, one for each frequency of each block of 8 x 8 pixels of luminance and of chroma, which
+    times the steps q of its tables are the coefficients of a cosine transform. For an iterate x = x_o + r of an attack
+    a block gets c_o + round(DCT(r) / q) where what a decoder makes of that is nearer to x than x_o is; otherwise it
+    stays c_o, bit for bit. (Along luminance, Cb and Cr, which are not orthogonal in red, green and blue, DCT(r) is the
+    projection of r on each alone: of the few that change it is the nearest.)
+
+    Decoding is that of libjpeg and libjpeg-turbo, to the last bit, with the accurate integer transform and smooth
+    upsampling, their defaults: PIL, OpenCV, browsers, `tf.io.decode_jpeg(dct_method="INTEGER_ACCURATE")`. Not so
+    TensorFlow's own default, INTEGER_FAST: of photographs of quality 95 and 85 it differs in 0.71 and 0.66 of the
+    values, by up to 19 and 7 levels, and undoes the perturbation of most.
+
+    A batch is of one size, one subsampling and one number of planes. It is the delivery of the images it was made of,
+    in their order, and of no others:
+
+        files = sa.Jpeg([path_a, path_b])
+        result = sa.attacks.FMN(delivery=files)(model, files.images, labels)
+        saved = files.encode(result.code)       # as bytes, with the metadata of the originals
+
+    Args:
+        files: paths, or the contents of files.
+
+    Attributes:
+        form: what the files share.
+        images: what they are decoded to, [B, H, W, 3] in [0, 1], or [B, H, W, 1] of grey files, in the order of their
+            pixels: an EXIF orientation is not applied.
+
+    Raises:
+        ValueError: a file that cannot be read as JPEG, of CMYK, of other subsampling than 4:4:4, 4:2:2 and 4:2:0, or
+            unlike the first one.
+        ImportError: without the package jpeglib, of the extra `jpeg`.
+
+    Source: the lattice, as steganography searches it: Fridrich 2009, "Steganography in Digital Media", chapter 8; the
+    decoder, ITU-T T.81 and jidctint.c, jdsample.c, jdcolor.c of libjpeg 6b.
+    """
+
+    def __init__(self, files: Sequence[str | pathlib.Path | bytes]) -> None:
+        self._files = [jpeg_files.read(file) for file in files]
+        if not self._files:
+            raise ValueError("a Jpeg needs at least one file; received none")
+        forms = [_form(file) for file in self._files]
+        for file, form in zip(self._files, forms):
+            if form != forms[0]:
+                raise ValueError(f"{file.name} must be like {self._files[0].name}, {forms[0]}; it is {form}")
+        self.form = forms[0]
+        planes = zip(*(file.planes for file in self._files))
+        self._planes = [tf.constant(np.stack(plane), tf.float32) for plane in planes]
+        self._tables = tf.constant(np.stack([file.tables for file in self._files]), tf.float32)
+        self.images = self._decoded(self._planes)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"jpeg": self.form._asdict()}
+
+    def loop_key(self) -> Hashable:
+        return type(self), self.form
+
+    def tensors(self) -> dict[str, tf.Tensor]:
+        return {"tables": self._tables, **{f"plane{index}": plane for index, plane in enumerate(self._planes)}}
+
+    def holding(self, values: dict[str, tf.Tensor]) -> Jpeg:
+        held = copy.copy(self)
+        held._tables = values["tables"]
+        held._planes = [values[f"plane{index}"] for index in range(self.form.planes)]
+        return held
+
+    def check(self, images: tf.Tensor) -> None:
+        if images.shape != self.images.shape or not np.array_equal(images, self.images):
+            raise ValueError("images must be those of the files of delivery=, in their order: take its `images`")
+
+    def guided_by(self, images: tf.Tensor) -> Jpeg:
+        guided = copy.copy(self)
+        guided.images = images
+        return guided
+
+    def take(self, indices: tf.Tensor) -> Jpeg:
+        taken = copy.copy(self)
+        taken.images = tf.gather(self.images, indices)
+        taken._planes = [tf.gather(plane, indices) for plane in self._planes]
+        taken._tables = tf.gather(self._tables, indices)
+        return taken
+
+    def delivered(self, x: tf.Tensor, rounded: Callable[[tf.Tensor], tf.Tensor] = tf.round) -> Delivered:
+        r = 255 * tf.stop_gradient(x - self.images)
+        changes = [tf.round(change) for change in _coefficients(r, self._tables, self.form)]
+        moved = 255 * (self._decoded(self._changed(changes)) - self.images)
+        nearer = _over_blocks(tf.reduce_sum((2 * r - moved) * moved, axis=-1), self.form) > 0
+        code = self._changed(
+            [tf.where(_blocks_of(nearer, change, self.form, index), change, 0) for index, change in enumerate(changes)]
+        )
+        return Delivered(tf.stop_gradient(self._decoded(code)), tuple(tf.cast(plane, tf.int16) for plane in code))
+
+    def pull_back(self, gradient: tf.Tensor) -> tf.Tensor:
+        if self.form.sampling == (1, 1) and self.form.planes == 3:
+            return gradient  # the transform is orthonormal, and what colours do to it they undo
+        with tf.GradientTape() as tape:
+            r = tf.zeros_like(gradient)
+            tape.watch(r)
+            held = _held(r, self.form)
+        return tape.gradient(held, r, gradient)
+
+    def encode(self, code: Sequence[tf.Tensor]) -> list[bytes]:
+        """The files with other coefficients.
+
+        Args:
+            code: of `AttackResult.code` or `Delivered.code`, an entry a file.
+
+        Returns:
+            Their contents: tables, subsampling and metadata are those of the originals, and nearly their size.
+            Progressive files become sequential ones.
+        """
+        planes = zip(*(np.asarray(plane) for plane in code))
+        return [jpeg_files.written(file, list(each)) for file, each in zip(self._files, planes, strict=True)]
+
+    def _changed(self, changes: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """The coefficients with these changes, as far as a file can hold them."""
+        return [tf.clip_by_value(plane + change, -LARGEST, LARGEST) for plane, change in zip(self._planes, changes)]
+
+    def _decoded(self, planes: Sequence[tf.Tensor]) -> tf.Tensor:
+        """The images [B, H, W, C] in [0, 1] of coefficients, to the last bit; see `Levels` for why in float64."""
+        pixels = _decoded(tuple(planes), self._tables, self.form)
+        return tf.cast(tf.cast(pixels, tf.float64) / 255, tf.float32)
+
+
+def _form(file: jpeg_files.File) -> Form:
+    return Form(file.height, file.width, file.sampling, len(file.planes))
+
+
+@functools.partial(tf.function, jit_compile=True, autograph=False, reduce_retracing=True)
+def _decoded(planes: tuple[tf.Tensor, ...], tables: tf.Tensor, form: Form) -> tf.Tensor:
+    """The bytes [B, H, W, C] of coefficients [B, rows, columns, 8, 8], as floats."""
+    decoded = [_plane(plane, tables[:, index]) for index, plane in enumerate(planes)]
+    luminance = decoded[0][:, : form.height, : form.width]
+    if form.planes == 1:
+        return luminance[..., tf.newaxis]
+    down, across = form.sampling
+    rows, columns = math.ceil(form.height / down), math.ceil(form.width / across)
+    chroma = [plane[:, :rows, :columns] for plane in decoded[1:]]
+    if across == 2:
+        chroma = [_upsampled(plane, down) for plane in chroma]
+    return _colors(luminance, *(plane[:, : form.height, : form.width] for plane in chroma))
+
+
+def _plane(coefficients: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
+    """The bytes of a plane, [B, 8 rows, 8 columns]; in float64, which holds the sums of jidctint.c exactly."""
+    frequencies = tf.cast(coefficients * table[:, tf.newaxis, tf.newaxis], tf.float64)
+    columns = _shifted(tf.einsum("yv,brcvu->brcyu", INVERSE, frequencies), 11)
+    pixels = _shifted(tf.einsum("xu,brcyu->brycx", INVERSE, columns), 18) + 128
+    shape = tf.shape(pixels)
+    return tf.clip_by_value(tf.reshape(pixels, [shape[0], shape[1] * BLOCK, shape[3] * BLOCK]), 0, 255)
+
+
+def _shifted(x: tf.Tensor, bits: int) -> tf.Tensor:
+    """The quotient x / 2^bits, halves rounded up."""
+    return tf.floor(x / 2**bits + 0.5)
+
+
+def _upsampled(plane: tf.Tensor, down: int) -> tf.Tensor:
+    """A chroma plane [B, h, w] with twice its columns and, of 4:2:0, rows: each new one 3/4 of the nearer old one, 1/4
+    of the further; halves are rounded up and down in turn.
+    """
+    if down == 1:
+        return _interleaved(plane, axis=2, biases=(1 / 4, 2 / 4), unit=4)
+    rows = _interleaved(plane, axis=1, biases=(0.0, 0.0), unit=1)
+    return _interleaved(rows, axis=2, biases=(8 / 16, 7 / 16), unit=16)
+
+
+def _interleaved(x: tf.Tensor, axis: int, biases: tuple[float, float], unit: int) -> tf.Tensor:
+    """floor((3 x_i + x_j) / unit + bias), j before and after i in turn, along an axis that becomes twice as long."""
+    length = x.shape[axis]
+    before = tf.gather(x, np.maximum(np.arange(length) - 1, 0), axis=axis)
+    after = tf.gather(x, np.minimum(np.arange(length) + 1, length - 1), axis=axis)
+    pair = [tf.floor((3 * x + other) / unit + bias) for other, bias in zip((before, after), biases)]
+    shape = tf.concat([tf.shape(x)[:axis], [2 * length], tf.shape(x)[axis + 1 :]], 0)
+    return tf.reshape(tf.stack(pair, axis=axis + 1), shape)
+
+
+def _colors(y: tf.Tensor, cb: tf.Tensor, cr: tf.Tensor) -> tf.Tensor:
+    """Red, green and blue [B, H, W, 3], with the constants of jdcolor.c in units of 2^-16."""
+    cb, cr = cb - 128, cr - 128
+    red = y + _shifted(91881 * cr, 16)
+    green = y + _shifted(-22554 * cb - 46802 * cr, 16)
+    blue = y + _shifted(116130 * cb, 16)
+    return tf.clip_by_value(tf.stack([red, green, blue], axis=-1), 0, 255)
+
+
+@functools.partial(tf.function, jit_compile=True, autograph=False, reduce_retracing=True)
+def _coefficients(r: tf.Tensor, tables: tf.Tensor, form: Form) -> tuple[tf.Tensor, ...]:
+    """A perturbation [B, H, W, C] of bytes in units of each coefficient, <r, b> / (<b, b> q), b the colour that a plane
+    stands for; [B, rows, columns, 8, 8].
+    """
+    if form.planes == 1:
+        return (_transformed(r[..., 0], tables[:, 0]),)
+    matched = FROM_YCC / np.sum(np.square(FROM_YCC), axis=0)
+    components = tf.unstack(tf.einsum("ij,bhwi->jbhw", tf.constant(matched, r.dtype), r))
+    planes = [components[0], *(_downsampled(component, form.sampling) for component in components[1:])]
+    return tuple(_transformed(plane, tables[:, index]) for index, plane in enumerate(planes))
+
+
+def _over_blocks(x: tf.Tensor, form: Form) -> tf.Tensor:
+    """The sums of [B, H, W] over the pixels that one block of chroma covers; [B, rows, columns]."""
+    size = [BLOCK * factor for factor in form.sampling]
+    return size[0] * size[1] * tf.nn.avg_pool2d(_to_multiples(x, *size)[..., tf.newaxis], size, size, "VALID")[..., 0]
+
+
+def _blocks_of(chosen: tf.Tensor, plane: tf.Tensor, form: Form, index: int) -> tf.Tensor:
+    """Which coefficients of a plane lie in chosen blocks of chroma [B, rows, columns]; the last two axes are 1."""
+    if index == 0:
+        chosen = tf.repeat(tf.repeat(chosen, form.sampling[0], axis=1), form.sampling[1], axis=2)
+    return chosen[:, : plane.shape[1], : plane.shape[2], tf.newaxis, tf.newaxis]
+
+
+def _to_multiples(plane: tf.Tensor, down: int, across: int) -> tf.Tensor:
+    """[B, h, w] with zeros beyond its border, up to the next multiples."""
+    height, width = plane.shape[1:]
+    return tf.pad(plane, [[0, 0], [0, -height % down], [0, -width % across]])
+
+
+def _downsampled(plane: tf.Tensor, sampling: tuple[int, int]) -> tf.Tensor:
+    """The means over as many pixels as become one, [B, h, w]; what lies beyond the border counts nothing."""
+    if sampling == (1, 1):
+        return plane
+    return tf.nn.avg_pool2d(plane[..., tf.newaxis], sampling, sampling, "SAME")[..., 0]
+
+
+def _transformed(plane: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
+    """The cosine transform of each block of [B, h, w] by the steps [B, 8, 8] of a table."""
+    plane = _to_multiples(plane, BLOCK, BLOCK)
+    blocks = tf.reshape(plane, [-1, plane.shape[1] // BLOCK, BLOCK, plane.shape[2] // BLOCK, BLOCK])
+    forward = tf.constant(FORWARD, plane.dtype)
+    frequencies = tf.einsum("vy,ux,brycx->brcvu", forward, forward, blocks)
+    return frequencies / table[:, tf.newaxis, tf.newaxis]
+
+
+def _held(r: tf.Tensor, form: Form) -> tf.Tensor:
+    """The part of a perturbation [B, H, W, C] that a file can hold but for its steps: of chroma, what is smooth."""
+    if form.planes == 1:
+        return tf.reduce_mean(r, axis=-1, keepdims=True) + tf.zeros_like(r)
+    components = tf.unstack(tf.einsum("ji,bhwi->jbhw", tf.constant(TO_YCC, r.dtype), r))
+    size = tf.shape(r)[1:3]
+    chroma = []
+    for plane in components[1:]:
+        small = _downsampled(plane, form.sampling)[..., tf.newaxis]
+        large = tf.image.resize(small, [form.sampling[0] * small.shape[1], form.sampling[1] * small.shape[2]])
+        chroma.append(large[:, : size[0], : size[1], 0])
+    return tf.einsum("ij,jbhw->bhwi", tf.constant(FROM_YCC, r.dtype), tf.stack([components[0], *chroma]))
