@@ -484,7 +484,10 @@ def test_success_is_that_of_the_rounded_image(moved, levels, distance, success):
     """A change of 0.6 of a grey level becomes a whole one, and one of 0.4 none, whatever the true distance."""
     model = Linear(1, (8, 8, 1))
     model.b += np.float32(np.sum(np.abs(model.a)) * distance / 255 - model.margins[0])
-    assert bool(FGSM(moved / 255, delivery=levels and sa.Levels(levels))(model, model.images, model.labels).success[0]) is success
+    assert (
+        bool(FGSM(moved / 255, delivery=levels and sa.Levels(levels))(model, model.images, model.labels).success[0])
+        is success
+    )
 
 
 class TestSmoothRounding:
@@ -642,7 +645,7 @@ def test_keras_models_run_in_inference_mode():
         (lambda: CarliniWagner(smoothness_penalty=1.0), "smoothness_penalty needs smoothing="),
         (lambda: CarliniWagner(smoothing=SPEC, smoothness_penalty=-1.0), "smoothness_penalty must be .* received -1.0"),
         (lambda: FGSM(0.1, delivery=sa.Levels(1)), "count must be an integer of at least 2; received 1"),
-        (lambda: PGD2(1.0, 0.1, delivery=sa.Levels().0), "levels must be an integer of at least 2; received 256.0"),
+        (lambda: PGD2(1.0, 0.1, delivery=256), "delivery must be a Delivery or None; received 256"),
         (lambda: CarliniWagner(border=0.5), r"border must be a number in \(0, 0.5\); received 0.5"),
         (lambda: CarliniWagner(delivery="png"), "delivery must be a Delivery or None; received 'png'"),
         (lambda: CarliniWagner(smoothing=0.9), "smoothing must be a Smoothing or None; received 0.9"),

@@ -10,6 +10,7 @@ import models
 from benchmarks import adversarial_library, minimal
 from tf_smoothadv import criteria, protocol, tensors
 from tf_smoothadv.attacks import DDN, FMN
+from tf_smoothadv.delivery import Levels
 
 
 def model(x):  # of 16 pixels: class 0 where they sum to more than 7
@@ -77,7 +78,7 @@ def test_c4_in_pytorch_is_c4(library, digits, rng):
     ("name", "ours", "values"),
     [
         ("DDN", DDN(100, loss="cross_entropy"), {"steps": 100, "levels": None}),
-        ("DDN", DDN(100, loss="cross_entropy", delivery=sa.Levels()), {"steps": 100, "levels": 256}),
+        ("DDN", DDN(100, loss="cross_entropy", delivery=Levels()), {"steps": 100, "levels": 256}),
         ("FMN", FMN(100), {"steps": 100}),
     ],
 )

@@ -16,6 +16,7 @@ from tf_smoothadv.jpeg import Jpeg
 from tf_smoothadv.magnification import magnify
 from tf_smoothadv.masking import Masker, Masking
 from tf_smoothadv.protocol import evaluate
+from tf_smoothadv.resizing import Resized
 from tf_smoothadv.rounding import deliver
 from tf_smoothadv.smoothing import GuidedSmoothing, Smoother, Smoothing
 from tf_smoothadv.version import __version__
@@ -31,6 +32,7 @@ __all__ = [
     "Levels",
     "Masker",
     "Masking",
+    "Resized",
     "Smoother",
     "Smoothing",
     "Visibility",

@@ -10,6 +10,7 @@ import sys
 __all__ = ["main"]
 
 BINARIES = (
+    "photo",
     "white_box",
     "transfer",
     "front",

@@ -1,0 +1,362 @@
+"""Photographs made adversarial, each in a file like its own: same format, same size, same metadata."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import io
+import os
+import pathlib
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import PIL.Image
+import tensorflow as tf
+
+import tf_smoothadv as sa
+from tf_smoothadv import checks, criteria
+from tf_smoothadv.attacks import Attack, core
+from tf_smoothadv.evaluation import families, presets
+from tf_smoothadv.evaluation.data import classes, decoding
+from tf_smoothadv.evaluation.rendering import pictures, plots
+from tf_smoothadv.visibility import MEASURES, visibility
+
+__all__ = ["FORMATS", "Failure", "Made", "Photo", "Work", "make", "output_of", "photos", "told"]
+
+FORMATS = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "bmp": ".bmp"}
+MARK = ".adversarial"  # what the name of an output ends in
+ORIENTATION = 0x0112  # among the tags of EXIF
+SIZE = 299  # of what a network takes that does not say it
+KEPT = 8  # networks for images of one shape, with what was compiled for them
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What is done with each photograph.
+
+    Attributes:
+        attack: one of `presets.ENTRIES` with one setting.
+        gradients: how many it may take; None for what its preset says.
+        image_size: the side in pixels of what the network takes; None for what it says itself, or else 299.
+        resize: how an image comes to that size, see `Resized`.
+        format: of FORMATS; None for the input's own.
+        quality: of JPEG files that are made of other ones, 1 to 100.
+        label: the class to leave; None for the one that is predicted.
+        output: a folder; None for the input's own.
+        show: whether a sheet of pictures is written beside each output.
+        overwrite: whether an output that is there is made anew.
+
+    Raises:
+        ValueError: a value outside these.
+    """
+
+    attack: str = "mfmn"
+    gradients: int | None = None
+    image_size: int | None = None
+    resize: str = "crop"
+    format: str | None = None
+    quality: int = 95
+    label: int | None = None
+    output: str | None = None
+    show: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        checks.one_of("attack", self.attack, tuple(presets.ENTRIES))
+        checks.one_of("format", self.format, (*FORMATS, None))
+        checks.in_range("quality", self.quality, 1, 100)
+
+
+class Photo(NamedTuple):
+    """A photograph as it lies in a file.
+
+    Attributes:
+        pixels: uint8 [H, W, C], in the order in which the file has them.
+        orientation: of EXIF, how a viewer turns them.
+        delivery: what it is saved as.
+        format: of FORMATS.
+        source: the file that PIL reads, whose metadata are kept.
+    """
+
+    pixels: np.ndarray
+    orientation: int
+    delivery: sa.delivery.Delivery
+    format: str
+    source: bytes
+
+
+class Made(NamedTuple):
+    """What became of a photograph.
+
+    Attributes:
+        path, output: the files; `output` is None where nothing adversarial was found.
+        shape: [H, W, C], as a viewer shows it.
+        before, after: the class and its probability, of the original and of the file that was written.
+        distortion: D, at the image's own size.
+        visibility: by measure; without an output, none.
+        gradients, seconds: what it took.
+    """
+
+    path: pathlib.Path
+    output: pathlib.Path | None
+    shape: tuple[int, ...]
+    before: tuple[int, float]
+    after: tuple[int, float]
+    distortion: float
+    visibility: Mapping[str, float]
+    gradients: int
+    seconds: float
+
+
+class Failure(NamedTuple):
+    """A file that is none, or that cannot be attacked.
+
+    Attributes:
+        path: the file.
+        reason: in one line.
+    """
+
+    path: pathlib.Path
+    reason: str
+
+
+def photos(paths: Iterable[str | pathlib.Path]) -> list[pathlib.Path]:
+    """The image files at these paths: files, and those in flat folders but for outputs of before.
+
+    Raises:
+        ValueError: a path where nothing is, a folder without images, or none at all.
+    """
+    found: dict[pathlib.Path, None] = {}
+    for path in map(pathlib.Path, paths):
+        if not path.is_dir():
+            if not path.exists():
+                raise ValueError(f"cannot read {path}: there is no such file")
+            found[path] = None
+            continue
+        inside = [file for file in sorted(path.iterdir()) if file.suffix.lower() in decoding.SUFFIXES]
+        inside = [file for file in inside if not file.stem.endswith(MARK)]
+        if not inside:
+            raise ValueError(f"{path} holds no image: {', '.join(decoding.SUFFIXES)}")
+        found |= dict.fromkeys(inside)
+    if not found:
+        raise ValueError("name at least one image file or folder; received none")
+    return list(found)
+
+
+def output_of(path: pathlib.Path, work: Work) -> pathlib.Path:
+    """Where the adversarial image of a file is written: its name with ".adversarial" before the suffix."""
+    suffix = path.suffix if work.format is None else FORMATS[work.format]
+    return pathlib.Path(work.output or path.parent) / f"{path.stem}{MARK}{suffix}"
+
+
+def make(model: core.Model, paths: Sequence[pathlib.Path], work: Work) -> Iterator[Made | Failure]:
+    """Makes photographs adversarial, and judges each by the file that was written, as PIL decodes it.
+
+    An output that is there already is judged and left, so that a run that was interrupted goes on.
+
+    Args:
+        model: a `Classifier`, a Keras model, or any callable.
+        paths: of image files.
+        work: what is done with each.
+
+    Raises:
+        ValueError: two files with one output; a model that attacks refuse.
+    """
+    outputs = [output_of(path, work) for path in paths]
+    for output, count in collections.Counter(outputs).items():
+        if count > 1:
+            raise ValueError(f"{count} of the files would be written to {output}: give each a name of its own")
+        if output in paths:
+            raise ValueError(f"{output} is an input, which is never overwritten: give --output another folder")
+    if work.output:
+        pathlib.Path(work.output).mkdir(parents=True, exist_ok=True)
+    networks = _Networks(sa.Classifier.of(model), work)
+    for path, output in zip(paths, outputs):
+        try:
+            upright = decoding.read(path)
+            photo = read(path.read_bytes(), upright, str(path), work)
+            made = _made(networks, photo, upright, path, output, work)
+        except (ValueError, OSError) as error:
+            yield Failure(path, checks.first_line(error))
+        else:
+            yield made
+
+
+class _Networks:
+    """The network for images of each shape, the last few of which are kept with what was compiled for them."""
+
+    def __init__(self, model: sa.Classifier, work: Work) -> None:
+        self.model = model
+        size, self.channels = taken(model.model)
+        self.size = work.image_size or size or SIZE
+        self.resize = work.resize
+        self.kept: dict[Any, sa.Classifier] = {}
+
+    def of(self, shape: tuple[int, ...], orientation: int = 1) -> sa.Classifier:
+        """That for images [H, W, C] of this shape, turned so."""
+        key = shape, orientation
+        if key not in self.kept:
+            while len(self.kept) >= KEPT:
+                del self.kept[next(iter(self.kept))]
+            network = sa.Resized(self.model, self.size, self.resize, orientation, self.channels)
+            self.kept[key] = sa.Classifier(network, samples=self.model.samples)
+        return self.kept[key]
+
+
+def taken(model: Any) -> tuple[int | None, int | None]:
+    """The side and the channels of the images that a model says it takes; None for what it leaves open.
+
+    >>> import keras
+    >>> taken(keras.Sequential([keras.Input((224, 224, 3)), keras.layers.Flatten()]))
+    (224, 3)
+    """
+    shape = getattr(model, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4:
+        return None, None
+    return (shape[1] if shape[1] == shape[2] else None), shape[3]
+
+
+def _made(
+    networks: _Networks, photo: Photo, upright: np.ndarray, path: pathlib.Path, output: pathlib.Path, work: Work
+) -> Made:
+    began = time.perf_counter()
+    judge = networks.of(upright.shape)
+    before = _predicted(judge, upright)
+    label = before[0] if work.label is None else work.label
+    gradients = 0
+    if work.overwrite or not output.exists():
+        network = networks.of(photo.pixels.shape, photo.orientation)
+        images = photo.pixels[np.newaxis] / np.float32(255)
+        result = _attack(network, photo, work)(network, images, [label])
+        gradients = int(result.gradients[0])
+        if not bool(result.success[0]):
+            return Made(path, None, upright.shape, before, before, 0.0, {}, gradients, time.perf_counter() - began)
+        _write(output, encoded(photo, result))
+    delivered = decoding.read(output, shape=upright.shape)
+    after = _predicted(judge, delivered)
+    distortion = float(np.linalg.norm(delivered / 255.0 - upright / 255.0))
+    pair = (upright[np.newaxis] / np.float32(255), delivered[np.newaxis] / np.float32(255))
+    seen = visibility(*pair)
+    seconds = time.perf_counter() - began
+    if work.show:
+        _show(output, upright, delivered)
+    succeeded = _errs(judge, delivered, label)
+    kept = output if succeeded else None
+    return Made(path, kept, upright.shape, before, after, distortion, seen.of_images()[0], gradients, seconds)
+
+
+def _attack(network: sa.Classifier, photo: Photo, work: Work) -> Attack:
+    """The preset's attack for images of this shape, with steps as long as the way to the network's size asks for."""
+    shape = photo.pixels.shape
+    (attack,) = presets.preset(families.family(shape), "tuned", [work.attack], gradients=work.gradients)[work.attack]
+    if hasattr(attack, "step_size"):
+        attack = attack.replaced(step_size=attack.step_size * network.model.magnification(*shape[:2]))
+    return attack.replaced(delivery=photo.delivery)
+
+
+def read(content: bytes, upright: np.ndarray, name: str, work: Work) -> Photo:
+    """A photograph from the content of a file.
+
+    Args:
+        content: of the file, which `decoding.decode` has read.
+        upright: the pixels that it gave.
+        name: what the file is called in messages.
+        work: which format it is to be written in.
+
+    Raises:
+        ValueError: a JPEG file that `Jpeg` refuses.
+    """
+    with PIL.Image.open(io.BytesIO(content)) as image:
+        own = "jpeg" if image.format in ("JPEG", "MPO") else str(image.format).lower()
+        orientation = image.getexif().get(ORIENTATION, 1)
+        metadata = _metadata(image)
+    wanted = work.format or own
+    if wanted != "jpeg":
+        return Photo(upright, 1, sa.Levels(), wanted, content)
+    if own != "jpeg":
+        buffer = io.BytesIO()
+        picture = PIL.Image.fromarray(upright.squeeze())
+        picture.save(buffer, "JPEG", quality=int(work.quality), subsampling=0, **metadata)
+        content, orientation = buffer.getvalue(), 1
+    try:
+        delivery = sa.Jpeg([content])
+    except ValueError as error:
+        raise ValueError(str(error).replace("the JPEG file", name)) from None
+    pixels = np.round(255 * delivery.images[0].numpy()).astype(np.uint8)
+    return Photo(pixels, orientation if orientation in range(1, 9) else 1, delivery, "jpeg", content)
+
+
+def encoded(photo: Photo, result: core.AttackResult) -> bytes:
+    """The file of the adversarial image, with the metadata of the photograph."""
+    if isinstance(photo.delivery, sa.Jpeg):
+        return photo.delivery.encode(result.code)[0]
+    pixels = np.round(255 * result.adversarial[0].numpy()).astype(np.uint8)
+    buffer = io.BytesIO()
+    with PIL.Image.open(io.BytesIO(photo.source)) as image:
+        metadata = _metadata(image)
+    options = {"lossless": True, "exact": True} if photo.format == "webp" else {}
+    PIL.Image.fromarray(pixels.squeeze()).save(buffer, photo.format.upper(), **options, **metadata)
+    return buffer.getvalue()
+
+
+def _metadata(image: PIL.Image.Image) -> dict[str, Any]:
+    """What PIL keeps of an image's metadata when it saves it again, for pixels that are upright."""
+    exif = image.getexif()
+    exif.pop(ORIENTATION, None)
+    kept: dict[str, Any] = {name: image.info[name] for name in ("icc_profile", "dpi", "xmp") if name in image.info}
+    return kept | ({"exif": exif.tobytes()} if len(exif) else {})
+
+
+def _write(path: pathlib.Path, content: bytes) -> None:
+    """Writes a file whole, or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(content)
+    os.replace(part, path)
+
+
+def _logits(network: sa.Classifier, pixels: np.ndarray) -> tf.Tensor:
+    return network(tf.constant(pixels[np.newaxis] / np.float32(255)))
+
+
+def _predicted(network: sa.Classifier, pixels: np.ndarray) -> tuple[int, float]:
+    """The class of uint8 [H, W, C] and its probability."""
+    probabilities = tf.nn.softmax(_logits(network, pixels))[0].numpy()
+    return int(np.argmax(probabilities)), float(np.max(probabilities))
+
+
+def _errs(network: sa.Classifier, pixels: np.ndarray, label: int) -> bool:
+    return bool(criteria.is_adversarial(_logits(network, pixels), tf.constant([label]))[0])
+
+
+def _show(output: pathlib.Path, original: np.ndarray, delivered: np.ndarray) -> None:
+    """The sheet: original, adversarial, perturbation, and both magnified (22)."""
+    seen = pictures.magnified([original, delivered])
+    panels = [
+        pictures.Panel(original, "original"),
+        pictures.Panel(delivered, "adversarial"),
+        pictures.Panel(pictures.perturbation(original, delivered), "perturbation"),
+        pictures.Panel(seen[0], "original, magnified"),
+        pictures.Panel(seen[1], "adversarial, magnified"),
+    ]
+    plots.save(plots.sheet([panels], side=3.0), output.with_name(f"{output.stem}.sheet.png"))
+
+
+def told(outcome: Made | Failure, names: Sequence[str] = ()) -> str:
+    """An outcome as a person reads it, with the names of classes, as far as there are any."""
+    if isinstance(outcome, Failure):
+        return f"{outcome.path}: {outcome.reason}"
+    before, after = (
+        f"{classes.named(number, names)} ({share:.2f})" for number, share in (outcome.before, outcome.after)
+    )
+    took = f"{outcome.gradients} gradients, {outcome.seconds:.0f} s"
+    if outcome.output is None:
+        return f"{outcome.path}: not adversarial, {before} still; {took}"
+    seen = ", ".join(
+        f"{MEASURES[name].heading} {value:.{MEASURES[name].digits}f}" for name, value in outcome.visibility.items()
+    )
+    return (
+        f"{outcome.path} ({outcome.shape[1]} x {outcome.shape[0]}): {before} -> {after} in {outcome.output}\n"
+        f"    D {outcome.distortion:.3f}; {seen}; {took}"
+    )

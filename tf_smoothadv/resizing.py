@@ -1,0 +1,98 @@
+"""A network of images of one size, for photographs of any size: the way to its size is a part of the model."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import tensorflow as tf
+
+from tf_smoothadv import checks
+from tf_smoothadv.classifier import Classifier
+
+__all__ = ["RESIZES", "Resized", "upright"]
+
+RESIZES = ("crop", "squash", "pad")
+ORIENTATIONS = range(1, 9)  # of EXIF
+
+
+class Resized:
+    """A model that takes images [B, H, W, C] of any size, turned, cut and resized to what a network expects.
+
+    All of it is differentiated through, so that attacks search, and measure, at the image's own size. Grey images are
+    given to a network of colours with their channel three times.
+
+    Args:
+        model: a `Classifier`, a Keras model, or any callable, of images of one size.
+        size: its side in pixels.
+        resize: "crop", the largest square in the middle, as networks of ImageNet are trained; "squash", the whole
+            image without its proportions; "pad", the whole image with its proportions, black around it.
+        orientation: of the EXIF metadata, 1 to 8: how the image is turned before.
+        channels: what the network takes; None for those of the image.
+
+    Raises:
+        ValueError: a value outside these.
+
+    Interpolation is bilinear, and smooths what is made smaller (antialias), as `tf.image.resize` has it.
+
+    >>> model = Resized(lambda x: tf.reduce_mean(x, axis=[1, 2]), size=4)
+    >>> left = tf.concat([tf.zeros([1, 8, 6, 2]), tf.ones([1, 8, 10, 2])], axis=2)
+    >>> model(left).numpy().round(3).tolist()  # of the columns 4 to 12 a quarter is black
+    [[0.75, 0.75]]
+    """
+
+    def __init__(
+        self, model: Any, size: int, resize: str = "crop", orientation: int = 1, channels: int | None = None
+    ) -> None:
+        checks.count("size", size)
+        checks.one_of("resize", resize, RESIZES)
+        checks.one_of("orientation", orientation, tuple(ORIENTATIONS))
+        self.model = Classifier.of(model)
+        self.size = size
+        self.resize = resize
+        self.orientation = orientation
+        self.channels = channels
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        return self.model(self.seen(images))
+
+    def seen(self, images: tf.Tensor) -> tf.Tensor:
+        """What the network is given of images [B, H, W, C]: [B, size, size, C]."""
+        images = upright(images, self.orientation)
+        height, width = images.shape[1:3]
+        if self.resize == "crop":
+            side = min(height, width)
+            top, left = (height - side) // 2, (width - side) // 2
+            images = images[:, top : top + side, left : left + side]
+        if self.resize == "pad":
+            longer = max(height, width)
+            shape = [max(1, round(self.size * side / longer)) for side in (height, width)]
+            before = [(self.size - side) // 2 for side in shape]
+            after = [self.size - side - start for side, start in zip(shape, before)]
+            images = tf.pad(_scaled(images, shape), [[0, 0], *zip(before, after), [0, 0]])
+        else:
+            images = _scaled(images, [self.size, self.size])
+        if self.channels == 3 and images.shape[-1] == 1:
+            images = tf.repeat(images, 3, axis=-1)
+        return images
+
+    def magnification(self, height: int, width: int) -> float:
+        """How many pixels of an image become one of the network's, along a side, at least 1.
+
+        A perturbation that is to change the network's pixels by as much is so many times as long.
+        """
+        longer, shorter = max(height, width), min(height, width)
+        side = {"crop": shorter, "pad": longer, "squash": math.sqrt(longer * shorter)}[self.resize]
+        return max(1.0, side / self.size)
+
+
+def _scaled(images: tf.Tensor, shape: list[int]) -> tf.Tensor:
+    return images if images.shape[1:3] == shape else tf.image.resize(images, shape, antialias=True)
+
+
+def upright(images: tf.Tensor, orientation: int) -> tf.Tensor:
+    """Images [B, H, W, C] as they are shown with an EXIF orientation, 1 to 8."""
+    if orientation in (5, 6, 7, 8):
+        images = tf.transpose(images, [0, 2, 1, 3])
+    axes = {2: [2], 3: [1, 2], 4: [1], 6: [2], 7: [1, 2], 8: [1]}.get(orientation, [])
+    return tf.reverse(images, axes) if axes else images
