@@ -60,8 +60,8 @@ class Jpeg(Delivery):
     A file holds integers c, one for each frequency of each block of 8 x 8 pixels of luminance and of chroma, which
     times the steps q of its tables are the coefficients of a cosine transform. For an iterate x = x_o + r of an attack
     a block gets c_o + round(DCT(r) / q) where what a decoder makes of that is nearer to x than x_o is; otherwise it
-    stays c_o, bit for bit. (Along luminance, Cb and Cr, which are not orthogonal in red, green and blue, DCT(r) is the
-    projection of r on each alone: of the few that change it is the nearest.)
+    stays c_o, bit for bit. Luminance, Cb and Cr are not orthogonal in red, green and blue: luminance takes what is
+    nearest to r along it, Cb what is nearest to the rest, and Cr to the rest of that.
 
     Decoding is that of libjpeg and libjpeg-turbo, to the last bit, with the accurate integer transform and smooth
     upsampling, their defaults: PIL, OpenCV, browsers, `tf.io.decode_jpeg(dct_method="INTEGER_ACCURATE")`. Not so
@@ -139,13 +139,17 @@ class Jpeg(Delivery):
 
     def delivered(self, x: tf.Tensor, rounded: Callable[[tf.Tensor], tf.Tensor] = tf.round) -> Delivered:
         r = 255 * tf.stop_gradient(x - self.images)
-        changes = [tf.round(change) for change in _coefficients(r, self._tables, self.form)]
-        moved = 255 * (self._decoded(self._changed(changes)) - self.images)
+        changes = _changes(r, self._tables, self.form)
+        images = self._decoded(self._changed(changes))
+        moved = 255 * (images - self.images)
         nearer = _over_blocks(tf.reduce_sum((2 * r - moved) * moved, axis=-1), self.form) > 0
-        code = self._changed(
-            [tf.where(_blocks_of(nearer, change, self.form, index), change, 0) for index, change in enumerate(changes)]
-        )
-        return Delivered(tf.stop_gradient(self._decoded(code)), tuple(tf.cast(plane, tf.int16) for plane in code))
+        chosen = (_blocks_of(nearer, change, self.form, index) for index, change in enumerate(changes))
+        code = self._changed([tf.where(block, change, 0) for block, change in zip(chosen, changes)])
+        if self.form.sampling == (1, 1):  # where blocks do not touch
+            images = tf.where(_pixels_of(nearer, self.form), images, self.images)
+        else:
+            images = self._decoded(code)
+        return Delivered(tf.stop_gradient(images), tuple(tf.cast(plane, tf.int16) for plane in code))
 
     def pull_back(self, gradient: tf.Tensor) -> tf.Tensor:
         if self.form.sampling == (1, 1) and self.form.planes == 3:
@@ -242,16 +246,29 @@ def _colors(y: tf.Tensor, cb: tf.Tensor, cr: tf.Tensor) -> tf.Tensor:
 
 
 @functools.partial(tf.function, jit_compile=True, autograph=False, reduce_retracing=True)
-def _coefficients(r: tf.Tensor, tables: tf.Tensor, form: Form) -> tuple[tf.Tensor, ...]:
-    """A perturbation [B, H, W, C] of bytes in units of each coefficient, <r, b> / (<b, b> q), b the colour that a plane
-    stands for; [B, rows, columns, 8, 8].
+def _changes(r: tf.Tensor, tables: tf.Tensor, form: Form) -> tuple[tf.Tensor, ...]:
+    """How many steps each coefficient has to go for a perturbation [B, H, W, C] of bytes; [B, rows, columns, 8, 8].
+
+    One plane after the other: the nearest to what those before have left of it, along the colour that it stands for.
     """
-    if form.planes == 1:
-        return (_transformed(r[..., 0], tables[:, 0]),)
-    matched = FROM_YCC / np.sum(np.square(FROM_YCC), axis=0)
-    components = tf.unstack(tf.einsum("ij,bhwi->jbhw", tf.constant(matched, r.dtype), r))
-    planes = [components[0], *(_downsampled(component, form.sampling) for component in components[1:])]
-    return tuple(_transformed(plane, tables[:, index]) for index, plane in enumerate(planes))
+    found = []
+    for index, color in enumerate(FROM_YCC.T if form.planes == 3 else np.ones([1, 1])):
+        sampling = form.sampling if index else (1, 1)
+        color = tf.constant(color, r.dtype)
+        along = tf.tensordot(r, color / tf.reduce_sum(tf.square(color)), 1)
+        table = tables[:, index, tf.newaxis, tf.newaxis]
+        steps = tf.round(_transformed(_downsampled(along, sampling)) / table)
+        found.append(steps)
+        if index + 1 < form.planes:
+            r -= _spread(_restored(steps * table), form, sampling)[..., tf.newaxis] * color
+    return tuple(found)
+
+
+def _spread(plane: tf.Tensor, form: Form, sampling: tuple[int, int]) -> tf.Tensor:
+    """A plane at the image's size [B, H, W], each of its values as often as it stands for pixels."""
+    for axis, factor in enumerate(sampling, 1):
+        plane = tf.repeat(plane, factor, axis=axis) if factor > 1 else plane
+    return plane[:, : form.height, : form.width]
 
 
 def _over_blocks(x: tf.Tensor, form: Form) -> tf.Tensor:
@@ -267,6 +284,12 @@ def _blocks_of(chosen: tf.Tensor, plane: tf.Tensor, form: Form, index: int) -> t
     return chosen[:, : plane.shape[1], : plane.shape[2], tf.newaxis, tf.newaxis]
 
 
+def _pixels_of(chosen: tf.Tensor, form: Form) -> tf.Tensor:
+    """Which pixels lie in chosen blocks [B, rows, columns]; [B, H, W, 1]."""
+    pixels = tf.repeat(tf.repeat(chosen, BLOCK, axis=1), BLOCK, axis=2)
+    return pixels[:, : form.height, : form.width, tf.newaxis]
+
+
 def _to_multiples(plane: tf.Tensor, down: int, across: int) -> tf.Tensor:
     """[B, h, w] with zeros beyond its border, up to the next multiples."""
     height, width = plane.shape[1:]
@@ -280,13 +303,20 @@ def _downsampled(plane: tf.Tensor, sampling: tuple[int, int]) -> tf.Tensor:
     return tf.nn.avg_pool2d(plane[..., tf.newaxis], sampling, sampling, "SAME")[..., 0]
 
 
-def _transformed(plane: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
-    """The cosine transform of each block of [B, h, w] by the steps [B, 8, 8] of a table."""
+def _transformed(plane: tf.Tensor) -> tf.Tensor:
+    """The cosine transform of each block of [B, h, w]; [B, rows, columns, 8, 8]."""
     plane = _to_multiples(plane, BLOCK, BLOCK)
     blocks = tf.reshape(plane, [-1, plane.shape[1] // BLOCK, BLOCK, plane.shape[2] // BLOCK, BLOCK])
     forward = tf.constant(FORWARD, plane.dtype)
-    frequencies = tf.einsum("vy,ux,brycx->brcvu", forward, forward, blocks)
-    return frequencies / table[:, tf.newaxis, tf.newaxis]
+    return tf.einsum("vy,ux,brycx->brcvu", forward, forward, blocks)
+
+
+def _restored(frequencies: tf.Tensor) -> tf.Tensor:
+    """The inverse of `_transformed`; [B, 8 rows, 8 columns]."""
+    forward = tf.constant(FORWARD, frequencies.dtype)
+    pixels = tf.einsum("vy,ux,brcvu->brycx", forward, forward, frequencies)
+    rows, columns = frequencies.shape[1:3]
+    return tf.reshape(pixels, [-1, rows * BLOCK, columns * BLOCK])
 
 
 def _held(r: tf.Tensor, form: Form) -> tf.Tensor:

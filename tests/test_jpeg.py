@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import tf_smoothadv as sa
+from tf_smoothadv import criteria, jpeg
+from tf_smoothadv.attacks import ALMA, FMN, PGD2, CarliniWagner, NearestClasses
+
+pytest.importorskip("jpeglib")
+
+SUBSAMPLINGS = {"4:4:4": 0, "4:2:2": 1, "4:2:0": 2}
+
+
+def pixels(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A picture with colours, edges and noise, also at the ends of the range, uint8 [H, W, 3]."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:height, :width]
+    waves = [np.sin(rows / period + columns / (9 - period)) for period in (3, 5, 7)]
+    picture = 128 + 90 * np.stack(waves, axis=-1) + rng.normal(0, 20, (height, width, 3))
+    picture[height // 2 :, width // 2 :] += 60
+    return np.clip(np.round(picture), 0, 255).astype(np.uint8)
+
+
+def saved(picture: np.ndarray, quality: int = 90, subsampling: str = "4:4:4", **options) -> bytes:
+    buffer = io.BytesIO()
+    options = {"subsampling": SUBSAMPLINGS[subsampling], **options} if picture.ndim == 3 else options
+    Image.fromarray(picture).save(buffer, "JPEG", quality=quality, **options)
+    return buffer.getvalue()
+
+
+def shown(content: bytes) -> np.ndarray:
+    """What PIL makes of a file, uint8 [H, W, C]."""
+    picture = np.array(Image.open(io.BytesIO(content)))
+    return picture if picture.ndim == 3 else picture[..., np.newaxis]
+
+
+def levels(images: tf.Tensor) -> np.ndarray:
+    return np.round(255 * np.asarray(images, np.float64)).astype(np.uint8)
+
+
+class Linear:
+    """Logits [a, 0] with a linear in the pixels: class 0 above a threshold a little below the image's value."""
+
+    def __init__(self, image: tf.Tensor, margin: float = 0.3, seed: int = 1) -> None:
+        self.weights = tf.constant(np.random.default_rng(seed).normal(size=image.shape).astype(np.float32))
+        self.threshold = tf.reduce_sum(self.weights * image) - margin
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        a = tf.reduce_sum(self.weights * x, axis=[1, 2, 3]) - self.threshold
+        return tf.stack([a, tf.zeros_like(a)], axis=1)
+
+
+@pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
+@pytest.mark.parametrize(("height", "width"), [(48, 64), (33, 41), (16, 17), (57, 8)])
+def test_decoding_is_that_of_libjpeg_to_the_last_bit(subsampling, height, width):
+    for quality in (30, 75, 95, 100):
+        content = saved(pixels(height, width, quality), quality, subsampling)
+        decoded = levels(sa.Jpeg([content]).images[0])
+        np.testing.assert_array_equal(decoded, shown(content))
+        np.testing.assert_array_equal(decoded, tf.io.decode_jpeg(content, dct_method="INTEGER_ACCURATE"))
+
+
+def test_grey_files_have_one_channel():
+    content = saved(pixels(20, 30)[..., 0])
+    assert sa.Jpeg([content]).form == jpeg.Form(20, 30, (1, 1), 1)
+    np.testing.assert_array_equal(levels(sa.Jpeg([content]).images[0]), shown(content))
+
+
+def test_inverse_of_the_transform_is_the_integer_one_but_for_rounding():
+    np.testing.assert_allclose(jpeg.FORWARD @ jpeg.FORWARD.T, np.eye(8), atol=1e-12)
+    np.testing.assert_allclose(jpeg.INVERSE / 8192, np.sqrt(8) * jpeg.FORWARD.T, atol=2e-4)
+
+
+@pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
+def test_an_unchanged_image_is_the_same_file(subsampling):
+    """Also at quality 100, where the noise of rounding to bytes is as large as the steps."""
+    for quality in (70, 100):
+        content = saved(pixels(40, 50), quality, subsampling)
+        files = sa.Jpeg([content])
+        delivered = files.guided_by(files.images).delivered(files.images)
+        np.testing.assert_array_equal(delivered.images, files.images)
+        np.testing.assert_array_equal(shown(files.encode(delivered.code)[0]), shown(content))
+
+
+@pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
+def test_what_was_searched_is_what_the_file_is_decoded_to(subsampling):
+    files = sa.Jpeg([saved(pixels(40, 50, seed), 85, subsampling) for seed in range(2)])
+    r = 0.03 * tf.random.stateless_normal(files.images.shape, [0, 1])
+    delivered = files.guided_by(files.images).delivered(tf.clip_by_value(files.images + r, 0, 1))
+    contents = files.encode(delivered.code)
+    assert np.any(delivered.images != files.images)
+    np.testing.assert_array_equal(levels(delivered.images), np.stack([shown(content) for content in contents]))
+
+
+@pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
+def test_no_block_moves_away_from_the_iterate(subsampling):
+    """Each block of chroma is either as it was or nearer to what was wanted, with what is around it as it was."""
+    files = sa.Jpeg([saved(pixels(48, 48), 85, subsampling)])
+    x = tf.clip_by_value(files.images + 0.02 * tf.random.stateless_normal(files.images.shape, [0, 1]), 0, 1)
+    moved = files.guided_by(files.images).delivered(x).images
+    before, after = (jpeg._over_blocks(tf.reduce_sum((x - y) ** 2, -1), files.form) for y in (files.images, moved))
+    assert tf.reduce_sum(after) < tf.reduce_sum(before)
+    if subsampling == "4:4:4":  # of others, upsampling takes a little over the border of a block
+        assert np.all(after <= before + 1e-6)
+
+
+def test_a_coefficient_moves_once_it_is_half_a_step_away():
+    """One step of one frequency of luminance, 40 bytes: nearer to twice 0.55 of it than to nothing, not to 0.45."""
+    content = saved(np.full((8, 8, 3), 128, np.uint8), 50, qtables=[[40] * 64, [40] * 64])
+    files = sa.Jpeg([content])
+    wave = np.outer(jpeg.FORWARD[2], jpeg.FORWARD[1])[np.newaxis, ..., np.newaxis]
+    for share, expected in ((0.45, 0), (0.55, 1)):
+        x = files.images + tf.constant(share * 40 * wave / 255, tf.float32)
+        luminance, *chroma = files.guided_by(files.images).delivered(x).code
+        change = luminance.numpy() - files.guided_by(files.images).delivered(files.images).code[0].numpy()
+        assert change[0, 0, 0, 2, 1] == expected
+        assert np.abs(change).sum() == expected
+        assert not any(np.any(plane.numpy()) for plane in chroma)
+
+
+@pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
+def test_pull_back_is_the_adjoint_of_what_a_file_can_hold(subsampling):
+    files = sa.Jpeg([saved(pixels(33, 41), 85, subsampling)])
+    r, gradient = (tf.random.stateless_normal(files.images.shape, [0, seed]) for seed in (1, 2))
+    forward = tf.reduce_sum(gradient * jpeg._held(r, files.form))
+    backward = tf.reduce_sum(files.pull_back(gradient) * r)
+    assert float(forward) == pytest.approx(float(backward), rel=1e-4, abs=1e-3)
+
+
+def test_linear_model_gets_the_coefficients_that_pay_most():
+    """Of steps of one size, the least D for a linear margin takes the coefficients of the largest slope."""
+    content = saved(np.full((16, 16), 128, np.uint8), 50, qtables=[[16] * 64])
+    files = sa.Jpeg([content])
+    model = Linear(files.images, margin=3.0)
+    result = FMN(60, step_size=0.5, delivery=files)(model, files.images, [0])
+    assert bool(result.success[0])
+    slopes = jpeg._transformed(model.weights[..., 0]).numpy() * 16 / 255
+    best = np.cumsum(np.sort(np.abs(slopes).ravel())[::-1])
+    fewest = int(np.searchsorted(best, 3.0)) + 1
+    changes = np.abs(result.code[0].numpy().astype(int)).sum()  # flat grey has none of its own
+    assert fewest <= changes <= 1.3 * fewest
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        PGD2(5.0, 2.0, 5, binary_search_steps=2),
+        CarliniWagner(20, 2, 0.05, initial_const=3.0),
+        NearestClasses(ALMA(30), classes=1, candidates=1),
+        FMN(20, masking=sa.Masking(), smoothing=sa.Smoothing(0.9, 3.0, solver="cg", iterations=10)),
+    ],
+    ids=lambda attack: type(attack).__name__,
+)
+def test_every_attack_delivers_files(attack):
+    files = sa.Jpeg([saved(pixels(24, 24, seed), 85, "4:2:0") for seed in range(2)])
+    model = Linear(files.images[0])
+    labels = np.argmax(model(files.images), 1)
+    result = attack.replaced(delivery=files)(model, files.images, labels)
+    assert result.success.numpy().all()
+    contents = files.encode(result.code)
+    decoded = np.stack([shown(content) for content in contents])
+    np.testing.assert_array_equal(levels(result.adversarial), decoded)
+    assert criteria.is_adversarial(model(tf.constant(decoded / np.float32(255))), labels).numpy().all()
+
+
+def test_other_files_of_one_form_share_a_compiled_loop():
+    first, second = (sa.Jpeg([saved(pixels(24, 24, seed), 85)]) for seed in range(2))
+    model, traces = Linear(first.images), []
+
+    def counted(x):
+        traces.extend([x] if tf.is_symbolic_tensor(x) else [])
+        return model(x)
+
+    after = []
+    for files in (first, second):
+        result = FMN(5, delivery=files)(counted, files.images, np.argmax(model(files.images), 1))
+        np.testing.assert_array_equal(levels(result.adversarial[0]), shown(files.encode(result.code)[0]))
+        after.append(len(traces))
+    assert after[0] == after[1] > 0
+
+
+def test_metadata_stay_and_the_size_does():
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "a camera"
+    content = saved(pixels(96, 128), 90, "4:2:0", exif=exif, icc_profile=b"profile", comment=b"a note", dpi=(300, 300))
+    files = sa.Jpeg([content])
+    x = tf.clip_by_value(files.images + 0.01 * tf.random.stateless_normal(files.images.shape, [0, 1]), 0, 1)
+    (written,) = files.encode(files.guided_by(files.images).delivered(x).code)
+    before, after = (Image.open(io.BytesIO(file)) for file in (content, written))
+    assert after.info == before.info
+    assert dict(after.getexif()) == dict(before.getexif())
+    assert len(written) == pytest.approx(len(content), rel=0.05)
+
+
+def test_progressive_files_become_sequential_ones():
+    content = saved(pixels(40, 50), 85, "4:2:0", progressive=True)
+    files = sa.Jpeg([content])
+    (written,) = files.encode(files.guided_by(files.images).delivered(files.images).code)
+    assert "progressive" not in Image.open(io.BytesIO(written)).info
+    np.testing.assert_array_equal(shown(written), shown(content))
+
+
+def test_bad_files_are_refused(tmp_path):
+    good = saved(pixels(24, 24))
+    cmyk = io.BytesIO()
+    Image.fromarray(pixels(24, 24)).convert("CMYK").save(cmyk, "JPEG")
+    png = io.BytesIO()
+    Image.fromarray(pixels(24, 24)).save(png, "PNG")
+    for files, message in (
+        ([], "needs at least one file; received none"),
+        ([tmp_path / "none.jpg"], "none.jpg: No such file"),
+        ([png.getvalue()], "is no JPEG file"),
+        ([good[:200]], "cannot read the JPEG file"),
+        ([cmyk.getvalue()], "must be grey or of YCbCr; it has 4 planes"),
+        ([good, saved(pixels(24, 32))], "must be like the JPEG file"),
+        ([good, saved(pixels(24, 24), 90, "4:2:0")], "must be like the JPEG file"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            sa.Jpeg(files)
+
+
+def test_images_that_are_not_those_of_the_files_are_refused():
+    files = sa.Jpeg([saved(pixels(24, 24, seed)) for seed in range(2)])
+    for images in (files.images[:1], files.images[::-1], files.images * 0.999):
+        with pytest.raises(ValueError, match="images must be those of the files of delivery="):
+            FMN(2, delivery=files)(Linear(files.images[0]), tf.cast(images, tf.float32), [0] * len(images))
