@@ -17,7 +17,7 @@ from typing import Any
 
 import rich.console
 import rich.table
-from absl import flags
+from absl.flags import DEFINE_float, DEFINE_integer, DEFINE_list, DEFINE_string, FlagValues
 
 from benchmarks import adversarial_library, attacks, checks, growth, minimal, networks, peers, solvers, timing
 from models import console
@@ -34,28 +34,43 @@ SHARED = pathlib.Path(__file__).parents[2] / "shared"
 NETWORK = SHARED / "models" / "efficientnet_lite0.keras"
 PHOTOGRAPHS = SHARED / "data" / "nips2017" / "images"
 
-FLAGS = flags.FLAGS
-flags.DEFINE_list("only", list(PARTS), f"Of {', '.join(PARTS)}.")
-flags.DEFINE_string("output", "benchmarks/results", "Folder for the tables and the figure.")
-flags.DEFINE_string("network", str(NETWORK) if NETWORK.exists() else None, "A Keras file: [0, 1] to logits, any size.")
-flags.DEFINE_list(
-    "networks", list(NETWORKS), f"Whom to attack, of {', '.join(NETWORKS)} (with random weights); file is --network."
+FLAGS = FlagValues()
+DEFINE_list("only", list(PARTS), f"Of {', '.join(PARTS)}.", flag_values=FLAGS)
+DEFINE_string("output", "benchmarks/results", "Folder for the tables and the figure.", flag_values=FLAGS)
+DEFINE_string(
+    "network",
+    str(NETWORK) if NETWORK.exists() else None,
+    "A Keras file: [0, 1] to logits, any size.",
+    flag_values=FLAGS,
 )
-flags.DEFINE_string(
+DEFINE_list(
+    "networks",
+    list(NETWORKS),
+    f"Whom to attack, of {', '.join(NETWORKS)} (with random weights); file is --network.",
+    flag_values=FLAGS,
+)
+DEFINE_string(
     "images",
     str(PHOTOGRAPHS) if PHOTOGRAPHS.exists() else None,
     "A folder of photographs; without one, noise with the spectrum of photographs.",
+    flag_values=FLAGS,
 )
-flags.DEFINE_list("sides", ["28", "224", "299", "512", "1024"], "Sides of the solvers' images, in pixels.")
-flags.DEFINE_list("batches", ["1", "8", "32"], "Batches of the solvers.")
-flags.DEFINE_integer("rounds", 5, "How often each function has its turn.", lower_bound=1)
-flags.DEFINE_float("limit", 3.0, "Seconds a call: a solver that would take longer is left out.", lower_bound=0.0)
-flags.DEFINE_integer("batch_size", 8, "Photographs attacked at once.", lower_bound=1)
-flags.DEFINE_integer("digits", 200, "Digits attacked at once.", lower_bound=1)
-flags.DEFINE_integer("slow_digits", 20, "Digits for the slowest attack of another library.", lower_bound=1)
-flags.DEFINE_string("data", None, "MNIST's npz file for --only=minimal; else the 200 digits that ship.")
-flags.DEFINE_string("records", "results/minimal", "Folder of the records of minimal and grid, which go on from them.")
-flags.DEFINE_integer("peer_steps", 50, "Steps, for each constant, where success and distortion are compared.")
+DEFINE_list("sides", ["28", "224", "299", "512", "1024"], "Sides of the solvers' images, in pixels.", flag_values=FLAGS)
+DEFINE_list("batches", ["1", "8", "32"], "Batches of the solvers.", flag_values=FLAGS)
+DEFINE_integer("rounds", 5, "How often each function has its turn.", lower_bound=1, flag_values=FLAGS)
+DEFINE_float(
+    "limit", 3.0, "Seconds a call: a solver that would take longer is left out.", lower_bound=0.0, flag_values=FLAGS
+)
+DEFINE_integer("batch_size", 8, "Photographs attacked at once.", lower_bound=1, flag_values=FLAGS)
+DEFINE_integer("digits", 200, "Digits attacked at once.", lower_bound=1, flag_values=FLAGS)
+DEFINE_integer("slow_digits", 20, "Digits for the slowest attack of another library.", lower_bound=1, flag_values=FLAGS)
+DEFINE_string("data", None, "MNIST's npz file for --only=minimal; else the 200 digits that ship.", flag_values=FLAGS)
+DEFINE_string(
+    "records", "results/minimal", "Folder of the records of minimal and grid, which go on from them.", flag_values=FLAGS
+)
+DEFINE_integer(
+    "peer_steps", 50, "Steps, for each constant, where success and distortion are compared.", flag_values=FLAGS
+)
 
 
 def main() -> None:
@@ -157,4 +172,4 @@ def markdown(part: str, report: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    console.run(main)
+    console.run(main, FLAGS)

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from absl import app, flags, logging
+from absl import flags, logging
 
 
 def run(
     main: Callable[..., None],
-    values: flags.FlagValues = flags.FLAGS,
+    values: flags.FlagValues,
     argv: list[str] | None = None,
 ) -> None:
     """Parses the flags and runs `main`, with the list of what is no flag if it takes one.
@@ -24,33 +24,27 @@ def run(
     """
     if "debug" not in values:
         flags.DEFINE_bool("debug", False, "Show the traceback of an error.", flag_values=values)
-    if values is not flags.FLAGS and "help" not in values:
+    if "help" not in values:
         flags.DEFINE_bool("help", False, "Show this.", flag_values=values, short_name="?")
         flags.DEFINE_bool("helpshort", False, "Show this.", flag_values=values)
-
-    def guarded(argv: list[str]) -> None:
-        if values is not flags.FLAGS and (values.help or values.helpshort):
-            print(f"\n{inspect.getdoc(inspect.getmodule(main))}\n\nflags:\n{_explained(values)}")
-            return
-        try:
-            if inspect.signature(main).parameters:
-                main(argv[1:])
-            elif len(argv) > 1:
-                raise ValueError(f"unexpected arguments: {' '.join(argv[1:])}")
-            else:
-                main()
-        except (ValueError, OSError) as error:
-            if values.debug:
-                raise
-            _fail(error)
-
-    if values is flags.FLAGS:
-        app.run(guarded, argv=argv, flags_parser=lambda argv: parsed(values, argv))
-    else:
-        flags.FLAGS.mark_as_parsed()  # absl's own, as they stand
-        values.unparse_flags()  # a binary that is run again has its defaults again
-        logging.use_absl_handler()
-        guarded(parsed(values, sys.argv if argv is None else argv))
+    flags.FLAGS.mark_as_parsed()  # absl's own, as they stand
+    values.unparse_flags()  # a binary that is run again has its defaults again
+    logging.use_absl_handler()
+    arguments = parsed(values, sys.argv if argv is None else argv)[1:]
+    if _asks_for_help(values):
+        print(f"\n{inspect.getdoc(inspect.getmodule(main))}\n\nflags:\n{_explained(values)}")
+        return
+    try:
+        if inspect.signature(main).parameters:
+            main(arguments)
+        elif arguments:
+            raise ValueError(f"unexpected arguments: {' '.join(arguments)}")
+        else:
+            main()
+    except (ValueError, OSError) as error:
+        if values.debug:
+            raise
+        _fail(error)
 
 
 def parsed(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
@@ -59,7 +53,13 @@ def parsed(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
         arguments: list[str] = values(argv)
         return arguments
     except flags.Error as error:
+        if _asks_for_help(values):  # without what is required
+            return []
         _fail(f"{error}; --help tells the flags")
+
+
+def _asks_for_help(values: flags.FlagValues) -> bool:
+    return bool(values["help"].value or values["helpshort"].value)
 
 
 def _explained(values: flags.FlagValues) -> str:

@@ -10,25 +10,31 @@ from __future__ import annotations
 
 import pathlib
 
-from absl import flags
+from absl.flags import DEFINE_bool, DEFINE_enum, DEFINE_string, FlagValues
 
 from models import console, slim, slim_archives
 from tf_smoothadv.evaluation.records import output_folder
 
 DOWNLOAD = "download"
 
-FLAGS = flags.FLAGS
-flags.DEFINE_enum("network", None, list(slim.NETWORKS), "The network.", required=True)
-flags.DEFINE_string(
+FLAGS = FlagValues()
+DEFINE_enum("network", None, list(slim.NETWORKS), "The network.", required=True, flag_values=FLAGS)
+DEFINE_string(
     "checkpoint",
     None,
     "A V1 checkpoint, a V2 one by its path with or without .index, a folder of one, or 'download' for that published.",
     required=True,
+    flag_values=FLAGS,
 )
-flags.DEFINE_string("output", None, "The Keras file to write, .keras.", required=True)
-flags.DEFINE_bool("background", True, "Keep class 0, the background: 1001 logits, else 1000.")
-flags.DEFINE_string("scope", "", "What stands before the network's own scope in the checkpoint's names.")
-flags.DEFINE_bool("moving_averages", False, "Take the variables' exponential moving averages instead of their values.")
+DEFINE_string("output", None, "The Keras file to write, .keras.", required=True, flag_values=FLAGS)
+DEFINE_bool("background", True, "Keep class 0, the background: 1001 logits, else 1000.", flag_values=FLAGS)
+DEFINE_string("scope", "", "What stands before the network's own scope in the checkpoint's names.", flag_values=FLAGS)
+DEFINE_bool(
+    "moving_averages",
+    False,
+    "Take the variables' exponential moving averages instead of their values.",
+    flag_values=FLAGS,
+)
 
 
 def main() -> None:
@@ -50,4 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    console.run(main)
+    console.run(main, FLAGS)

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import flags
+from absl.flags import DEFINE_enum, DEFINE_float, DEFINE_integer, DEFINE_string, FlagValues
 
 import tf_smoothadv as sa
 from models import console
@@ -23,27 +23,33 @@ from models.c4 import NAMES, WEIGHTS, c4
 from tf_smoothadv.evaluation.data import mnist
 from tf_smoothadv.evaluation.records import output_folder
 
-FLAGS = flags.FLAGS
-flags.DEFINE_enum("training", "clean", NAMES, "What the network is trained on.")
-flags.DEFINE_enum(
+FLAGS = FlagValues()
+DEFINE_enum("training", "clean", NAMES, "What the network is trained on.", flag_values=FLAGS)
+DEFINE_enum(
     "method",
     "step_ll",
     ["step_ll", "fgsm"],
     "One-step method of adversarial training: a step towards the least likely class, or away from the label.",
+    flag_values=FLAGS,
 )
-flags.DEFINE_float(
+DEFINE_float(
     "epsilon",
     0.3,
     "Largest change of a pixel in adversarial training, for pixels in [0, 1].",
     lower_bound=0.0,
     upper_bound=1.0,
+    flag_values=FLAGS,
 )
-flags.DEFINE_string("data", mnist.DOWNLOAD, "A file mnist.npz in Keras's form, or 'download' for Keras's own copy.")
-flags.DEFINE_integer("epochs", 12, "Passes over the 60,000 training images.", lower_bound=1)
-flags.DEFINE_integer("batch_size", 128, "Images a step.", lower_bound=2)
-flags.DEFINE_float("learning_rate", 1e-3, "Adam's, falling to zero along half a cosine.", lower_bound=0.0)
-flags.DEFINE_integer("seed", 0, "Of the initial weights, the order of the images and the epsilons.")
-flags.DEFINE_string("output", str(WEIGHTS), "Folder for the weights (.weights.h5) and the model card (.md).")
+DEFINE_string(
+    "data", mnist.DOWNLOAD, "A file mnist.npz in Keras's form, or 'download' for Keras's own copy.", flag_values=FLAGS
+)
+DEFINE_integer("epochs", 12, "Passes over the 60,000 training images.", lower_bound=1, flag_values=FLAGS)
+DEFINE_integer("batch_size", 128, "Images a step.", lower_bound=2, flag_values=FLAGS)
+DEFINE_float("learning_rate", 1e-3, "Adam's, falling to zero along half a cosine.", lower_bound=0.0, flag_values=FLAGS)
+DEFINE_integer("seed", 0, "Of the initial weights, the order of the images and the epsilons.", flag_values=FLAGS)
+DEFINE_string(
+    "output", str(WEIGHTS), "Folder for the weights (.weights.h5) and the model card (.md).", flag_values=FLAGS
+)
 
 CARD = """# C4, {training} training
 
@@ -148,4 +154,4 @@ def description() -> str:
 
 
 if __name__ == "__main__":
-    console.run(main)
+    console.run(main, FLAGS)

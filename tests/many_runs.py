@@ -6,6 +6,7 @@ To import it takes seconds, a run that is refused a tenth of one.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import io
 import json
@@ -24,10 +25,12 @@ from unittest import mock
 
 from absl import logging
 
-from models import console
+from models import console, loading
 
 ROOT = pathlib.Path(__file__).parents[1]
 IMPORTED = ("tf_smoothadv.evaluation.run", "tf_smoothadv.evaluation.rendering.report")
+
+C4 = functools.cache(loading.c4)  # one for all runs, which share what is compiled for it
 
 
 class Finished(NamedTuple):
@@ -44,6 +47,7 @@ def here(module: str, *arguments: object, columns: int = 80) -> Finished:
         contextlib.redirect_stdout(output),
         contextlib.redirect_stderr(errors),
         mock.patch.dict(os.environ, COLUMNS=str(columns)),
+        mock.patch.object(loading, "c4", C4),
         mock.patch.object(logging.get_absl_handler().python_handler, "stream", errors),
         warnings.catch_warnings(),
     ):

@@ -61,64 +61,83 @@ class Linear:
         return (smoother(gradient) if normalized else smoother.solve(gradient)).numpy()
 
 
-SIZES = pytest.mark.parametrize(("batch", "shape"), [(1, (7, 9, 3)), (3, (8, 8, 1))])
+class FlatInWhite(Linear):
+    """The same, but for white images, of class 0 all of them, whose gradient is zero."""
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        white = tf.reduce_all(images > 0.9, axis=[1, 2, 3])
+        logits = super().__call__(images)
+        return tf.where(white[:, tf.newaxis], 0 * logits + [1.0, 0.0], logits)
 
 
-@SIZES
+# Tests share these, and what is compiled for them.
+COLOR = Linear(3, (7, 9, 3))
+FOUR = FlatInWhite(4, (8, 8, 1))
+
+
+def alone_and_together(attack: Attack, model: Linear, targets: np.ndarray | None = None) -> np.ndarray:
+    """What it makes of all the images, and of the first alone, the last row; all must succeed."""
+    adversarial = []
+    for some in (slice(None), slice(1)):
+        classes = None if targets is None else targets[some]
+        result = attack(model, model.images[some], model.labels[some], classes)
+        assert np.all(result.success)
+        adversarial.append(result.adversarial)
+    return np.concatenate(adversarial)
+
+
+def and_first(values: np.ndarray) -> np.ndarray:
+    """Values of the images as `alone_and_together` has them."""
+    return np.concatenate([values, values[:1]])
+
+
 class TestThresholds:
     """An attack of budget epsilon succeeds just above the distance of the boundary along its path, not just below."""
 
-    def assert_threshold(self, attack: Attack, model: Linear, thresholds: np.ndarray) -> None:
-        for image, label, threshold in zip(model.images, model.labels, thresholds):
+    def assert_threshold(self, attack: Attack, thresholds: np.ndarray) -> None:
+        for image, label, threshold in zip(COLOR.images, COLOR.labels, thresholds):
             for factor in (0.99, 1.01):
                 epsilon = float(factor * threshold)
                 changes = {"epsilon": epsilon}
                 if hasattr(attack, "step_size"):
                     changes["step_size"] = epsilon / 3
-                result = dataclasses.replace(attack, **changes)(model, image[None], label[None])
+                result = dataclasses.replace(attack, **changes)(COLOR, image[None], label[None])
                 assert bool(result.success[0]) is (factor > 1)
 
     @pytest.mark.parametrize("loss", ["cross_entropy", "margin"])
     @pytest.mark.parametrize("attack", [FGSM(1.0), IFGSM(1.0, 1.0, 6)], ids=["fgsm", "ifgsm"])
-    def test_sign_attacks(self, attack, loss, batch, shape):
-        model = Linear(batch, shape)
-        thresholds = model.margins / np.sum(np.abs(model.a))
-        self.assert_threshold(dataclasses.replace(attack, loss=loss), model, thresholds)
+    def test_sign_attacks(self, attack, loss):
+        thresholds = COLOR.margins / np.sum(np.abs(COLOR.a))
+        self.assert_threshold(dataclasses.replace(attack, loss=loss), thresholds)
 
     @pytest.mark.parametrize("loss", ["cross_entropy", "margin"])
-    def test_pgd2(self, loss, batch, shape):
-        model = Linear(batch, shape)
-        self.assert_threshold(PGD2(1.0, 1.0, 6, loss=loss), model, model.optimum())
+    def test_pgd2(self, loss):
+        self.assert_threshold(PGD2(1.0, 1.0, 6, loss=loss), COLOR.optimum())
 
-    def test_smooth_fgsm(self, batch, shape):
-        model = Linear(batch, shape)
-        gain = np.sum(model.a * np.sign(model.smoothed_direction(SPEC)), axis=(1, 2, 3))
-        self.assert_threshold(FGSM(1.0, SPEC), model, model.margins / gain)
+    def test_smooth_fgsm(self):
+        gain = np.sum(COLOR.a * np.sign(COLOR.smoothed_direction(SPEC)), axis=(1, 2, 3))
+        self.assert_threshold(FGSM(1.0, SPEC), COLOR.margins / gain)
 
-    def test_smooth_pgd2(self, batch, shape):
-        model = Linear(batch, shape)
-        direction = model.smoothed_direction(SPEC)
-        direction /= np.linalg.norm(direction.reshape(batch, -1), axis=1)[:, None, None, None]
-        thresholds = model.margins / np.sum(model.a * direction, axis=(1, 2, 3))
-        assert np.all(thresholds > 1.05 * model.optimum())
-        self.assert_threshold(PGD2(1.0, 1.0, 6, SPEC), model, thresholds)
+    def test_smooth_pgd2(self):
+        direction = COLOR.smoothed_direction(SPEC)
+        direction /= tensors.per_image(tensors.l2_norm(direction)).numpy()
+        thresholds = COLOR.margins / np.sum(COLOR.a * direction, axis=(1, 2, 3))
+        assert np.all(thresholds > 1.05 * COLOR.optimum())
+        self.assert_threshold(PGD2(1.0, 1.0, 6, SPEC), thresholds)
 
     @pytest.mark.parametrize("smoothing", [None, SPEC])
     @pytest.mark.parametrize("make", [IFGSM, PGD2])
-    def test_binary_search_finds_the_threshold_of_each_image(self, make, smoothing, batch, shape):
-        model = Linear(batch, shape)
-        direction = model.smoothed_direction(smoothing or sa.Smoothing(alpha=0.0))
+    def test_binary_search_finds_the_threshold_of_each_image(self, make, smoothing):
+        direction = COLOR.smoothed_direction(smoothing or sa.Smoothing(alpha=0.0))
         unit = (
             np.sign(direction) if make is IFGSM else direction / tensors.per_image(tensors.l2_norm(direction)).numpy()
         )
-        thresholds = model.margins / np.sum(model.a * unit, axis=(1, 2, 3))
+        thresholds = COLOR.margins / np.sum(COLOR.a * unit, axis=(1, 2, 3))
         top = float(thresholds.max()) * 3
         attack = make(top, top / 3, 6, smoothing, binary_search_steps=10)
-        result = attack(model, model.images, model.labels)
-        assert np.all(result.success)
-        sizes = attack.size(result.adversarial - model.images).numpy()
-        assert np.all(sizes >= thresholds * (1 - 1e-4))
-        assert np.all(sizes <= thresholds + 2 * top / 2**10)
+        sizes = attack.size(alone_and_together(attack, COLOR) - and_first(COLOR.images)).numpy()
+        assert np.all(sizes >= and_first(thresholds) * (1 - 1e-4))
+        assert np.all(sizes <= and_first(thresholds) + 2 * top / 2**10)
 
     @pytest.mark.parametrize("smoothing", [None, SPEC])
     @pytest.mark.parametrize(
@@ -126,13 +145,11 @@ class TestThresholds:
         [(FMN(100), 1.002), (DDN(250, norm_step=0.01), 1.02), (DDN(100), 1.06), (BP(100), 1.01)],
         ids=repr,
     )
-    def test_minimal_norm_finds_the_threshold_of_each_image(self, attack, factor, smoothing, batch, shape):
-        model = Linear(batch, shape)
-        direction = model.smoothed_direction(smoothing or sa.Smoothing(alpha=0.0))
-        thresholds = model.margins * tensors.l2_norm(direction).numpy() / np.sum(model.a * direction, axis=(1, 2, 3))
-        result = dataclasses.replace(attack, smoothing=smoothing)(model, model.images, model.labels)
-        assert np.all(result.success)
-        ratio = result.distortion / thresholds
+    def test_minimal_norm_finds_the_threshold_of_each_image(self, attack, factor, smoothing):
+        direction = COLOR.smoothed_direction(smoothing or sa.Smoothing(alpha=0.0))
+        thresholds = COLOR.margins * tensors.l2_norm(direction).numpy() / np.sum(COLOR.a * direction, axis=(1, 2, 3))
+        found = alone_and_together(dataclasses.replace(attack, smoothing=smoothing), COLOR)
+        ratio = tensors.l2_norm(found - and_first(COLOR.images)) / and_first(thresholds)
         assert np.all(ratio >= 1 - 1e-4), ratio
         assert np.all(ratio <= factor), ratio
 
@@ -175,7 +192,6 @@ def test_penalty_slope_is_that_of_p2():
     np.testing.assert_allclose(augmented_lagrangian.penalty_slope(m, rho, mu), tape.gradient(penalty, m), rtol=1e-12)
 
 
-@SIZES
 @pytest.mark.parametrize(
     ("attack", "factor"),
     [
@@ -190,12 +206,9 @@ def test_penalty_slope_is_that_of_p2():
     ],
 )
 @pytest.mark.parametrize("targeted", [False, True])
-def test_finds_the_nearest_boundary_point(attack, factor, batch, shape, targeted):
-    model = Linear(batch, shape)
-    targets = np.ones_like(model.labels) if targeted else None
-    result = attack(model, model.images, model.labels, targets)
-    assert np.all(result.success)
-    ratio = result.distortion / model.optimum()
+def test_finds_the_nearest_boundary_point(attack, factor, targeted):
+    found = alone_and_together(attack, COLOR, np.ones_like(COLOR.labels) if targeted else None)
+    ratio = tensors.l2_norm(found - and_first(COLOR.images)) / and_first(COLOR.optimum())
     assert np.all(ratio >= 1 - 1e-4)
     assert np.all(ratio <= factor), ratio
 
@@ -254,6 +267,7 @@ class ThreeClasses:
         return images[:, 0, :3, 0]
 
 
+THREE = ThreeClasses()
 IMAGE = np.full((2, 1, 4, 1), 0.5, np.float32)
 IMAGE[:, 0, :3, 0] = [0.7, 0.6, 0.4]  # class 0; class 1 is 0.1 / sqrt(2) away, class 2 further
 
@@ -276,14 +290,14 @@ IMAGE[:, 0, :3, 0] = [0.7, 0.6, 0.4]  # class 0; class 1 is 0.1 / sqrt(2) away, 
 )
 class TestTargets:
     def test_untargeted_takes_the_nearest_class(self, attack):
-        result = attack(ThreeClasses(), IMAGE, np.array([0, 0]))
-        assert np.argmax(ThreeClasses()(result.adversarial), 1).tolist() == [1, 1]
+        result = attack(THREE, IMAGE, np.array([0, 0]))
+        assert np.argmax(THREE(result.adversarial), 1).tolist() == [1, 1]
 
     def test_targeted_reaches_each_images_target(self, attack):
-        result = attack(ThreeClasses(), IMAGE, np.array([0, 0]), targets=np.array([2, 1]))
+        result = attack(THREE, IMAGE, np.array([0, 0]), targets=np.array([2, 1]))
         if not isinstance(attack, FGSM):  # one step of equal size for all pixels brings down both others
             assert np.all(result.success)
-        reached = np.argmax(ThreeClasses()(result.adversarial), 1)
+        reached = np.argmax(THREE(result.adversarial), 1)
         assert np.array_equal(reached == [2, 1], result.success)
 
 
@@ -324,7 +338,6 @@ DELIVERED = [
     NearestClasses(FMN(20, smoothing=SPEC, delivery=sa.Levels())),
 ]
 ALL = [*SHORT, *(pytest.param(attack, marks=pytest.mark.slow) for attack in LONG + DELIVERED)]
-FOUR = Linear(4, (8, 8, 1))  # of several tests, which share what is compiled for it
 
 
 @pytest.mark.parametrize("attack", ALL, ids=repr)
@@ -367,8 +380,7 @@ class TestResult:
             np.testing.assert_allclose(getattr(backwards, field)[::-1], expected, atol=1e-4)
 
     def test_already_misclassified_costs_nothing(self, attack):
-        model = Linear(2, (8, 8, 1))
-        result = attack(model, model.images, np.array([1, 0]))  # the first is class 0
+        result = attack(FOUR, FOUR.images[:2], np.array([1, 0]))  # the first is class 0
         assert bool(result.success[0])
         # The change of variable of plain C&W cannot start on the borders of [0, 1]; these images are inside.
         np.testing.assert_allclose(result.distortion[0], 0, atol=1e-5)
@@ -376,15 +388,9 @@ class TestResult:
 
     def test_a_gradient_of_zero_is_no_nan_and_is_counted(self, attack):
         """The first image's gradient is zero; the second's is not."""
-
-        def model(images):
-            first = images[:, 0, 0, 0] > 0.9
-            pixels = images[:, 0, :3, 0]
-            return tf.where(first[:, None], 0 * pixels, pixels) + tf.constant([0.3, 0.1, 0.0])
-
-        images = np.full((2, 4, 4, 1), 0.5)
+        images = FOUR.images[:2].copy()
         images[0] = 1.0
-        result = attack(model, images, [0, 0])
+        result = attack(FOUR, images, [0, 0])
         assert not result.success[0]
         assert np.all(np.isinf(result.trace[0]))
         assert np.all(np.isfinite(result.adversarial))
@@ -459,7 +465,7 @@ def test_trace_is_what_the_model_was_shown_after_each_gradient(attack):
 )
 def test_a_shorter_run_ends_where_the_trace_of_the_longer_one_was(attack, untried):
     """Where what an attack does at a step does not depend on how many are to come."""
-    model = Linear(4, (8, 8, 1))
+    model = FOUR
     best = np.minimum.accumulate(attack(model, model.images, model.labels).trace, axis=1)
     assert np.isinf(best[:, 0]).all()
     assert np.isfinite(best[:, -1]).all()
@@ -672,18 +678,18 @@ GOOD = np.full((2, 1, 4, 1), 0.5, np.float32)
 @pytest.mark.parametrize(
     ("model", "images", "labels", "targets", "message"),
     [
-        (ThreeClasses(), GOOD * 510, [0, 0], None, r"images must lie in \[0, 1\]; received values from 255 to 255"),
-        (ThreeClasses(), GOOD * np.nan, [0, 0], None, "received values from nan to nan"),
-        (ThreeClasses(), GOOD[0], [0, 0], None, r"images must have rank 4, .* received shape \(1, 4, 1\)"),
-        (ThreeClasses(), GOOD.astype(int), [0, 0], None, "images must be floats; received int64"),
-        (ThreeClasses(), GOOD[:0], np.zeros(0, int), None, "at least one image"),
-        (ThreeClasses(), GOOD, [0, 3], None, "labels must be below the model's 3 classes; received 3"),
-        (ThreeClasses(), GOOD, [0, -1], None, "labels must be classes from 0 on; received -1"),
-        (ThreeClasses(), GOOD, [0], None, r"labels must have shape \[2\], .* received shape \(1,\)"),
-        (ThreeClasses(), GOOD, [0.0, 1.0], None, "labels must be integers; received float32"),
-        (ThreeClasses(), GOOD, [0, 0], [1, 5], "targets must be below the model's 3 classes; received 5"),
-        (lambda x: tf.nn.softmax(ThreeClasses()(x)), GOOD, [0, 0], None, "the model must return logits"),
-        (lambda x: ThreeClasses()(x) * np.nan, GOOD, [0, 0], None, "must return finite logits"),
+        (THREE, GOOD * 510, [0, 0], None, r"images must lie in \[0, 1\]; received values from 255 to 255"),
+        (THREE, GOOD * np.nan, [0, 0], None, "received values from nan to nan"),
+        (THREE, GOOD[0], [0, 0], None, r"images must have rank 4, .* received shape \(1, 4, 1\)"),
+        (THREE, GOOD.astype(int), [0, 0], None, "images must be floats; received int64"),
+        (THREE, GOOD[:0], np.zeros(0, int), None, "at least one image"),
+        (THREE, GOOD, [0, 3], None, "labels must be below the model's 3 classes; received 3"),
+        (THREE, GOOD, [0, -1], None, "labels must be classes from 0 on; received -1"),
+        (THREE, GOOD, [0], None, r"labels must have shape \[2\], .* received shape \(1,\)"),
+        (THREE, GOOD, [0.0, 1.0], None, "labels must be integers; received float32"),
+        (THREE, GOOD, [0, 0], [1, 5], "targets must be below the model's 3 classes; received 5"),
+        (lambda x: tf.nn.softmax(THREE(x)), GOOD, [0, 0], None, "the model must return logits"),
+        (lambda x: THREE(x) * np.nan, GOOD, [0, 0], None, "must return finite logits"),
         (lambda x: x, GOOD, [0, 0], None, r"to logits \[batch, classes\]; it returned \(2, 1, 4, 1\)"),
     ],
 )

@@ -1,7 +1,7 @@
 """Bad input is one line on stderr and exit status 2, and what lay there before stays.
 
 The table: each row is a binary, its arguments and what the one line must say after "error: ". IN stands for the folder
-of `inputs`, OUT for a new one; the arguments of DEFAULTS come first. All rows run once, in `finished`.
+of `inputs`, OUT for a new one; the arguments of DEFAULTS come first.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pytest
 import tensorflow as tf
 
 import models
-from tests.many_runs import outcomes
+from tests.many_runs import Finished, here, outcomes
 from tests.test_interruption import record
 from tests.test_report import finished_run
 from tf_smoothadv import metrics
@@ -665,76 +665,69 @@ def contents(folder: pathlib.Path) -> dict[pathlib.Path, bytes]:
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory) -> pathlib.Path:
+def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inputs")
     make_images(folder)
     make_models(folder)
     make_given(folder / "given")
     make_results(folder)
-    return folder
-
-
-OTHERS = {
-    "fine": ("eval.white_box", f"--dataset=nips2017 --data=IN/fine --num_images=4 {NET}"),
-    "late": ("eval.white_box", f"--dataset=nips2017 --data=IN/late --num_images=33 --batch_size=32 {NET}"),
-    "debug": ("eval.white_box", "--debug --data=missing.npz"),
-    "help": ("eval.white_box", "--helpshort"),
-}
-
-
-@pytest.fixture(scope="module")
-def finished(inputs, tmp_path_factory):
-    """By binary and arguments, or by the names of OTHERS: what came of it, and the folder OUT."""
-    before = contents(inputs)
-    runs = {row[:2]: row[:2] for row in TABLE} | OTHERS
-    outputs = {key: tmp_path_factory.mktemp("output") for key in runs}
-    commands = [command(*run, inputs, outputs[key]) for key, run in runs.items()]
-    found = dict(zip(runs, zip(outcomes(commands), outputs.values())))
-    after = contents(inputs)
+    before = contents(folder)
+    yield folder
+    after = contents(folder)
     assert {path: after.get(path) for path in before} == before  # whatever was refused, nothing is lost
-    assert not (inputs / "unpickled").exists()
-    return found
+    assert not (folder / "unpickled").exists()
+
+
+def assert_refused(outcome: Finished, message: str, folder: pathlib.Path) -> None:
+    assert outcome.status == 2, outcome.stderr
+    (line,) = outcome.stderr.splitlines()
+    assert re.match(f"error: .*{message.replace('IN', re.escape(str(folder)))}", line), line
 
 
 @pytest.mark.parametrize(("binary", "arguments", "message"), TABLE)
-def test_one_line_and_status_2(binary, arguments, message, finished, inputs):
+def test_one_line_and_status_2(binary, arguments, message, inputs, tmp_path):
     if not FULL.exists() and "full" in arguments:
         pytest.skip("needs /dev/full")
-    outcome, _ = finished[binary, arguments]
-    assert outcome.status == 2, outcome.stderr
-    (line,) = outcome.stderr.splitlines()
-    assert re.match(f"error: .*{message.replace('IN', re.escape(str(inputs)))}", line), line
+    assert_refused(here(*command(binary, arguments, inputs, tmp_path)), message, inputs)
+
+
+def test_of_processes_too(inputs, tmp_path):
+    """A row of each binary, run as a user runs it; and an error with its traceback."""
+    rows = list({row[0]: row for row in TABLE}.values())
+    commands = [command(*row[:2], inputs, tmp_path) for row in rows]
+    *refused, debugged = outcomes([*commands, ["eval.white_box", "--debug", "--data=missing.npz"]])
+    for row, outcome in zip(rows, refused):
+        assert_refused(outcome, row[2], inputs)
+    assert debugged.status == 1
+    assert "Traceback" in debugged.stderr
+    assert debugged.stderr.splitlines()[-1] == "ValueError: no such file: missing.npz"
 
 
 def test_the_table_has_no_row_twice():
     assert len({row[:2] for row in TABLE}) == len(TABLE) >= 60
 
 
-def test_grey_16_bits_cmyk_opaque_alpha_and_other_line_ends_work(finished):
-    outcome, folder = finished["fine"]
+def test_grey_16_bits_cmyk_opaque_alpha_and_other_line_ends_work(inputs, tmp_path):
+    flags = f"--dataset=nips2017 --data=IN/fine --num_images=4 {NET}"
+    outcome = here(*command("eval.white_box", flags, inputs, tmp_path))
     assert outcome.status == 0, outcome.stderr
-    assert json.loads((folder / records.SUMMARY).read_text())["num_correct"] == 4
+    assert json.loads((tmp_path / records.SUMMARY).read_text())["num_correct"] == 4
 
 
-def test_what_was_computed_before_an_error_stays(finished):
+def test_what_was_computed_before_an_error_stays(inputs, tmp_path):
     """The 33rd image cannot be read; the records of the 32 before it are whole."""
-    outcome, folder = finished["late"]
+    flags = f"--dataset=nips2017 --data=IN/late --num_images=33 --batch_size=32 {NET}"
+    outcome = here(*command("eval.white_box", flags, inputs, tmp_path))
     assert outcome.status == 2, outcome.stderr
     assert re.search("^error: cannot read i32 of .*: .*truncated", outcome.stderr)
-    made = records.Results(folder, records.settings_of(folder), metrics.Record)
+    made = records.Results(tmp_path, records.settings_of(tmp_path), metrics.Record)
     made.close()
     assert made.done == {("fgsm", image) for image in range(32)}
 
 
-def test_debug_shows_the_traceback(finished):
-    outcome, _ = finished["debug"]
-    assert outcome.status == 1
-    assert "Traceback" in outcome.stderr
-    assert outcome.stderr.splitlines()[-1] == "ValueError: no such file: missing.npz"
-
-
-def test_help_is_no_error(finished):
-    outcome, _ = finished["help"]
+def test_help_is_no_error():
+    outcome = here("eval.white_box", "--helpshort")
+    assert outcome.status == 0
     assert "--num_images: How many test images" in outcome.stdout
     assert "error" not in outcome.stderr
 

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -10,6 +8,7 @@ import pytest
 import tf_smoothadv as sa
 from benchmarks import images, solvers, timing
 from tests import reference
+from tests.many_runs import here
 
 
 def test_functions_take_turns():
@@ -42,15 +41,11 @@ def test_noise_stands_in_for_photographs(tmp_path):
         images.photographs(str(tmp_path), 1, 32)
 
 
-def benchmarks(*args: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "benchmarks", *args], capture_output=True, text=True)
-
-
 @pytest.mark.slow
 def test_solvers_from_the_command_line(tmp_path):
     flags = ["--only=solvers", "--sides=28", "--batches=1,2", "--rounds=1", "--images=", f"--output={tmp_path}"]
-    finished = benchmarks(*flags)
-    assert finished.returncode == 0, finished.stderr
+    finished = here("benchmarks.__main__", *flags)
+    assert finished.status == 0, finished.stderr
     report = json.loads((tmp_path / "solvers.json").read_text())
     assert report["machine"]["tensorflow"]
     rows = {(row["batch"], row["solver"]): row for row in report["rows"]}
@@ -62,8 +57,8 @@ def test_solvers_from_the_command_line(tmp_path):
 
 
 def test_an_unknown_part_is_one_line():
-    finished = benchmarks("--only=speed")
-    assert finished.returncode == 2
+    finished = here("benchmarks.__main__", "--only=speed")
+    assert finished.status == 2
     assert finished.stderr.splitlines()[-1] == (
         "error: --only must be of solvers, attacks, checks, memory, peers, minimal, grid, growth; received speed"
     )

@@ -15,11 +15,8 @@ import rich.console
 
 import models
 import tf_smoothadv as sa
-from eval import front as front_binary
-from eval import referee as referee_binary
-from eval import transfer as transfer_binary
-from eval import white_box as white_box_binary
-from models import console, loading
+from models import loading
+from tests.many_runs import here
 from tf_smoothadv import protocol
 from tf_smoothadv.evaluation import config, data, families, merge, presets, records, run, transfer
 from tf_smoothadv.evaluation.config import Config
@@ -135,19 +132,18 @@ def test_shards_of_a_transfer_come_together(linear, tmp_path):
     assert pictures[0] == pictures[1] > 0
 
 
-def test_binaries_run_twice_in_one_process_beside_one_another(tmp_path, capsys):
+def test_binaries_run_twice_in_one_process_beside_one_another(tmp_path):
     common = ["--num_images=4", "--batch_size=4"]
     for binary, arguments, name in (
-        (white_box_binary, ["--attacks=fgsm", "--save_images"], "white"),
-        (white_box_binary, ["--attacks=fgsm", "--save_images"], "white"),
-        (front_binary, ["--alphas=0", "--gradients=4"], "front"),
-        (transfer_binary, ["--attacks=fgsm", "--targets=c4_adversarial"], "transfer"),
+        ("white_box", ["--attacks=fgsm", "--save_images"], "white"),
+        ("white_box", ["--attacks=fgsm", "--save_images"], "white"),
+        ("front", ["--alphas=0", "--attacks=fmn", "--gradients=4"], "front"),
+        ("transfer", ["--attacks=fgsm", "--targets=c4_adversarial"], "transfer"),
+        ("referee", [tmp_path / "white" / "images" / "fgsm"], "referee"),
     ):
-        console.run(binary.main, binary.FLAGS, argv=["x", *common, *arguments, f"--output={tmp_path / name}"])
-    paths = [str(tmp_path / "white" / "images" / "fgsm")]
-    argv = ["x", *common, *paths, f"--output={tmp_path / 'referee'}"]
-    console.run(referee_binary.main, referee_binary.FLAGS, argv=argv)
-    assert "c4: accuracy" in capsys.readouterr().out
+        finished = here(f"eval.{binary}", *common, *arguments, f"--output={tmp_path / name}")
+        assert finished.status == 0, finished.stderr
+    assert "c4: accuracy" in finished.stdout
     assert (tmp_path / "transfer" / records.TRANSFER).exists()
     assert (tmp_path / "front" / "front.json").exists()
 

@@ -40,6 +40,7 @@ ATTACKS = [
     ALMA(10, masking=SPEC, delivery=sa.Levels()),
     NearestClasses(FMN(10, masking=SPEC, delivery=sa.Levels()), classes=2, candidates=3),
 ]
+SMALL = Linear(2, (6, 5, 3))  # of several tests, which share what is compiled for it
 EVERY_ATTACK = pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: type(attack).__name__)
 MINIMAL = pytest.mark.parametrize(
     ("attack", "factor"),
@@ -285,11 +286,10 @@ class TestComposition:
     @EVERY_ATTACK
     def test_a_mask_of_one_is_no_mask(self, attack):
         """But for C&W, which is optimised over w without a mask: smooth, where the rounding is another with one."""
-        model = Linear(2, (6, 5, 3))
         ones = sa.Masking(None, gains=None)
         smoothing, delivery = (SMOOTH, None) if isinstance(attack, CarliniWagner) else (None, sa.Levels())
         masked, plain = (
-            attack.replaced(masking=spec, smoothing=smoothing, delivery=delivery)(model, model.images, model.labels)
+            attack.replaced(masking=spec, smoothing=smoothing, delivery=delivery)(SMALL, SMALL.images, SMALL.labels)
             for spec in (ones, None)
         )
         np.testing.assert_allclose(masked.adversarial, plain.adversarial, atol=1e-5)

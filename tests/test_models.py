@@ -3,7 +3,6 @@ from __future__ import annotations
 import contextlib
 import re
 import runpy
-import subprocess
 import sys
 
 import keras
@@ -16,6 +15,7 @@ import tf_smoothadv as sa
 from models.c4 import NAMES, WEIGHTS
 from models.loading import with_defense
 from tests.conftest import SAMPLE, needs_shared
+from tests.many_runs import here
 from tf_smoothadv.evaluation.data import mnist
 
 KERAS_2 = keras.__version__.startswith("2.")
@@ -477,23 +477,32 @@ class TestMnist:
             mnist.read(str(path), "test")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("arguments", [["--training=clean"], ["--training=adversarial", "--method=fgsm"]])
-def test_training_binary(arguments, tmp_path):
-    images, labels = mnist.read(str(SAMPLE), "test")
-    data = tmp_path / "mnist.npz"
+@pytest.mark.parametrize(
+    ("training", "arguments", "described"),
+    [
+        ("clean", [], "clean images only"),
+        ("adversarial", [], "half of each batch adversarial by a step towards the least likely class"),
+        pytest.param(
+            "adversarial",
+            ["--method=fgsm", "--epsilon=0.2"],
+            r"by a step away from the label \(FGSM\), .* cut at 0\.2",
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_training_binary(training, arguments, described, digits, tmp_path):
+    images, labels = (column[:40] for column in digits)
     pixels = np.round(images[..., 0] * 255).astype(np.uint8)
-    np.savez(data, x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
-    output = tmp_path / "weights"
-    command = [sys.executable, "-m", "models.train", f"--data={data}", f"--output={output}"]
-    command += ["--epochs=20", "--batch_size=32", "--seed=3", *arguments]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
-    name = "c4_clean" if "clean" in arguments[0] else "c4_adversarial"
+    np.savez(tmp_path / "mnist.npz", x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
+    flags = [f"--data={tmp_path / 'mnist.npz'}", f"--output={tmp_path}", f"--training={training}"]
+    finished = here("models.train", *flags, "--epochs=15", "--batch_size=20", "--seed=3", *arguments)
+    assert finished.status == 0, finished.stderr
     network = models.c4(weights=None)
-    network.load_weights(output / f"{name}.weights.h5")
+    network.load_weights(tmp_path / f"c4_{training}.weights.h5")
     measured = accuracy(network, images, labels)
     assert measured > 0.9  # of the digits it was trained on
     assert f"test accuracy {measured:.4f}" in finished.stdout
-    assert f"| accuracy | {measured:.4f} " in (output / f"{name}.md").read_text()
-    assert "| seed | 3 |" in (output / f"{name}.md").read_text()
+    card = (tmp_path / f"c4_{training}.md").read_text()
+    assert f"| accuracy | {measured:.4f} " in card
+    assert "| seed | 3 |" in card
+    assert re.search(rf"\| training \| .*{described}", card)

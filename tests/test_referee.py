@@ -21,7 +21,7 @@ from tf_smoothadv.evaluation import data, outputs, records
 from tf_smoothadv.evaluation.data import submissions
 from tf_smoothadv.evaluation.rendering import report, terminal
 
-COUNT = ["--num_images=12", "--batch_size=5"]
+COUNT = ["--num_images=12", "--batch_size=8"]
 MISSING = (3, 7)
 FOOLBOX = importlib.util.find_spec("foolbox") is not None
 

@@ -5,9 +5,8 @@ import http.server
 import io
 import json
 import pathlib
+import re
 import runpy
-import subprocess
-import sys
 import tarfile
 import threading
 
@@ -19,6 +18,7 @@ import tensorflow as tf
 import models
 from models import slim, slim_archives
 from tests.conftest import needs_shared
+from tests.many_runs import here
 
 V1, V2 = tf.compat.v1.train.SaverDef.V1, tf.compat.v1.train.SaverDef.V2
 VERSIONS = {"inception_v3": V1, "resnet_v2_50": V2, "inception_resnet_v2": V2}
@@ -373,21 +373,63 @@ class TestUnpack:
 
 
 class TestBinary:
-    def convert(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "models.convert_slim", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+    @pytest.mark.parametrize(
+        ("flags", "names"),
+        [
+            (["--background"], "{}"),
+            (["--nobackground", "--scope=Ens3"], "Ens3/{}"),
+            (["--moving_averages"], "{}/ExponentialMovingAverage"),
+        ],
+    )
+    def test_converts(self, flags, names, monkeypatch, rng, tmp_path):
+        """A network of one layer in the place of a large one."""
+        layer = keras.layers.Dense(1001, name="Net.Logits")
+        monkeypatch.setitem(slim.NETWORKS, "resnet_v2_50", lambda x: layer(keras.layers.GlobalAveragePooling2D()(x)))
+        weights, biases = rng.normal(size=(3, 1001)).astype(np.float32), rng.normal(size=1001).astype(np.float32)
+        values = {names.format("Net/Logits/weights"): weights, names.format("Net/Logits/biases"): biases}
+        checkpoint = save(tmp_path / "net.ckpt", values | {"global_step": np.array(7)}, V2)
+        output = tmp_path / "new" / "net.keras"
+        finished = here(
+            "models.convert_slim", "--network=resnet_v2_50", f"--checkpoint={checkpoint}", f"--output={output}", *flags
+        )
+        assert finished.status == 0, finished.stderr
+        assert finished.stdout.splitlines() == [
+            "ignored: global_step",
+            f"2 variables of {checkpoint} are in {output}, 1 are ignored",
+        ]
+        images = rng.random((2, 4, 5, 3)).astype(np.float32)
+        expected = (2 * images - 1).mean(axis=(1, 2)) @ weights + biases
+        found = keras.models.load_model(output, compile=False)(images, training=False)
+        assert_close(found.numpy(), expected[:, 1:] if "--nobackground" in flags else expected)
+
+    def test_downloads(self, monkeypatch, tmp_path):
+        """The archive of the network that is named."""
+        asked = []
+        monkeypatch.setattr(slim_archives, "download", lambda network: asked.append(network) or tmp_path / "none")
+        flags = ["--network=adv_inception_v3", "--checkpoint=download", f"--output={tmp_path / 'net.keras'}"]
+        finished = here("models.convert_slim", *flags)
+        assert finished.status == 2
+        assert re.match(r"error: cannot read a checkpoint from .*none", finished.stderr)
+        assert asked == ["adv_inception_v3"]
+
+    def test_help_needs_no_other_flag(self):
+        finished = here("models.convert_slim", "--help")
+        assert finished.status == 0, finished.stderr
+        assert "Converts a TF-Slim checkpoint into a Keras file." in finished.stdout
+        assert "--[no]background: Keep class 0" in finished.stdout
 
     @pytest.mark.slow
-    def test_converts(self, checkpoints, tmp_path):
+    def test_converts_a_network_of_tf_slim(self, checkpoints, tmp_path):
         values, image, expected = reference("inception_v3")
         output = tmp_path / "new" / "model.keras"
-        finished = self.convert(
+        finished = here(
+            "models.convert_slim",
             "--network=ens3_adv_inception_v3",
             f"--checkpoint={checkpoints('inception_v3')}",
             f"--output={output}",
             "--nobackground",
         )
-        assert finished.returncode == 0, finished.stderr
+        assert finished.status == 0, finished.stderr
         ignored = [name for name in values if "/AuxLogits/" in name]
         assert {f"ignored: {name}" for name in ignored} < set(finished.stdout.splitlines())
         assert f"{len(values) - len(ignored)} variables of" in finished.stdout

@@ -18,7 +18,7 @@ import models
 import tf_smoothadv as sa
 from models import slim
 from tests.conftest import needs_shared
-from tests.many_runs import Finished, here
+from tests.many_runs import C4, Finished, here
 from tests.test_attacks import Linear
 from tests.test_slim import VERSIONS, reference, save
 from tf_smoothadv import metrics, protocol, transfer
@@ -152,7 +152,7 @@ def result(tmp_path_factory) -> tuple[Finished, pathlib.Path]:
 
 @pytest.fixture(scope="module")
 def networks() -> dict[str, keras.Model]:
-    return models.load_all(SOURCES)
+    return {"c4": C4("clean"), "c4_adversarial": C4("adversarial")}
 
 
 class TestBinary:

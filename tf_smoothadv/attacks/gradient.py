@@ -140,11 +140,12 @@ class GradientAttack(core.Attack):
         low = tf.zeros_like(high)
         gradients = self.steps * (1 + self.binary_search_steps) * model.samples
         _, best = descend(high, core.start(images, gradients, shaper.delivered(images).code))
-        for _ in tf.range(self.binary_search_steps):
-            high = tf.where(best.success, tf.minimum(high, self.size(best.adversarial - images)), high)
-            middle = (low + high) / 2
-            success, best = descend(middle, best)
-            low, high = tf.where(success, low, middle), tf.where(success, middle, high)
+        if self.binary_search_steps:  # or a loop would be compiled that is never run
+            for _ in tf.range(self.binary_search_steps):
+                high = tf.where(best.success, tf.minimum(high, self.size(best.adversarial - images)), high)
+                middle = (low + high) / 2
+                success, best = descend(middle, best)
+                low, high = tf.where(success, low, middle), tf.where(success, middle, high)
         return best
 
 
