@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import io
-import os
 import pathlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import PIL.Image
 import tensorflow as tf
 
 import tf_smoothadv as sa
 from tf_smoothadv import checks, criteria
 from tf_smoothadv.attacks import Attack, core
 from tf_smoothadv.evaluation import families, presets
-from tf_smoothadv.evaluation.data import classes, decoding
+from tf_smoothadv.evaluation.data import classes, decoding, photographs
 from tf_smoothadv.evaluation.rendering import pictures, plots
 from tf_smoothadv.visibility import MEASURES, visibility
 
-__all__ = ["FORMATS", "Failure", "Made", "Photo", "Work", "make", "output_of", "photos", "told"]
+__all__ = ["Failure", "Made", "Work", "make", "output_of", "photos", "told"]
 
-FORMATS = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "bmp": ".bmp"}
 MARK = ".adversarial"  # what the name of an output ends in
-ORIENTATION = 0x0112  # among the tags of EXIF
 SIZE = 299  # of what a network takes that does not say it
 KEPT = 8  # networks for images of one shape, with what was compiled for them
 
@@ -41,10 +36,11 @@ class Work:
         gradients: how many it may take; None for what its preset says.
         image_size: the side in pixels of what the network takes; None for what it says itself, or else 299.
         resize: how an image comes to that size, see `Resized`.
-        format: of FORMATS; None for the input's own.
+        format: of `photographs.FORMATS`; None for the input's own.
         quality: of JPEG files that are made of other ones, 1 to 100.
         label: the class to leave; None for the one that is predicted.
         output: a folder; None for the input's own.
+        visibility: False leaves the measures of the eye out.
         show: whether a sheet of pictures is written beside each output.
         overwrite: whether an output that is there is made anew.
 
@@ -60,31 +56,16 @@ class Work:
     quality: int = 95
     label: int | None = None
     output: str | None = None
+    visibility: bool | None = None
     show: bool = False
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        checks.one_of("attack", self.attack, tuple(presets.ENTRIES))
-        checks.one_of("format", self.format, (*FORMATS, None))
+        (variants,) = presets.preset(families.PHOTOGRAPHS, "tuned", [self.attack], gradients=self.gradients).values()
+        if len(variants) > 1:
+            raise ValueError(f"attack must have one setting; {self.attack} has {len(variants)}")
+        checks.one_of("format", self.format, (*photographs.FORMATS, None))
         checks.in_range("quality", self.quality, 1, 100)
-
-
-class Photo(NamedTuple):
-    """A photograph as it lies in a file.
-
-    Attributes:
-        pixels: uint8 [H, W, C], in the order in which the file has them.
-        orientation: of EXIF, how a viewer turns them.
-        delivery: what it is saved as.
-        format: of FORMATS.
-        source: the file that PIL reads, whose metadata are kept.
-    """
-
-    pixels: np.ndarray
-    orientation: int
-    delivery: sa.delivery.Delivery
-    format: str
-    source: bytes
 
 
 class Made(NamedTuple):
@@ -147,7 +128,7 @@ def photos(paths: Iterable[str | pathlib.Path]) -> list[pathlib.Path]:
 
 def output_of(path: pathlib.Path, work: Work) -> pathlib.Path:
     """Where the adversarial image of a file is written: its name with ".adversarial" before the suffix."""
-    suffix = path.suffix if work.format is None else FORMATS[work.format]
+    suffix = path.suffix if work.format is None else photographs.FORMATS[work.format]
     return pathlib.Path(work.output or path.parent) / f"{path.stem}{MARK}{suffix}"
 
 
@@ -176,7 +157,7 @@ def make(model: core.Model, paths: Sequence[pathlib.Path], work: Work) -> Iterat
     for path, output in zip(paths, outputs):
         try:
             upright = decoding.read(path)
-            photo = read(path.read_bytes(), upright, str(path), work)
+            photo = photographs.read(path.read_bytes(), upright, str(path), work.format, work.quality)
             made = _made(networks, photo, upright, path, output, work)
         except (ValueError, OSError) as error:
             yield Failure(path, checks.first_line(error))
@@ -219,7 +200,12 @@ def taken(model: Any) -> tuple[int | None, int | None]:
 
 
 def _made(
-    networks: _Networks, photo: Photo, upright: np.ndarray, path: pathlib.Path, output: pathlib.Path, work: Work
+    networks: _Networks,
+    photo: photographs.Photo,
+    upright: np.ndarray,
+    path: pathlib.Path,
+    output: pathlib.Path,
+    work: Work,
 ) -> Made:
     began = time.perf_counter()
     judge = networks.of(upright.shape)
@@ -233,87 +219,27 @@ def _made(
         gradients = int(result.gradients[0])
         if not bool(result.success[0]):
             return Made(path, None, upright.shape, before, before, 0.0, {}, gradients, time.perf_counter() - began)
-        _write(output, encoded(photo, result))
+        photographs.write(output, photographs.encoded(photo, result))
     delivered = decoding.read(output, shape=upright.shape)
     after = _predicted(judge, delivered)
     distortion = float(np.linalg.norm(delivered / 255.0 - upright / 255.0))
     pair = (upright[np.newaxis] / np.float32(255), delivered[np.newaxis] / np.float32(255))
-    seen = visibility(*pair)
+    seen = {} if work.visibility is False else visibility(*pair).of_images()[0]
     seconds = time.perf_counter() - began
     if work.show:
         _show(output, upright, delivered)
     succeeded = _errs(judge, delivered, label)
     kept = output if succeeded else None
-    return Made(path, kept, upright.shape, before, after, distortion, seen.of_images()[0], gradients, seconds)
+    return Made(path, kept, upright.shape, before, after, distortion, seen, gradients, seconds)
 
 
-def _attack(network: sa.Classifier, photo: Photo, work: Work) -> Attack:
+def _attack(network: sa.Classifier, photo: photographs.Photo, work: Work) -> Attack:
     """The preset's attack for images of this shape, with steps as long as the way to the network's size asks for."""
     shape = photo.pixels.shape
     (attack,) = presets.preset(families.family(shape), "tuned", [work.attack], gradients=work.gradients)[work.attack]
     if hasattr(attack, "step_size"):
         attack = attack.replaced(step_size=attack.step_size * network.model.magnification(*shape[:2]))
     return attack.replaced(delivery=photo.delivery)
-
-
-def read(content: bytes, upright: np.ndarray, name: str, work: Work) -> Photo:
-    """A photograph from the content of a file.
-
-    Args:
-        content: of the file, which `decoding.decode` has read.
-        upright: the pixels that it gave.
-        name: what the file is called in messages.
-        work: which format it is to be written in.
-
-    Raises:
-        ValueError: a JPEG file that `Jpeg` refuses.
-    """
-    with PIL.Image.open(io.BytesIO(content)) as image:
-        own = "jpeg" if image.format in ("JPEG", "MPO") else str(image.format).lower()
-        orientation = image.getexif().get(ORIENTATION, 1)
-        metadata = _metadata(image)
-    wanted = work.format or own
-    if wanted != "jpeg":
-        return Photo(upright, 1, sa.Levels(), wanted, content)
-    if own != "jpeg":
-        buffer = io.BytesIO()
-        picture = PIL.Image.fromarray(upright.squeeze())
-        picture.save(buffer, "JPEG", quality=int(work.quality), subsampling=0, **metadata)
-        content, orientation = buffer.getvalue(), 1
-    try:
-        delivery = sa.Jpeg([content])
-    except ValueError as error:
-        raise ValueError(str(error).replace("the JPEG file", name)) from None
-    pixels = np.round(255 * delivery.images[0].numpy()).astype(np.uint8)
-    return Photo(pixels, orientation if orientation in range(1, 9) else 1, delivery, "jpeg", content)
-
-
-def encoded(photo: Photo, result: core.AttackResult) -> bytes:
-    """The file of the adversarial image, with the metadata of the photograph."""
-    if isinstance(photo.delivery, sa.Jpeg):
-        return photo.delivery.encode(result.code)[0]
-    pixels = np.round(255 * result.adversarial[0].numpy()).astype(np.uint8)
-    buffer = io.BytesIO()
-    with PIL.Image.open(io.BytesIO(photo.source)) as image:
-        metadata = _metadata(image)
-    options = {"lossless": True, "exact": True} if photo.format == "webp" else {}
-    PIL.Image.fromarray(pixels.squeeze()).save(buffer, photo.format.upper(), **options, **metadata)
-    return buffer.getvalue()
-
-
-def _metadata(image: PIL.Image.Image) -> dict[str, Any]:
-    """What PIL keeps of an image's metadata when it saves it again, for pixels that are upright."""
-    exif = image.getexif()
-    exif.pop(ORIENTATION, None)
-    kept: dict[str, Any] = {name: image.info[name] for name in ("icc_profile", "dpi", "xmp") if name in image.info}
-    return kept | ({"exif": exif.tobytes()} if len(exif) else {})
-
-
-def _write(path: pathlib.Path, content: bytes) -> None:
-    """Writes a file whole, or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(content)
-    os.replace(part, path)
 
 
 def _logits(network: sa.Classifier, pixels: np.ndarray) -> tf.Tensor:
@@ -353,10 +279,9 @@ def told(outcome: Made | Failure, names: Sequence[str] = ()) -> str:
     took = f"{outcome.gradients} gradients, {outcome.seconds:.0f} s"
     if outcome.output is None:
         return f"{outcome.path}: not adversarial, {before} still; {took}"
-    seen = ", ".join(
-        f"{MEASURES[name].heading} {value:.{MEASURES[name].digits}f}" for name, value in outcome.visibility.items()
-    )
+    seen = [f"{MEASURES[name].heading} {value:.{MEASURES[name].digits}f}" for name, value in outcome.visibility.items()]
+    numbers = ", ".join([f"D {outcome.distortion:.3f}", *seen])
     return (
         f"{outcome.path} ({outcome.shape[1]} x {outcome.shape[0]}): {before} -> {after} in {outcome.output}\n"
-        f"    D {outcome.distortion:.3f}; {seen}; {took}"
+        f"    {numbers}; {took}"
     )

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import io
+import pathlib
+import re
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.many_runs import here
+from tf_smoothadv.evaluation import photo
+from tf_smoothadv.evaluation.data import classes
+
+pytest.importorskip("jpeglib")
+
+FAST = ("--gradients=15", "--attack=fmn", "--novisibility")
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory) -> str:
+    """The path of a network of 16 x 16 pixels, whose classes are which of four squares is the brightest."""
+    layers = [keras.layers.AveragePooling2D(8), keras.layers.Flatten(), keras.layers.Dense(4, use_bias=False)]
+    model = keras.Sequential([keras.Input((16, 16, 3)), *layers])
+    model.layers[-1].set_weights([10 * np.repeat(np.eye(4, dtype=np.float32), 3, axis=0)])
+    path = tmp_path_factory.mktemp("network") / "net.keras"
+    model.save(path)
+    return str(path)
+
+
+def picture(height: int = 40, width: int = 48, seed: int = 0) -> np.ndarray:
+    """Noise, of which no square is much brighter, uint8 [H, W, 3]."""
+    return np.clip(np.random.default_rng(seed).normal(128, 40, (height, width, 3)), 0, 255).astype(np.uint8)
+
+
+def opened(path: pathlib.Path) -> Image.Image:
+    return Image.open(io.BytesIO(path.read_bytes()))
+
+
+def save(path: pathlib.Path, shape: np.ndarray | None = None, **options) -> pathlib.Path:
+    Image.fromarray(picture() if shape is None else shape).save(path, **options)
+    return path
+
+
+def judged(network: str, path: pathlib.Path) -> int:
+    """The class of a file, as anybody would ask for it: decoded by PIL, cut to its middle, resized."""
+    model = keras.models.load_model(network)
+    image = np.array(opened(path).convert("RGB"))
+    side = min(image.shape[:2])
+    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+    square = image[None, top : top + side, left : left + side] / 255
+    return int(np.argmax(model(keras.ops.image.resize(square, (16, 16), antialias=True))))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.jpg", {"quality": 90, "subsampling": 2}),
+        ("a.png", {"dpi": (72, 72)}),
+        ("a.webp", {"quality": 80}),
+        ("a.bmp", {}),
+    ],
+)
+def test_a_file_becomes_an_adversarial_one_like_it(network, tmp_path, name, options):
+    path = save(tmp_path / name, **options)
+    before = path.read_bytes()
+    done = here("eval.photo", str(path), f"--model={network}", *FAST)
+    assert done.status == 0, done.stderr
+    output = tmp_path / f"a.adversarial{path.suffix}"
+    original, made = opened(path), opened(output)
+    assert (made.format, made.size, made.mode) == (original.format, original.size, original.mode)
+    assert made.info.get("dpi") == original.info.get("dpi")
+    assert judged(network, output) != judged(network, path)
+    assert path.read_bytes() == before
+    told = re.search(r"class (\d) \(0\.\d\d\) -> class (\d) \(0\.\d\d\) in (\S+)\n\s+D (\d\.\d+)", done.stdout)
+    assert (int(told[1]), int(told[2])) == (judged(network, path), judged(network, output))
+    difference = np.asarray(made.convert("RGB"), float) - np.asarray(original.convert("RGB"), float)
+    assert float(told[4]) == pytest.approx(np.linalg.norm(difference) / 255, abs=1e-3)
+    assert "1 of 1 were made adversarial" in done.stdout
+
+
+def test_a_folder_with_broken_files(network, tmp_path):
+    """All that can be is done, what cannot be is named, and a second run finds the outputs."""
+    folder, output = tmp_path / "photos", tmp_path / "out"
+    folder.mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    good = [save(folder / "turned.jpg", exif=exif), save(folder / "grey.png", picture()[..., 0])]
+    whole = good[0].read_bytes()
+    clear = np.dstack([picture(), np.full((40, 48), 100, np.uint8)])
+    buffer = io.BytesIO()
+    Image.fromarray(picture()).convert("CMYK").save(buffer, "JPEG")
+    broken = {
+        "cut.jpg": (whole[: len(whole) // 2], "truncated"),
+        "empty.png": (b"", "cannot identify image file"),
+        "text.bmp": (b"not an image", "cannot identify image file"),
+        "cmyk.jpg": (buffer.getvalue(), "must be grey or of YCbCr"),
+    }
+    for name, (content, _) in broken.items():
+        (folder / name).write_bytes(content)
+    save(folder / "clear.png", clear)
+    (folder / "notes.txt").write_text("no image")
+    for attempt in range(2):
+        done = here("eval.photo", str(folder), f"--output={output}", f"--model={network}", *FAST, *["--show"][attempt:])
+        assert done.status == 1
+        assert "2 of 7 were made adversarial" in done.stdout
+        for name, (_, reason) in broken.items():
+            assert re.search(rf"{name}.*{reason}", done.stdout), done.stdout
+        assert "clear.png: it has transparent pixels" in done.stdout or "transparent" in done.stdout
+        assert done.stdout.count(" 0 gradients") == 2 * attempt
+    assert opened(output / "turned.adversarial.jpg").getexif()[0x0112] == 6
+    assert opened(output / "grey.adversarial.png").mode == "L"
+    assert (output / "turned.adversarial.sheet.png").exists()
+    assert not list(output.glob(".*"))
+
+
+def test_names_of_classes_and_a_label(network, tmp_path):
+    path, names = save(tmp_path / "a.png"), tmp_path / "names.txt"
+    names.write_text("north west\nnorth east\nsouth west\nsouth east\n")
+    label = judged(network, path)
+    done = here("eval.photo", str(path), f"--model={network}", f"--classes={names}", f"--label={label}", *FAST)
+    assert re.search(r"(north|south) (west|east) \(0\.\d\d\) -> (north|south) (west|east) \(", done.stdout)
+
+
+def test_another_format(network, tmp_path):
+    path = save(tmp_path / "a.png")
+    done = here("eval.photo", str(path), f"--model={network}", "--format=jpeg", "--quality=80", *FAST)
+    assert done.status == 0, done.stderr
+    made = opened(tmp_path / "a.adversarial.jpg")
+    reference = io.BytesIO()
+    Image.fromarray(picture()).save(reference, "JPEG", quality=80)
+    assert made.quantization == Image.open(reference).quantization
+
+
+def test_what_cannot_be_made_adversarial(network, tmp_path):
+    """A white square on black, and one gradient: nothing is written, and the status says so."""
+    white = np.zeros((40, 40, 3), np.uint8)
+    white[:20, :20] = 255
+    path = save(tmp_path / "a.png", white)
+    done = here("eval.photo", str(path), f"--model={network}", "--gradients=1", "--attack=fmn", "--novisibility")
+    assert done.status == 1
+    assert "not adversarial" in done.stdout
+    assert not (tmp_path / "a.adversarial.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name at least one image file or folder; received none"),
+        (["none.jpg"], "cannot read none.jpg: there is no such file"),
+        (["a.png", "--attack=magic"], "attack must be one of"),
+        (["a.png", "--attack=pgd2", "--gradients=1"], "steps must be an integer of at least 1; received 0"),
+        (["a.png", "--classes=none.txt"], "cannot read the names of classes from none.txt"),
+        (["a.png", "b/a.png", "--output=out"], "2 of the files would be written to out/a.adversarial.png"),
+        (["a.png", "a.adversarial.png"], "a.adversarial.png is an input, which is never overwritten"),
+        (["c"], "c holds no image"),
+    ],
+)
+def test_bad_input_is_one_line(network, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("b", "c"):
+        (tmp_path / folder).mkdir()
+    for path in ("a.png", "a.adversarial.png", "b/a.png"):
+        save(tmp_path / path)
+    done = here("eval.photo", *arguments, f"--model={network}")
+    assert done.status == 2
+    assert re.fullmatch(rf"error: .*{re.escape(message)}.*\n", done.stderr), done.stderr
+
+
+def test_names_of_classes_from_a_file(tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text("cat\n dog \n")
+    assert classes.read(str(path)) == ["cat", "dog"]
+    assert classes.read(None) == []
+    path.write_text("")
+    with pytest.raises(ValueError, match="holds no names of classes"):
+        classes.read(str(path))
+
+
+def test_what_a_model_says_it_takes():
+    assert photo.taken(keras.Sequential([keras.Input((16, 16, 1)), keras.layers.Flatten()])) == (16, 1)
+    assert photo.taken(keras.Sequential([keras.Input((None, None, 3)), keras.layers.Flatten()])) == (None, 3)
+    assert photo.taken(lambda x: x) == (None, None)

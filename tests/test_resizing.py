@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image, ImageOps
+
+import tf_smoothadv as sa
+from tf_smoothadv import resizing
+
+RNG = np.random.default_rng(0)
+
+
+def identity(x: tf.Tensor) -> tf.Tensor:
+    return x
+
+
+def seen(images: np.ndarray, size: int, **settings) -> np.ndarray:
+    resized = sa.Resized(lambda x: tf.reduce_mean(x, [1, 2]), size, **settings)
+    return resized.seen(tf.constant(images, tf.float32)).numpy()
+
+
+@pytest.mark.parametrize("orientation", resizing.ORIENTATIONS)
+def test_orientations_are_those_of_pil(orientation):
+    pixels = RNG.integers(0, 255, (4, 6, 3), np.uint8)
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(buffer, "PNG", exif=exif)
+    expected = np.array(ImageOps.exif_transpose(Image.open(buffer)))
+    np.testing.assert_array_equal(resizing.upright(tf.constant(pixels[np.newaxis]), orientation)[0], expected)
+
+
+def test_an_image_of_the_size_stays_as_it_is():
+    images = RNG.random((2, 7, 7, 3), np.float32)
+    for resize in resizing.RESIZES:
+        np.testing.assert_array_equal(seen(images, 7, resize=resize), images)
+
+
+def test_halving_takes_what_each_way_shows():
+    """A wide image, a ramp from left to right: the middle, all of it, or all of it between black."""
+    ramp = np.broadcast_to(np.linspace(0, 1, 32, dtype=np.float32)[:, None], (1, 16, 32, 1))
+    crop, squash, pad = (seen(ramp, 8, resize=resize) for resize in ("crop", "squash", "pad"))
+    assert crop.shape == squash.shape == pad.shape == (1, 8, 8, 1)
+    assert crop.min() > 0.25 - 0.02
+    assert crop.max() < 0.75 + 0.02
+    assert squash.min() < 0.1
+    assert squash.max() > 0.9
+    assert not pad[:, :2].any()
+    assert not pad[:, 6:].any()
+    assert pad[:, 2:6].min() > 0
+
+
+@pytest.mark.parametrize("resize", resizing.RESIZES)
+def test_gradient_is_that_of_finite_differences(resize):
+    model = sa.Resized(lambda x: tf.reshape(x, [-1, 27])[:, :2] ** 2, 3, resize)
+    image = tf.constant(RNG.random((1, 7, 9, 3)), tf.float32)
+    direction = tf.constant(RNG.normal(size=(1, 7, 9, 3)), tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        value = tf.reduce_sum(model.seen(image) ** 2)
+    slope = float(tf.reduce_sum(tape.gradient(value, image) * direction))
+    ahead, behind = (float(tf.reduce_sum(model.seen(image + step * direction) ** 2)) for step in (1e-2, -1e-2))
+    assert slope == pytest.approx((ahead - behind) / 2e-2, rel=1e-3, abs=1e-3)
+
+
+def test_a_constant_change_of_the_network_s_pixels_is_as_much_longer():
+    """||1|| of the image's pixels over that of the network's: what `magnification` says."""
+    for resize, shape in (("crop", (24, 24)), ("squash", (24, 54)), ("pad", (24, 24))):
+        model = sa.Resized(identity, 12, resize)
+        longer = np.sqrt(np.prod(shape)) / 12
+        assert model.magnification(*shape) == pytest.approx(longer)
+    assert sa.Resized(identity, 12).magnification(6, 6) == 1
+
+
+def test_grey_images_are_given_to_a_network_of_colours():
+    images = RNG.random((1, 5, 5, 1), np.float32)
+    np.testing.assert_array_equal(seen(images, 5, channels=3), np.repeat(images, 3, -1))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"size": 0}, "size must be an integer of at least 1; received 0"),
+        ({"size": 4, "resize": "stretch"}, "resize must be one of 'crop', 'squash', 'pad'; received 'stretch'"),
+        ({"size": 4, "orientation": 9}, "orientation must be one of .*; received 9"),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        sa.Resized(identity, **settings)

@@ -1,0 +1,99 @@
+"""Files of photographs: each read with what it is saved as, and written again like its own, with its metadata."""
+
+from __future__ import annotations
+
+import io
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+import PIL.Image
+
+import tf_smoothadv as sa
+from tf_smoothadv.attacks import core
+from tf_smoothadv.delivery import Delivery
+
+__all__ = ["FORMATS", "Photo", "encoded", "read", "write"]
+
+FORMATS = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "bmp": ".bmp"}
+ORIENTATION = 0x0112  # among the tags of EXIF
+
+
+class Photo(NamedTuple):
+    """A photograph as it lies in a file.
+
+    Attributes:
+        pixels: uint8 [H, W, C], in the order in which the file has them.
+        orientation: of EXIF, how a viewer turns them.
+        delivery: what it is saved as.
+        format: of FORMATS.
+        source: the file that PIL reads, whose metadata are kept.
+    """
+
+    pixels: np.ndarray
+    orientation: int
+    delivery: Delivery
+    format: str
+    source: bytes
+
+
+def read(content: bytes, upright: np.ndarray, name: str, format: str | None = None, quality: int = 95) -> Photo:
+    """A photograph from the content of a file.
+
+    Args:
+        content: of the file, which `decoding.decode` has read.
+        upright: the pixels that it gave.
+        name: what the file is called in messages.
+        format: of FORMATS, what it is to be written as; None for what it is.
+        quality: of a JPEG file that is made of another one, 1 to 100.
+
+    Raises:
+        ValueError: a JPEG file that `Jpeg` refuses.
+    """
+    with PIL.Image.open(io.BytesIO(content)) as image:
+        own = "jpeg" if image.format in ("JPEG", "MPO") else str(image.format).lower()
+        orientation = image.getexif().get(ORIENTATION, 1)
+        metadata = _metadata(image)
+    wanted = format or own
+    if wanted != "jpeg":
+        return Photo(upright, 1, sa.Levels(), wanted, content)
+    if own != "jpeg":
+        buffer = io.BytesIO()
+        picture = PIL.Image.fromarray(upright.squeeze())
+        picture.save(buffer, "JPEG", quality=int(quality), subsampling=0, **metadata)
+        content, orientation = buffer.getvalue(), 1
+    try:
+        delivery = sa.Jpeg([content])
+    except ValueError as error:
+        raise ValueError(str(error).replace("the JPEG file", name)) from None
+    pixels = np.round(255 * delivery.images[0].numpy()).astype(np.uint8)
+    return Photo(pixels, orientation if orientation in range(1, 9) else 1, delivery, "jpeg", content)
+
+
+def encoded(photo: Photo, result: core.AttackResult) -> bytes:
+    """The file of the adversarial image, with the metadata of the photograph."""
+    if isinstance(photo.delivery, sa.Jpeg):
+        return photo.delivery.encode(result.code)[0]
+    pixels = np.round(255 * result.adversarial[0].numpy()).astype(np.uint8)
+    buffer = io.BytesIO()
+    with PIL.Image.open(io.BytesIO(photo.source)) as image:
+        metadata = _metadata(image)
+    options = {"lossless": True, "exact": True} if photo.format == "webp" else {}
+    PIL.Image.fromarray(pixels.squeeze()).save(buffer, photo.format.upper(), **options, **metadata)
+    return buffer.getvalue()
+
+
+def _metadata(image: PIL.Image.Image) -> dict[str, Any]:
+    """What PIL keeps of an image's metadata when it saves it again, for pixels that are upright."""
+    exif = image.getexif()
+    exif.pop(ORIENTATION, None)
+    kept: dict[str, Any] = {name: image.info[name] for name in ("icc_profile", "dpi", "xmp") if name in image.info}
+    return kept | ({"exif": exif.tobytes()} if len(exif) else {})
+
+
+def write(path: pathlib.Path, content: bytes) -> None:
+    """Writes a file whole, or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(content)
+    os.replace(part, path)
