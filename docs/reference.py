@@ -21,6 +21,7 @@ MODULES = (
     sa.attacks,
     sa.criteria,
     sa.defenses,
+    sys.modules["tf_smoothadv.delivery"],
     sa.detection,
     sa.magnification,
     sa.metrics,

@@ -17,6 +17,7 @@ from tf_smoothadv import checks, criteria
 from tf_smoothadv.attacks import Attack, core
 from tf_smoothadv.evaluation import families, presets
 from tf_smoothadv.evaluation.data import classes, decoding, photographs
+from tf_smoothadv.evaluation.data.photographs import Photo
 from tf_smoothadv.evaluation.rendering import pictures, plots
 from tf_smoothadv.visibility import MEASURES, visibility
 
@@ -201,7 +202,7 @@ def taken(model: Any) -> tuple[int | None, int | None]:
 
 def _made(
     networks: _Networks,
-    photo: photographs.Photo,
+    photo: Photo,
     upright: np.ndarray,
     path: pathlib.Path,
     output: pathlib.Path,
@@ -233,7 +234,7 @@ def _made(
     return Made(path, kept, upright.shape, before, after, distortion, seen, gradients, seconds)
 
 
-def _attack(network: sa.Classifier, photo: photographs.Photo, work: Work) -> Attack:
+def _attack(network: sa.Classifier, photo: Photo, work: Work) -> Attack:
     """The preset's attack for images of this shape, with steps as long as the way to the network's size asks for."""
     shape = photo.pixels.shape
     (attack,) = presets.preset(families.family(shape), "tuned", [work.attack], gradients=work.gradients)[work.attack]
