@@ -19,23 +19,26 @@ from tf_smoothadv.attacks import ALMA, BP, DDN, FGSM, FMN, IFGSM, PGD2, CarliniW
 from tf_smoothadv.evaluation import families, parameters, presets
 
 SPEC = sa.Masking()
+FINE = sa.Masking("hill", 1.0, (1, 2, 2), emphasis=0.5)
 SMOOTH = sa.Smoothing(alpha=0.9, gamma=3.0)
 SPECS = [
     SPEC,
     sa.Masking("deviation", gains=None),
     sa.Masking("hill", 0.5, (1, 1, 4)),
     sa.Masking(None, gains=(2, 1, 3)),
+    FINE,
+    sa.Masking(None, gains=None, emphasis=0.9),
 ]
 EVERY = pytest.mark.parametrize("spec", SPECS, ids=repr)
 GAINS = [(1, 1, 1), (1, 1.5, 2), (1, 2, 3), (1, 4, 4), (4, 1, 1), (2, 4, 1), (1, 4, 1), (1, 1, 4)]
 ATTACKS = [
     FGSM(0.1, masking=SPEC),
     IFGSM(0.1, 0.03, 5, masking=SPEC, binary_search_steps=2),
-    PGD2(2.0, 0.5, 5, masking=SPEC, smoothing=SMOOTH, binary_search_steps=2, delivery=sa.Levels()),
+    PGD2(2.0, 0.5, 5, masking=FINE, smoothing=SMOOTH, binary_search_steps=2, delivery=sa.Levels()),
     CarliniWagner(10, 2, 0.05, initial_const=3.0, masking=SPEC),
     CarliniWagner(10, 2, 0.05, initial_const=3.0, masking=SPEC, smoothing=SMOOTH, delivery=sa.Levels()),
     DDN(10, masking=SPEC, delivery=sa.Levels()),
-    FMN(10, masking=SPEC, smoothing=SMOOTH, delivery=sa.Levels()),
+    FMN(10, masking=FINE, smoothing=SMOOTH, delivery=sa.Levels()),
     BP(10, masking=SPEC),
     ALMA(10, masking=SPEC, delivery=sa.Levels()),
     NearestClasses(FMN(10, masking=SPEC, delivery=sa.Levels()), classes=2, candidates=3),
@@ -108,6 +111,34 @@ class TestOperator:
         z = rng.normal(size=(2, 20, 21, 1))
         masker = SPEC.guided_by(images[..., :1])
         np.testing.assert_array_equal(masker(z), masker.mask * z)
+
+    @pytest.mark.parametrize("shape", [(2, 20, 21, 3), (1, 3, 5, 1)], ids=repr)
+    def test_emphasis_takes_away_a_share_of_the_mean_of_neighbours(self, shape, rng):
+        """Of rows and of columns; a share of the mean that reaches beyond the border is of the mirrored image."""
+        z, a = rng.normal(size=shape), 0.7
+        masker = sa.Masking(None, gains=None, emphasis=a).guided_by(rng.random(shape))
+        expected = z
+        for axis in (1, 2):
+            near = scipy.ndimage.correlate1d(expected, np.array([1, 4, 6, 4, 1]) / 16, axis=axis, mode="reflect")
+            expected = expected - a * near
+        np.testing.assert_allclose(masker(z), expected, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(masker.adjoint(z), expected, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(masker.inverse(expected), z, rtol=1e-10, atol=1e-12)
+
+    def test_emphasis_lowers_what_is_coarse_and_leaves_a_checkerboard(self):
+        masker = sa.Masking(None, gains=None, emphasis=0.6).guided_by(np.zeros((1, 8, 10, 1)))
+        flat = np.ones((1, 8, 10, 1))
+        board = (-1.0) ** np.add.outer(np.arange(8), np.arange(10))[np.newaxis, :, :, np.newaxis]
+        np.testing.assert_allclose(masker(flat), 0.4**2 * flat, rtol=1e-10)
+        np.testing.assert_allclose(masker(board)[:, 2:-2, 2:-2], board[:, 2:-2, 2:-2], rtol=1e-10)
+
+    @pytest.mark.parametrize("emphasis", [0.1, 0.5, 0.9])
+    def test_in_float32_the_inverse_of_emphasis_misses_by_rounding_alone(self, emphasis, images, rng):
+        r = rng.normal(size=images.shape).astype(np.float32)
+        masker = sa.Masking(None, gains=None, emphasis=emphasis).guided_by(images.astype(np.float32))
+        gain = (1 - emphasis) ** -2  # of the inverse, at most
+        miss = np.linalg.norm(masker(masker.inverse(r)) - r) / np.linalg.norm(r)
+        assert miss < 10 * gain * np.finfo(np.float32).eps
 
     def test_sharpness_is_a_power(self, images):
         soft, sharp = (sa.Masking("hill", sharpness).guided_by(images).mask.numpy() for sharpness in (0.5, 1.0))
@@ -190,11 +221,12 @@ class TestLinear:
     """The least ||z|| with <a, T z> = b is that of z = b T'a / ||T'a||^2."""
 
     @MINIMAL
-    def test_the_least_norm_is_reached(self, attack, factor, shape):
+    @pytest.mark.parametrize("spec", [SPEC, FINE], ids=["coarse", "fine"])
+    def test_the_least_norm_is_reached(self, spec, attack, factor, shape):
         model = Linear(3, shape)
-        result = dataclasses.replace(attack, masking=SPEC)(model, model.images, model.labels)
-        optimum = model.margins / np.linalg.norm(pulled(SPEC, model).reshape(3, -1), axis=1)
-        found = norm(SPEC, model, result)
+        result = dataclasses.replace(attack, masking=spec)(model, model.images, model.labels)
+        optimum = model.margins / np.linalg.norm(pulled(spec, model).reshape(3, -1), axis=1)
+        found = norm(spec, model, result)
         assert np.all(result.success)
         np.testing.assert_allclose(result.norm, found, rtol=1e-4)
         assert np.all(found >= optimum * (1 - 1e-4))
@@ -356,6 +388,9 @@ def test_config_is_the_masking():
     [
         (lambda: sa.Masking("noise"), "texture must be one of 'hill', 'deviation', None; received 'noise'"),
         (lambda: sa.Masking(sharpness=-1), r"sharpness must be a number in \[0, inf\); received -1"),
+        (lambda: sa.Masking(emphasis=-0.1), r"emphasis must be a number in \[0, 0.9\]; received -0.1"),
+        (lambda: sa.Masking(emphasis=0.91), r"emphasis must be a number in \[0, 0.9\]; received 0.91"),
+        (lambda: sa.Masking(emphasis=None), r"emphasis must be a number in \[0, 0.9\]; received None"),
         (lambda: sa.Masking(gains=2.0), "gains must be three numbers, or None; received 2.0"),
         (lambda: sa.Masking(gains=(1, 2)), r"gains must be three numbers, or None; received \(1, 2\)"),
         (lambda: sa.Masking(gains=(1, 0, 2)), r"gains must be a number in \(0, inf\); received 0"),
@@ -378,12 +413,14 @@ def test_bad_input(make, message):
 
 def test_presets_are_masked_and_described_as_plain_values():
     for family in families.FAMILIES:
-        preset = presets.preset(family, "tuned", ["mpgd2", "mcw", "mfmn"])
+        preset = presets.preset(family, "tuned", ["mpgd2", "mcw", "mfmn", "msfmn"])
         for name, variants in preset.items():
             (plain,) = presets.preset(family, "tuned", [name[1:]])[name[1:]]
             described = parameters.described(variants)
             assert json.loads(json.dumps(described)) == described
-            assert sa.Masking.from_config(described["masking"]) == families.MASKING[family]
+            spec = families.MASKING[family]
+            expected = dataclasses.replace(spec, emphasis=0.0) if plain.smoothing else spec
+            assert sa.Masking.from_config(described["masking"]) == expected
             assert {**described, "masking": None} == {
                 **parameters.described([plain]),
                 **({"learning_rate": described["learning_rate"]} if name == "mcw" else {}),

@@ -1,4 +1,4 @@
-"""Masking guided by an image: where and in which colours the eye sees a change least, as a linear map of a signal."""
+"""Masking guided by an image: where, in which colours and how fine the eye sees a change least, as a linear map."""
 
 from __future__ import annotations
 
@@ -16,20 +16,28 @@ __all__ = ["TEXTURES", "Masker", "Masking"]
 
 TEXTURES = ("hill", "deviation")
 STEEPEST = 4  # the largest gain over the smallest: beyond it `Masker.rounded` may miss the nearest levels
+Weights = tuple[float, ...]
+
+STRONGEST = 0.9  # the largest emphasis: the inverse of a stronger one reaches further than it is worth
 LUMINANCE = (0.299, 0.587, 0.114)  # of ITU-R BT.601
 OPPONENT = np.array([LUMINANCE, [0.5, -0.5, 0], [-0.25, -0.25, 0.5]])
 SHARPENING = np.array([[-1, 2, -1], [2, -4, 2], [-1, 2, -1]], np.float64)
 HILL_FLOOR, DEVIATION_FLOOR = 0.02, 0.05
+MEAN = np.array([1, 4, 6, 4, 1]) / 16  # what `emphasis` takes away a share of
+PERIOD = 256  # pixels, of which the inverse of F reaches over a part
+EXACT = 1e-13  # what the weights of the inverse are known to
 
 
 @dataclasses.dataclass(frozen=True)
 class Masking:
-    """How to shape a perturbation by what an image hides: by its texture, by the eye's weakness for colours.
+    """How to shape a perturbation by what an image hides: in texture, in colours and in detail, where eyes are weak.
 
-    A signal z becomes r_i = m_i C z_i at each pixel i. The mask m has mean 1 over each image, large where its luminance
-    is textured. C weighs colours: z in opponent coordinates, luminance 0.299 R + 0.587 G + 0.114 B, red-green
-    (R - G) / 2 and blue-yellow B / 2 - (R + G) / 4, each times its gain. ||z|| is a norm of r in which a change of a
-    textured pixel counts little, and one of colour less than one of luminance.
+    A signal z becomes r_i = m_i C (F z)_i at each pixel i. The mask m has mean 1 over each image, large where its
+    luminance is textured. C weighs colours: z in opponent coordinates, luminance 0.299 R + 0.587 G + 0.114 B, red-green
+    (R - G) / 2 and blue-yellow B / 2 - (R + G) / 4, each times its gain. F lowers what is coarse: along rows and along
+    columns it is I - a K, a the emphasis, K the mean with weights (1, 4, 6, 4, 1) / 16, the image mirrored at its
+    border. ||z|| is a norm of r in which a change of a textured pixel counts little, one of colour less than one of
+    luminance, and one that its neighbours take back less than one that they share.
 
     Attributes:
         texture: "hill", rho^-1/2, rho the 15 x 15 mean of 1 / (the 3 x 3 mean of |luminance * H| + 0.02), H the filter
@@ -38,13 +46,16 @@ class Masking:
             Windows are cut at the border.
         sharpness: the power that the mask is taken to, at least 0; 0 is no mask.
         gains: of luminance, red-green and blue-yellow, above 0, the largest at most 4 times the smallest; their ratio
-            alone matters. None leaves colours as they are. Images of one channel have no colours, only the mask.
+            alone matters. None leaves colours as they are. Images of one channel have no colours.
+        emphasis: a, of detail over what is coarse, in [0, 0.9]: F lowers what all pixels share to (1 - a)^2, and leaves
+            a checkerboard as it is. 0 is no filter.
 
     Raises:
         ValueError: a value outside these.
 
-    Source: HILL, Li, Wang, Huang, Li 2014, https://doi.org/10.1109/ICIP.2014.7025854; section 2.2 of the paper names
-    masking as what smoothness leaves out.
+    Source: HILL, Li, Wang, Huang, Li 2014, https://doi.org/10.1109/ICIP.2014.7025854; F after the eye's contrast
+    sensitivity, which falls from a few periods a degree on, Mannos, Sakrison 1974,
+    https://doi.org/10.1109/TIT.1974.1055250; section 2.2 of the paper names masking as what smoothness leaves out.
 
     >>> spec = Masking(texture="deviation", gains=None)
     >>> spec == Masking.from_config(spec.get_config())
@@ -57,10 +68,12 @@ class Masking:
     texture: str | None = "hill"
     sharpness: float = 1.0
     gains: tuple[float, float, float] | None = (1.0, 1.5, 2.0)
+    emphasis: float = 0.0
 
     def __post_init__(self) -> None:
         checks.one_of("texture", self.texture, (*TEXTURES, None))
         checks.in_range("sharpness", self.sharpness, 0)
+        checks.in_range("emphasis", self.emphasis, 0, STRONGEST, open_high=False)
         if self.gains is None:
             return
         if not isinstance(self.gains, (tuple, list)) or len(self.gains) != 3:
@@ -100,10 +113,10 @@ class Masking:
 
 
 class Masker:
-    """T of a batch of images, r_i = m_i C z_i, invertible; what depends on the images alone is computed here, once.
+    """T of a batch of images, r_i = m_i C (F z)_i, invertible; what depends on the images alone is computed once, here.
 
     Made by `Masking.guided_by`. Signals have the images' shape [B, H, W, C] and dtype. No gradient flows to the images;
-    nothing mixes images or pixels.
+    nothing mixes images, and only F mixes pixels.
 
     Attributes:
         spec: the `Masking` that it was made by.
@@ -126,6 +139,7 @@ class Masker:
         self.mask = _mask(spec, _luminance(images))
         self._color = np.eye(channels) if spec.gains is None or channels == 1 else _color(spec.gains)
         self._mixes = spec.gains is not None and channels == 3
+        self._emphasis, self._coarsening = _filters(spec.emphasis, images.dtype.as_numpy_dtype)
 
     def take(self, indices: tf.Tensor) -> Masker:
         """The masking of some of the images, in the order of `indices`; nothing is computed again.
@@ -139,19 +153,19 @@ class Masker:
 
     def __call__(self, z: tf.Tensor) -> tf.Tensor:
         """T z; z and the result [B, H, W, C]."""
-        return self._times(z, self._color.T, self.mask)
+        return self._times(self._fine(z, self._emphasis), self._color.T, self.mask)
 
     def adjoint(self, gradient: tf.Tensor) -> tf.Tensor:
         """T' g, the gradient of a loss in z from its gradient in r; both [B, H, W, C]."""
-        return self._times(gradient, self._color, self.mask)
+        return self._fine(self._times(gradient, self._color, self.mask), self._emphasis)
 
     def inverse(self, r: tf.Tensor) -> tf.Tensor:
         """T^-1 r; r and the result [B, H, W, C]."""
-        return self._times(r, np.linalg.inv(self._color).T, 1 / self.mask)
+        return self._fine(self._times(r, np.linalg.inv(self._color).T, 1 / self.mask), self._coarsening)
 
     def rounded(self, x: tf.Tensor) -> tf.Tensor:
-        """The integers q nearest to x in the norm ||T^-1 (q - x)||: of each pixel's colours those that the eye finds
-        most like it, which need not be the nearest in each channel.
+        """The integers q nearest to x in the norm ||T^-1 (q - x)|| without F: of each pixel's colours those that the
+        eye finds most like it, which need not be the nearest in each channel.
 
         The mask cancels: at each pixel it is the closest-vector problem e'Qe -> min, Q = (C C')^-1, e = q - x. Two
         channels try the nearest integer and its two neighbours; given these, the third takes the best one. For gains
@@ -168,6 +182,12 @@ class Masker:
             return tf.round(x)
         return tf.ensure_shape(_closest(x, tf.constant(np.linalg.inv(self._color @ self._color.T), x.dtype)), x.shape)
 
+    def _fine(self, signal: tf.Tensor, weights: Weights) -> tf.Tensor:
+        """F or its inverse of a signal, by the weights of either."""
+        if not self.spec.emphasis:
+            return signal
+        return tf.ensure_shape(_filtered(signal, weights), signal.shape)
+
     def _times(self, signal: tf.Tensor, matrix: np.ndarray, factor: tf.Tensor) -> tf.Tensor:
         """Every pixel's row of channels times a matrix [C, C] and a factor."""
         return _product(signal, tf.constant(matrix, signal.dtype), factor) if self._mixes else factor * signal
@@ -178,6 +198,37 @@ def _color(gains: tuple[float, ...]) -> np.ndarray:
     color = np.linalg.inv(OPPONENT) @ np.diag(gains)
     scaled: np.ndarray = color * np.sqrt(3 / np.sum(np.square(color)))
     return scaled
+
+
+def _filters(emphasis: float, dtype: type[np.floating[Any]]) -> tuple[Weights, Weights]:
+    """The weights of I - a K and of its inverse, from the middle to one end.
+
+    A mirrored signal is periodic, and both filters multiply each of its frequencies by a number, one by 1 - a k, where
+    K has k, the other by 1 / (1 - a k). The weights of the inverse fall as a power does. They are cut where those
+    beyond sum up to less than a float's precision: by no larger share of a signal's norm each of the two passes misses.
+    """
+    kernel = np.roll(np.pad(MEAN, (0, PERIOD - len(MEAN))), -(len(MEAN) // 2))
+    response = 1 - emphasis * np.fft.rfft(kernel).real
+    weights, inverse = np.fft.irfft(response), np.fft.irfft(1 / response)[: PERIOD // 2]
+    beyond = 2 * np.cumsum(np.abs(inverse[::-1]))[::-1]
+    reach = int(np.argmax(beyond < max(np.finfo(dtype).eps, EXACT)))
+    return tuple(weights[: len(MEAN) // 2 + 1].tolist()), tuple(inverse[:reach].tolist())
+
+
+@tf.function(jit_compile=True, autograph=False, reduce_retracing=True)
+def _filtered(signal: tf.Tensor, weights: Weights) -> tf.Tensor:
+    """Along columns and along rows the sum over neighbours, weighed from the middle to both ends; mirrored beyond."""
+    reach = len(weights) - 1
+    for axis in (1, 2):
+        size = tf.shape(signal)[axis]
+        places = tf.range(-reach, size + reach) % (2 * size)  # mirrored again where the image is smaller
+        mirrored = tf.gather(signal, tf.minimum(places, 2 * size - 1 - places), axis=axis)
+        ahead = (slice(None),) * axis
+        moved = [mirrored[*ahead, k : k + size] for k in range(2 * reach + 1)]
+        signal = weights[0] * moved[reach]
+        for k in range(1, reach + 1):
+            signal += weights[k] * (moved[reach - k] + moved[reach + k])
+    return signal
 
 
 @tf.function(jit_compile=True, autograph=False, reduce_retracing=True)

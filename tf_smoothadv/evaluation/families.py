@@ -31,7 +31,11 @@ SMOOTHING = {  # of the smooth attacks; its graph measures the energy of every a
     (PHOTOGRAPHS, TUNED): sa.Smoothing(alpha=0.997, gamma=10.0, iterations=25),
     (PHOTOGRAPHS, PAPER): sa.Smoothing(alpha=0.997, gamma=10.0, solver="cg", iterations=50),
 }
-MASKING = {DIGITS: sa.Masking(gains=None), SMALL: sa.Masking(), PHOTOGRAPHS: sa.Masking()}
+MASKING = {  # of the masked attacks
+    DIGITS: sa.Masking(gains=None),
+    SMALL: sa.Masking(),
+    PHOTOGRAPHS: sa.Masking(gains=(1.0, 1.75, 1.75), emphasis=0.4),
+}
 
 
 def family(shape: Sequence[int]) -> str:

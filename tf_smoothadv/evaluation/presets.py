@@ -98,11 +98,17 @@ def _minimal(
 
 
 def _masked(plain: Entry, rates: Mapping[str, float]) -> Entry:
-    """The entry of an attack masked, with learning rates of its own if it has any."""
+    """The entry of an attack masked, with learning rates of its own if it has any.
+
+    What is smooth is coarse: an emphasis of detail would undo the smoothing.
+    """
     tuned = {}
     for family, (attack,) in plain.tuned.items():
         rate = {"learning_rate": rates[family]} if rates else {}
-        tuned[family] = (attack.replaced(masking=MASKING[family], **rate),)
+        spec = MASKING[family]
+        if getattr(attack, "smoothing", None) is not None:
+            spec = dataclasses.replace(spec, emphasis=0.0)
+        tuned[family] = (attack.replaced(masking=spec, **rate),)
     return Entry(f"m{plain.label}", GOLD, plain.marker, tuned, transfer=plain.transfer)
 
 
@@ -214,6 +220,7 @@ ENTRIES: dict[str, Entry] = {
 }
 
 ENTRIES |= {name: _masked(ENTRIES[name[1:]], rates) for name, rates in {"mpgd2": {}, "mcw": _RATES, "mfmn": {}}.items()}
+ENTRIES["msfmn"] = _masked(ENTRIES["sfmn"], {})
 
 ATTACKS = tuple(name for name, entry in ENTRIES.items() if entry.paper)  # the paper's
 # Published since then, and smooth or masked here; "tuned" has them.
