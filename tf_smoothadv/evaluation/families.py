@@ -34,7 +34,7 @@ SMOOTHING = {  # of the smooth attacks; its graph measures the energy of every a
 MASKING = {  # of the masked attacks
     DIGITS: sa.Masking(gains=None),
     SMALL: sa.Masking(),
-    PHOTOGRAPHS: sa.Masking(gains=(1.0, 1.75, 1.75), emphasis=0.4),
+    PHOTOGRAPHS: sa.Masking(sharpness=0.5, gains=(1.0, 1.3, 1.3), emphasis=0.3),
 }
 
 
