@@ -35,10 +35,10 @@ class Resized:
 
     Interpolation is bilinear, and smooths what is made smaller (antialias), as `tf.image.resize` has it.
 
-    >>> model = Resized(lambda x: tf.reduce_mean(x, axis=[1, 2]), size=4)
-    >>> left = tf.concat([tf.zeros([1, 8, 6, 2]), tf.ones([1, 8, 10, 2])], axis=2)
-    >>> model(left).numpy().round(3).tolist()  # of the columns 4 to 12 a quarter is black
-    [[0.75, 0.75]]
+    >>> model = Resized(lambda x: tf.reshape(x, [-1, 16]), size=4)
+    >>> photograph = tf.random.stateless_uniform([1, 480, 640, 1], seed=[0, 0])
+    >>> model.seen(photograph).shape, model(photograph).shape, model.magnification(480, 640)
+    (TensorShape([1, 4, 4, 1]), TensorShape([1, 16]), 120.0)
     """
 
     def __init__(

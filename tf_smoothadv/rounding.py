@@ -10,7 +10,6 @@ import tensorflow as tf
 from tf_smoothadv import checks, criteria, tensors
 from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier
-from tf_smoothadv.delivery import Delivered
 
 __all__ = ["deliver"]
 
@@ -105,7 +104,7 @@ class _Rounding(core.Attack):
                 v = rounded(o, a, tensors.per_image(tf.exp(multiplier)) * g)
                 candidate = tensors.at_level(v, self.levels)
                 success = core.is_adversarial(model, candidate, labels, targets)
-                best = core.keep_best(best, images, Delivered(candidate), success)
+                best = core.keep_best(best, images, candidate, success)
                 low, high = tf.where(success, low, multiplier), tf.where(success, multiplier, high)
                 multiplier = (low + high) / 2
             a = tf.clip_by_value(o + GROWTH * (a - o), 0, highest)

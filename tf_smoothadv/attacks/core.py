@@ -147,7 +147,7 @@ def start(images: tf.Tensor, gradients: tf.Tensor | int, code: tuple[tf.Tensor, 
 def keep_best(
     best: AttackResult,
     images: tf.Tensor,
-    candidate: Delivered,
+    candidate: tf.Tensor | Delivered,
     success: tf.Tensor,
     gradients: int = 0,
     faulty: tf.Tensor | None = None,
@@ -157,18 +157,19 @@ def keep_best(
 
     Args:
         best, images: what was kept, and the originals.
-        candidate, success: the iterate as it is saved, and whether it is adversarial [B].
+        candidate, success: the iterate, in an attack with `delivery` as it is saved, and whether it is adversarial [B].
         gradients: how many were taken there.
         faulty: whether they were (see `Slope`) [B], where any were taken.
         norm: of perturbations [B, H, W, C], what the attack minimises; [B].
     """
-    r = candidate.images - images
+    shown = candidate if isinstance(candidate, Delivered) else Delivered(candidate)
+    r = shown.images - images
     distortion = tensors.l2_norm(r)
     taken = tf.fill(tf.shape(success), gradients)
     trace = tf.where(success, distortion, math.inf)[:, tf.newaxis]
     count = tf.zeros_like(taken) if faulty is None else tf.cast(faulty, tf.int32)
     share = tf.zeros_like(distortion)
-    later = AttackResult(candidate.images, success, distortion, taken, trace, count, share, norm(r), candidate.code)
+    later = AttackResult(shown.images, success, distortion, taken, trace, count, share, norm(r), shown.code)
     return merge_results(best, later)
 
 
@@ -182,7 +183,7 @@ def merge_results(best: AttackResult, later: AttackResult) -> AttackResult:
     rows = tf.range(tf.shape(columns)[0])[:, tf.newaxis] + tf.zeros_like(columns)
 
     def kept(later: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
-        return tf.where(tf.reshape(better, [-1] + [1] * (later.shape.rank - 1)), later, best)
+        return tf.where(tf.reshape(better, [-1] + [1] * (best.shape.rank - 1)), later, best)
 
     return AttackResult(
         adversarial=kept(later.adversarial, best.adversarial),

@@ -98,16 +98,14 @@ def _minimal(
 
 
 def _masked(plain: Entry, rates: Mapping[str, float]) -> Entry:
-    """The entry of an attack masked, with learning rates of its own if it has any.
-
-    What is smooth is coarse: an emphasis of detail would undo the smoothing.
+    """The entry of an attack masked, with learning rates of its own if it has any; of a smooth one without emphasis of
+    detail, which would undo the smoothing.
     """
     tuned = {}
     for family, (attack,) in plain.tuned.items():
         rate = {"learning_rate": rates[family]} if rates else {}
         spec = MASKING[family]
-        if getattr(attack, "smoothing", None) is not None:
-            spec = dataclasses.replace(spec, emphasis=0.0)
+        spec = dataclasses.replace(spec, emphasis=0.0) if getattr(attack, "smoothing", None) else spec
         tuned[family] = (attack.replaced(masking=spec, **rate),)
     return Entry(f"m{plain.label}", GOLD, plain.marker, tuned, transfer=plain.transfer)
 
@@ -219,8 +217,8 @@ ENTRIES: dict[str, Entry] = {
     ),
 }
 
-ENTRIES |= {name: _masked(ENTRIES[name[1:]], rates) for name, rates in {"mpgd2": {}, "mcw": _RATES, "mfmn": {}}.items()}
-ENTRIES["msfmn"] = _masked(ENTRIES["sfmn"], {})
+_MASKED: dict[str, dict[str, float]] = {"mpgd2": {}, "mcw": _RATES, "mfmn": {}, "msfmn": {}}
+ENTRIES |= {name: _masked(ENTRIES[name[1:]], rates) for name, rates in _MASKED.items()}
 
 ATTACKS = tuple(name for name, entry in ENTRIES.items() if entry.paper)  # the paper's
 # Published since then, and smooth or masked here; "tuned" has them.
@@ -254,12 +252,8 @@ def preset(
     known = {name: parameters[family] for name, parameters in by_family.items() if family in parameters}
     for name in attacks:
         checks.one_of("attack", name, tuple(known))
-    return {
-        name: tuple(
-            variant.within(gradients).replaced(delivery=levels and sa.Levels(levels)) for variant in known[name]
-        )
-        for name in attacks
-    }
+    delivery = levels and sa.Levels(levels)
+    return {name: tuple(one.within(gradients).replaced(delivery=delivery) for one in known[name]) for name in attacks}
 
 
 def front(
