@@ -31,7 +31,7 @@ from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.evaluation.data import classes, photographs
 
 FLAGS = flags.values(flags.usage, flags.gradients, flags.visibility)
-DEFINE_string("model", "c4", f"The network: {flags.NAMES}.", flag_values=FLAGS)
+DEFINE_string("model", None, f"The network: {flags.NAMES}.", flag_values=FLAGS)
 DEFINE_string("attack", photo.Work.attack, "With tuned settings, one of those of eval.white_box.", flag_values=FLAGS)
 DEFINE_integer(
     "image_size", None, "Pixels a side that the network takes; by default what it says, else 299.", 1, flag_values=FLAGS
@@ -50,6 +50,8 @@ DEFINE_bool("overwrite", False, "Make outputs anew that are there.", flag_values
 
 def main(paths: list[str]) -> None:
     """Makes what lies at the paths adversarial."""
+    if FLAGS.model is None:
+        raise ValueError("name the network that is to err: --model=net.keras; received none")
     given = FLAGS.flag_values_dict()
     work = photo.Work(**{field.name: given[field.name] for field in dataclasses.fields(photo.Work)})
     found = photo.photos(paths)

@@ -168,6 +168,12 @@ def test_bad_input_is_one_line(network, tmp_path, monkeypatch, arguments, messag
     assert re.fullmatch(rf"error: .*{re.escape(message)}.*\n", done.stderr), done.stderr
 
 
+def test_a_network_must_be_named(tmp_path):
+    done = here("eval.photo", str(save(tmp_path / "a.png")))
+    assert done.status == 2
+    assert "name the network that is to err: --model=net.keras" in done.stderr
+
+
 def test_names_of_classes_from_a_file(tmp_path):
     path = tmp_path / "names.txt"
     path.write_text("cat\n dog \n")

@@ -77,6 +77,8 @@ def test_a_constant_change_of_the_network_s_pixels_is_as_much_longer():
 def test_grey_images_are_given_to_a_network_of_colours():
     images = RNG.random((1, 5, 5, 1), np.float32)
     np.testing.assert_array_equal(seen(images, 5, channels=3), np.repeat(images, 3, -1))
+    with pytest.raises(ValueError, match="the network takes images of 1 channels; received 3"):
+        seen(np.repeat(images, 3, -1), 5, channels=1)
 
 
 @pytest.mark.parametrize(

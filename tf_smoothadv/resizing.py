@@ -31,7 +31,7 @@ class Resized:
         channels: what the network takes; None for those of the image.
 
     Raises:
-        ValueError: a value outside these.
+        ValueError: a value outside these; when it is called, images of other channels.
 
     Interpolation is bilinear, and smooths what is made smaller (antialias), as `tf.image.resize` has it.
 
@@ -74,6 +74,8 @@ class Resized:
             images = _scaled(images, [self.size, self.size])
         if self.channels == 3 and images.shape[-1] == 1:
             images = tf.repeat(images, 3, axis=-1)
+        if self.channels not in (None, images.shape[-1]):
+            raise ValueError(f"the network takes images of {self.channels} channels; received {images.shape[-1]}")
         return images
 
     def magnification(self, height: int, width: int) -> float:
