@@ -9,6 +9,7 @@ TOLERANCE.
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -52,7 +53,11 @@ def regrouped(attack, model, images, labels):
     for groups in parts:
         order = np.argsort(np.concatenate(groups))
         results = [attack(model, images[group], labels[group]) for group in groups]
-        yield sa.AttackResult(*(tf.gather(tf.concat(values, 0), order) for values in zip(*results)))
+        yield tf.nest.map_structure(functools.partial(joined, order), *results)
+
+
+def joined(order, *values):
+    return tf.gather(tf.concat(values, 0), order)
 
 
 @pytest.mark.slow

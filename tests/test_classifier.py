@@ -822,6 +822,8 @@ class TestRandom:
         ],
     )
     def test_is_refused_by_name_without_it(self, model):
+        tf.random.set_seed(0)  # or three images are now and then flipped alike twice
+
         def sure(images):
             return model(images) + tf.constant([20.0, 0.0, 0.0])
 
