@@ -227,5 +227,6 @@ def test_bad_files_are_refused(tmp_path):
 def test_images_that_are_not_those_of_the_files_are_refused():
     files = sa.Jpeg([saved(pixels(24, 24, seed)) for seed in range(2)])
     for images in (files.images[:1], files.images[::-1], files.images * 0.999):
-        with pytest.raises(ValueError, match="images must be those of the files of delivery="):
-            FMN(2, delivery=files)(Linear(files.images[0]), tf.cast(images, tf.float32), [0] * len(images))
+        for attack in (FMN(2), NearestClasses(FMN(2), classes=1, candidates=1)):
+            with pytest.raises(ValueError, match="images must be those of the files of delivery="):
+                attack.replaced(delivery=files)(Linear(files.images[0]), images, [0] * len(images))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_smoothadv import jpeg_files
+from tf_smoothadv import jpeg_files, tensors
 from tf_smoothadv.delivery import Delivered, Delivery
 
 __all__ = ["Jpeg"]
@@ -146,7 +146,7 @@ class Jpeg(Delivery):
         chosen = (_blocks_of(nearer, change, self.form, index) for index, change in enumerate(changes))
         code = self._changed([tf.where(block, change, 0) for block, change in zip(chosen, changes)])
         if self.form.sampling == (1, 1):  # where blocks do not touch
-            images = tf.where(_pixels_of(nearer, self.form), images, self.images)
+            images = tf.where(_repeated(nearer, (BLOCK, BLOCK), *self.form[:2])[..., tf.newaxis], images, self.images)
         else:
             images = self._decoded(code)
         return Delivered(tf.stop_gradient(images), tuple(tf.cast(plane, tf.int16) for plane in code))
@@ -178,9 +178,9 @@ class Jpeg(Delivery):
         return [tf.clip_by_value(plane + change, -LARGEST, LARGEST) for plane, change in zip(self._planes, changes)]
 
     def _decoded(self, planes: Sequence[tf.Tensor]) -> tf.Tensor:
-        """The images [B, H, W, C] in [0, 1] of coefficients, to the last bit; see `Levels` for why in float64."""
+        """The images [B, H, W, C] in [0, 1] of coefficients, to the last bit."""
         pixels = _decoded(tuple(planes), self._tables, self.form)
-        return tf.cast(tf.cast(pixels, tf.float64) / 255, tf.float32)
+        return tf.cast(tensors.at_level(pixels, 256), tf.float32)
 
 
 def _form(file: jpeg_files.File) -> Form:
@@ -260,15 +260,15 @@ def _changes(r: tf.Tensor, tables: tf.Tensor, form: Form) -> tuple[tf.Tensor, ..
         steps = tf.round(_transformed(_downsampled(along, sampling)) / table)
         found.append(steps)
         if index + 1 < form.planes:
-            r -= _spread(_restored(steps * table), form, sampling)[..., tf.newaxis] * color
+            r -= _repeated(_restored(steps * table), sampling, *form[:2])[..., tf.newaxis] * color
     return tuple(found)
 
 
-def _spread(plane: tf.Tensor, form: Form, sampling: tuple[int, int]) -> tf.Tensor:
-    """A plane at the image's size [B, H, W], each of its values as often as it stands for pixels."""
-    for axis, factor in enumerate(sampling, 1):
-        plane = tf.repeat(plane, factor, axis=axis) if factor > 1 else plane
-    return plane[:, : form.height, : form.width]
+def _repeated(x: tf.Tensor, factors: tuple[int, int], height: int, width: int) -> tf.Tensor:
+    """Each value of [B, h, w] so often down and across, as far as [B, height, width] goes."""
+    for axis, factor in enumerate(factors, 1):
+        x = tf.repeat(x, factor, axis=axis) if factor > 1 else x
+    return x[:, :height, :width]
 
 
 def _over_blocks(x: tf.Tensor, form: Form) -> tf.Tensor:
@@ -279,15 +279,8 @@ def _over_blocks(x: tf.Tensor, form: Form) -> tf.Tensor:
 
 def _blocks_of(chosen: tf.Tensor, plane: tf.Tensor, form: Form, index: int) -> tf.Tensor:
     """Which coefficients of a plane lie in chosen blocks of chroma [B, rows, columns]; the last two axes are 1."""
-    if index == 0:
-        chosen = tf.repeat(tf.repeat(chosen, form.sampling[0], axis=1), form.sampling[1], axis=2)
-    return chosen[:, : plane.shape[1], : plane.shape[2], tf.newaxis, tf.newaxis]
-
-
-def _pixels_of(chosen: tf.Tensor, form: Form) -> tf.Tensor:
-    """Which pixels lie in chosen blocks [B, rows, columns]; [B, H, W, 1]."""
-    pixels = tf.repeat(tf.repeat(chosen, BLOCK, axis=1), BLOCK, axis=2)
-    return pixels[:, : form.height, : form.width, tf.newaxis]
+    factors = (1, 1) if index else form.sampling
+    return _repeated(chosen, factors, *plane.shape[1:3])[..., tf.newaxis, tf.newaxis]
 
 
 def _to_multiples(plane: tf.Tensor, down: int, across: int) -> tf.Tensor:

@@ -16,8 +16,6 @@ __all__ = ["TEXTURES", "Masker", "Masking"]
 
 TEXTURES = ("hill", "deviation")
 STEEPEST = 4  # the largest gain over the smallest: beyond it `Masker.rounded` may miss the nearest levels
-Weights = tuple[float, ...]
-
 STRONGEST = 0.9  # the largest emphasis: the inverse of a stronger one reaches further than it is worth
 LUMINANCE = (0.299, 0.587, 0.114)  # of ITU-R BT.601
 OPPONENT = np.array([LUMINANCE, [0.5, -0.5, 0], [-0.25, -0.25, 0.5]])
@@ -26,6 +24,8 @@ HILL_FLOOR, DEVIATION_FLOOR = 0.02, 0.05
 MEAN = np.array([1, 4, 6, 4, 1]) / 16  # what `emphasis` takes away a share of
 PERIOD = 256  # pixels, of which the inverse of F reaches over a part
 EXACT = 1e-13  # what the weights of the inverse are known to
+
+Weights = tuple[float, ...]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -177,7 +177,7 @@ class CarliniWagner(core.Attack):
             return any_success, best
 
         shown = shaper.delivered(images)
-        best = core.start(images, self.steps * self.binary_search_steps * model.samples, shaper.delivered(images).code)
+        best = core.start(images, self.steps * self.binary_search_steps * model.samples, shown.code)
         success = core.is_adversarial(model, shown.images, labels, targets)
         best = core.keep_best(best, images, shown, success, norm=shaper.norm)
         const = tf.fill(tf.shape(labels), self.initial_const)

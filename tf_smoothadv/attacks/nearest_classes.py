@@ -11,6 +11,7 @@ import tensorflow as tf
 from tf_smoothadv import checks, shaping, tensors
 from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier
+from tf_smoothadv.delivery import Delivery
 
 __all__ = ["NearestClasses", "distance"]
 
@@ -71,6 +72,11 @@ class NearestClasses(core.Attack):
     @property
     def any_batch_size(self) -> bool:
         return self.base.any_batch_size
+
+    @property
+    def delivery(self) -> Delivery | None:
+        """That of `base`."""
+        return getattr(self.base, "delivery", None)
 
     def prepare(self, shape: tuple[int | None, ...]) -> dict[str, Any]:
         return self.base.prepare(shape)

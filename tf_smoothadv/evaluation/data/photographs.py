@@ -11,6 +11,7 @@ import numpy as np
 import PIL.Image
 
 import tf_smoothadv as sa
+from tf_smoothadv import checks
 from tf_smoothadv.attacks import core
 from tf_smoothadv.delivery import Delivery
 
@@ -28,14 +29,14 @@ class Photo(NamedTuple):
         orientation: of EXIF, how a viewer turns them.
         delivery: what it is saved as.
         format: of FORMATS.
-        source: the file that PIL reads, whose metadata are kept.
+        metadata: what PIL is to keep of the file's, unless it is a JPEG file, which keeps its own.
     """
 
     pixels: np.ndarray
     orientation: int
     delivery: Delivery
     format: str
-    source: bytes
+    metadata: dict[str, Any]
 
 
 def read(content: bytes, upright: np.ndarray, name: str, format: str | None = None, quality: int = 95) -> Photo:
@@ -57,7 +58,7 @@ def read(content: bytes, upright: np.ndarray, name: str, format: str | None = No
         metadata = _metadata(image)
     wanted = format or own
     if wanted != "jpeg":
-        return Photo(upright, 1, sa.Levels(), wanted, content)
+        return Photo(upright, 1, sa.Levels(), wanted, metadata)
     if own != "jpeg":
         buffer = io.BytesIO()
         picture = PIL.Image.fromarray(upright.squeeze())
@@ -67,20 +68,18 @@ def read(content: bytes, upright: np.ndarray, name: str, format: str | None = No
         delivery = sa.Jpeg([content])
     except ValueError as error:
         raise ValueError(str(error).replace("the JPEG file", name)) from None
-    pixels = np.round(255 * delivery.images[0].numpy()).astype(np.uint8)
-    return Photo(pixels, orientation if orientation in range(1, 9) else 1, delivery, "jpeg", content)
+    (pixels,) = checks.as_levels(delivery.images, "images")
+    return Photo(pixels, orientation if orientation in range(1, 9) else 1, delivery, "jpeg", metadata)
 
 
 def encoded(photo: Photo, result: core.AttackResult) -> bytes:
     """The file of the adversarial image, with the metadata of the photograph."""
     if isinstance(photo.delivery, sa.Jpeg):
         return photo.delivery.encode(result.code)[0]
-    pixels = np.round(255 * result.adversarial[0].numpy()).astype(np.uint8)
+    (pixels,) = checks.as_levels(result.adversarial, "images")
     buffer = io.BytesIO()
-    with PIL.Image.open(io.BytesIO(photo.source)) as image:
-        metadata = _metadata(image)
     options = {"lossless": True, "exact": True} if photo.format == "webp" else {}
-    PIL.Image.fromarray(pixels.squeeze()).save(buffer, photo.format.upper(), **options, **metadata)
+    PIL.Image.fromarray(pixels.squeeze()).save(buffer, photo.format.upper(), **options, **photo.metadata)
     return buffer.getvalue()
 
 
