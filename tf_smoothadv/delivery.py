@@ -44,12 +44,12 @@ class Delivery:
         """A key that is equal for two deliveries exactly if attacks with them can share a compiled loop."""
         return self
 
-    def tensors(self) -> dict[str, tf.Tensor]:
+    def tensors(self) -> tuple[tf.Tensor, ...]:
         """What belongs to the images of one batch, each [B, ...]: arguments of the compiled loop."""
-        return {}
+        return ()
 
-    def holding(self, values: dict[str, tf.Tensor]) -> Delivery:
-        """The same delivery with these in place of `tensors`."""
+    def holding(self, tensors: tuple[tf.Tensor, ...]) -> Delivery:
+        """The same delivery with these in place of its own `tensors`."""
         return self
 
     def check(self, images: tf.Tensor) -> None:

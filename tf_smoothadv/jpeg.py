@@ -112,13 +112,12 @@ class Jpeg(Delivery):
     def loop_key(self) -> Hashable:
         return type(self), self.form
 
-    def tensors(self) -> dict[str, tf.Tensor]:
-        return {"tables": self._tables, **{f"plane{index}": plane for index, plane in enumerate(self._planes)}}
+    def tensors(self) -> tuple[tf.Tensor, ...]:
+        return self._tables, *self._planes
 
-    def holding(self, values: dict[str, tf.Tensor]) -> Jpeg:
+    def holding(self, tensors: tuple[tf.Tensor, ...]) -> Jpeg:
         held = copy.copy(self)
-        held._tables = values["tables"]
-        held._planes = [values[f"plane{index}"] for index in range(self.form.planes)]
+        held._tables, *held._planes = tensors
         return held
 
     def check(self, images: tf.Tensor) -> None:

@@ -45,7 +45,6 @@ Model = Callable[[tf.Tensor], tf.Tensor] | Classifier
 Loss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor | None], tf.Tensor]
 A = TypeVar("A", bound="Attack")
 
-DELIVERY = "delivery."  # names of a delivery's tensors among an attack's settings begin so
 SPREADS = 5.0  # fewer let the luckiest of a hundred iterates pass, whose eight draws happen to lie close together
 
 REMEDY = (
@@ -412,22 +411,18 @@ class Attack:
         """Attributes that `run` needs besides, made before it is compiled for images [B, H, W, C] of this shape."""
         return {}
 
-    def tensor_settings(self) -> dict[str, tf.Tensor]:
-        """The settings named in `tensors`, as tensors; DELIVERY and a name, what the delivery holds of each image."""
+    def tensor_settings(self) -> dict[str, Any]:
+        """The settings named in `tensors`, as tensors, and of `delivery` the tensors that it holds."""
         own = {name: tf.cast(getattr(self, name), dtype) for name, dtype in self.tensors.items()}
         delivery = getattr(self, "delivery", None)
-        held = delivery.tensors() if delivery else {}
-        return own | {DELIVERY + name: tensor for name, tensor in held.items()}
+        return own if delivery is None else {**own, "delivery": delivery.tensors()}
 
     def holding(self: A, values: dict[str, Any]) -> A:
-        """The same attack with these attributes, whatever they are."""
+        """The same attack with these attributes, whatever they are; of `delivery` with its tensors."""
         attack = copy.copy(self)
-        held = {name.removeprefix(DELIVERY): value for name, value in values.items() if name.startswith(DELIVERY)}
-        own = {name: value for name, value in values.items() if not name.startswith(DELIVERY)}
-        if held:
-            own["delivery"] = self.delivery.holding(held)  # type: ignore[attr-defined]
-        for name, value in own.items():
-            object.__setattr__(attack, name, value)
+        for name, value in values.items():
+            held = getattr(self, name).holding(value) if name == "delivery" else value
+            object.__setattr__(attack, name, held)
         return attack
 
     def loop_key(self) -> tuple[Any, ...]:
@@ -482,7 +477,7 @@ class Attack:
                 raise ValueError(f"{name} must be below the model's {checked.classes} classes; received {highest}")
         settings = self.tensor_settings()
         classes = [labels] if targets is None else [labels, targets]
-        arguments = [images, *classes, tf.constant(checked.tolerance, tf.float32), *settings.values()]
+        arguments = [images, *classes, tf.constant(checked.tolerance, tf.float32), *tf.nest.flatten(settings)]
         batch = None if self.any_batch_size else images.shape[0]
         # Settings, too, may be one a batch or one an image.
         shapes = [(batch, *tensor.shape[1:]) if tensor.shape.rank else () for tensor in arguments]
@@ -493,7 +488,7 @@ class Attack:
 
             def run(images: tf.Tensor, labels: tf.Tensor, *rest: tf.Tensor) -> AttackResult:
                 *targets, tolerance = rest[: len(classes)]
-                values = dict(zip(settings, rest[len(classes) :]))
+                values = tf.nest.pack_sequence_as(settings, rest[len(classes) :])
                 attack = self.holding({**prepared, **values})
                 return attack.run(model.within(tolerance), images, labels, targets[0] if targets else None)
 

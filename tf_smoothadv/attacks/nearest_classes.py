@@ -81,7 +81,7 @@ class NearestClasses(core.Attack):
     def prepare(self, shape: tuple[int | None, ...]) -> dict[str, Any]:
         return self.base.prepare(shape)
 
-    def tensor_settings(self) -> dict[str, tf.Tensor]:
+    def tensor_settings(self) -> dict[str, Any]:
         return self.base.tensor_settings()
 
     def holding(self, values: dict[str, Any]) -> NearestClasses:
