@@ -62,7 +62,7 @@ def lite0(side: int) -> Any:
             "efficientnet-lite0", weights_path=path, image_size=side
         )
 
-    class Scaled(torch.nn.Module):  # type: ignore[misc]
+    class Scaled(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.network = network
@@ -115,8 +115,11 @@ def attacks(problem: networks.Problem, steps: int) -> dict[str, Callable[[], np.
     return {name: lambda call=call: call(problem.images, problem.labels) for name, call in made.items()}  # type: ignore[misc]
 
 
-def perceptual(problem: networks.Problem, steps: int) -> dict[str, Callable[[], np.ndarray]]:
-    """What minimises a measure of the eye, with the settings that ALMA's authors have for ImageNet, in 8 bits."""
+def perceptual(problem: networks.Problem, steps: int, constants: int = 0) -> dict[str, Callable[[], np.ndarray]]:
+    """What minimises a measure of the eye, with the settings that ALMA's authors have for ImageNet, in 8 bits.
+
+    None of them has `constants` to try.
+    """
     forget = 0.5 if steps <= 100 else 0.7 if steps < 1000 else 0.9  # of ALMA's averages; theirs at 100 and 1000 steps
     alma = {"num_steps": steps, "levels": 256, "α": forget}  # noqa: RUF001
     made = {

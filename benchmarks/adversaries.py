@@ -25,16 +25,19 @@ from tf_smoothadv import checks
 from tf_smoothadv.evaluation import records, run
 from tf_smoothadv.evaluation.data import submissions
 
-LIBRARIES = {"foolbox": peers.foolbox, "art": peers.art, "tf_smoothadv": peers.ours}
-LIBRARIES["adversarial-library"] = lambda problem, steps, _: adversarial_library.perceptual(problem, steps)
+LIBRARIES = {
+    "foolbox": peers.foolbox,
+    "art": peers.art,
+    "tf_smoothadv": peers.ours,
+    adversarial_library.NAME: adversarial_library.perceptual,
+}
 
 FLAGS = shared.values(shared.images)
 flags.DEFINE_enum("library", "foolbox", list(LIBRARIES), "Whose attack.", flag_values=FLAGS)
 flags.DEFINE_string(
     "attack",
     "DDN",
-    "FGSM, PGD2, C&W, DDN or FMN; of art PGD2 or C&W; of "
-    "adversarial-library PerC-AL, ALMA of CIEDE2000 or ALMA of SSIM.",
+    "FGSM, PGD2, C&W, DDN or FMN; of art PGD2 or C&W; of adversarial-library PerC-AL, ALMA of CIEDE2000 or of SSIM.",
     flag_values=FLAGS,
 )
 flags.DEFINE_string(

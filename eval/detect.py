@@ -1,6 +1,6 @@
 """Whether a detector notices an attack: original against delivered images, as steganalysis measures it.
 
-    python -m eval.white_box --save_images --levels=256 --num_images=1000 --data=mnist.npz --output=results/c4
+    python -m eval.white_box --save_images --num_images=1000 --data=mnist.npz --output=results/c4
     python -m eval.detect results/c4                       first a run that keeps its images, then how much they tell
     python -m eval.detect results/c4 results/referee       several folders, also of eval.referee and eval.front
     python -m eval.report results/c4                       the report then has a table of it

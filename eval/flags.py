@@ -15,9 +15,8 @@ import models
 import tf_smoothadv as sa
 from tf_smoothadv import checks, classifier
 from tf_smoothadv.evaluation import data, families, presets, records
-from tf_smoothadv.evaluation.config import LABELS, Config
+from tf_smoothadv.evaluation.config import AUTO, DELIVERIES, LABELS, Config
 
-AUTO = "auto"
 NAMES = f"{', '.join(models.FORMS)}, or the path of a .keras or .h5 file or of a SavedModel folder"
 
 
@@ -153,12 +152,12 @@ def attacks(made: flags.FlagValues) -> None:
         f"Of {', '.join(presets.ATTACKS)}, and with tuned settings of {', '.join(presets.LATER)}.",
         flag_values=made,
     )
-    flags.DEFINE_integer(
-        "levels",
-        None,
-        "Values of a pixel: 256 makes every attack see its images as a file of 8 bits holds them; by default they are "
-        "rounded afterwards.",
-        lower_bound=2,
+    flags.DEFINE_enum(
+        "delivery",
+        AUTO,
+        DELIVERIES,
+        "8bit: every attack sees its images as a file of 8 bits holds them, and searches what succeeds there. none: as "
+        "computed, and rounded afterwards. auto: 8bit with tuned settings, none with the paper's.",
         flag_values=made,
     )
 
@@ -170,6 +169,25 @@ def gradients(made: flags.FlagValues) -> None:
         None,
         "Of the network, at most, for each image and each of an attack's settings; by default as many as these say.",
         lower_bound=1,
+        flag_values=made,
+    )
+
+
+def goal(made: flags.FlagValues) -> None:
+    """What attacks go for, in place of the least distortion."""
+    flags.DEFINE_float(
+        "epsilon",
+        None,
+        "Of gradient attacks: this one for every image, whose iterate of largest margin is kept; by default each "
+        "image's least is searched.",
+        lower_bound=0.0,
+        flag_values=made,
+    )
+    flags.DEFINE_float(
+        "confidence",
+        0.0,
+        "Of attacks that search the least perturbation: by how much the network must err, in logits.",
+        lower_bound=0.0,
         flag_values=made,
     )
 
@@ -251,6 +269,18 @@ def ends(texts: Iterable[str]) -> tuple[float, ...]:
         ValueError: what is no number.
     """
     return tuple(map(float, texts))
+
+
+def numbers(flag: str, texts: Iterable[str]) -> list[float]:
+    """The numbers that a flag names, each once, in order.
+
+    Raises:
+        ValueError: what is no number.
+    """
+    try:
+        return sorted({float(text) for text in texts})
+    except ValueError:
+        raise ValueError(f"{flag} must be numbers; received {','.join(texts)}") from None
 
 
 def is_range(texts: Iterable[str]) -> bool:

@@ -1,9 +1,10 @@
-"""From the smallest perturbation to the smoothest: attacks over alpha, and the image to take for a given distortion.
+"""From the smallest perturbation to the smoothest and the least visible: attacks over alpha, and what to take of each.
 
     python -m eval.front                                             FMN over alpha, C4 on the digits that ship with it
     python -m eval.front --attacks=fmn,alma --alphas=0,0.9,0.99      two attacks
     python -m eval.front --premium=2                                 the smoothest within twice the smallest distortion
     python -m eval.front --pick=ssim                                 the least visible, by a measure
+    python -m eval.front --alphas=0 --strengths=1,2 --pick=ssim      of plain and masked ones
     python -m eval.front --model=net.keras --dataset=nips2017 --data=DIR     on other images
     python -m eval.front --shard=1/2 --output=a      half of the images; eval.merge joins the parts, a last run picks
 
@@ -21,6 +22,7 @@ from absl.flags import DEFINE_enum, DEFINE_float, DEFINE_integer, DEFINE_list
 from eval import flags
 from models import console
 from tf_smoothadv.evaluation import front, presets
+from tf_smoothadv.evaluation.config import BYTES
 from tf_smoothadv.front import ALPHAS
 
 FLAGS = flags.values(
@@ -29,6 +31,12 @@ FLAGS = flags.values(
 DEFINE_list("attacks", ["fmn"], f"Of {', '.join(presets.MINIMAL_NORM)}.", flag_values=FLAGS)
 DEFINE_list(
     "alphas", [f"{alpha:g}" for alpha in ALPHAS], "Bandwidths of (6), in [0, 1); 0 is plain.", flag_values=FLAGS
+)
+DEFINE_list(
+    "strengths",
+    [],
+    "Each attack masked besides, by the tuned masking to these powers, above 0: 1 is the tuned one itself.",
+    flag_values=FLAGS,
 )
 DEFINE_integer(
     "gradients", 100, "Of the network, for each attack and alpha, at most.", lower_bound=1, flag_values=FLAGS
@@ -51,7 +59,8 @@ DEFINE_enum(
 
 def main() -> None:
     """Runs what the flags say."""
-    config = flags.config(FLAGS, levels=presets.LEVELS, save_images=True, alphas=tuple(alphas(FLAGS.alphas)))
+    swept = {name: tuple(flags.numbers(name, FLAGS[name].value)) for name in ("alphas", "strengths")}
+    config = flags.config(FLAGS, delivery=BYTES, save_images=True, **swept)
     model = flags.load(config, [config.model])[config.model]
     found, picked, _ = front.evaluate(model, config, FLAGS.premium, FLAGS.pick)
     smoothest = FLAGS.pick == front.SMOOTHEST
@@ -60,18 +69,6 @@ def main() -> None:
         f"picked, {which}: {sum(picked >= 0)} of {len(picked)} images; {front.means(found, picked)}; front.png, "
         f"{front.FRONT} and {front.PICKED}/ are in {FLAGS.output}"
     )
-
-
-def alphas(texts: list[str]) -> list[float]:
-    """The numbers that --alphas names, each once, in order.
-
-    Raises:
-        ValueError: what is no number.
-    """
-    try:
-        return sorted({float(alpha) for alpha in texts})
-    except ValueError:
-        raise ValueError(f"alphas must be numbers in [0, 1); received {','.join(texts)}") from None
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@
     python -m eval.white_box --data=mnist.npz --num_images=1000   on the first 1,000 test digits
     python -m eval.white_box --attacks=cw,scw --settings=paper    two attacks with the paper's parameters
     python -m eval.white_box --attacks=fmn,alma --gradients=25    two attacks with fewer steps
+    python -m eval.white_box --attacks=pgd2,spgd2 --epsilon=2     as strong as they get within a distortion of 2
+    python -m eval.white_box --delivery=none                      as floats, which are rounded afterwards
     python -m eval.white_box --model=net.keras                    your own network: [0, 1] to logits
     python -m eval.white_box --model=net.keras --input_range=0,255 --outputs=probabilities    bytes to probabilities
     python -m eval.white_box --model=net.keras --dataset=nips2017 --data=DIR    on other images
@@ -24,6 +26,7 @@ FLAGS = flags.values(
     flags.settings,
     flags.attacks,
     flags.gradients,
+    flags.goal,
     flags.network,
     flags.saving,
     flags.visibility,

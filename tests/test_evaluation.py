@@ -210,6 +210,6 @@ def test_the_parameters_are_those_of_the_images(shape, expected):
     images = data.Dataset(["a"], [0], [np.zeros(shape, np.float32)], 1, "somewhere")
     assert images.shape == shape
     assert families.family(images.shape) == expected
-    made = Config(dataset="folder", attacks=("pgd2", "fmn"), levels=256)
+    made = Config(dataset="folder", attacks=("pgd2", "fmn"))
     assert made.preset(images) == presets.preset(expected, "tuned", ["pgd2", "fmn"], levels=256)
     assert made.reference(images) == families.SMOOTHING[expected, "tuned"]

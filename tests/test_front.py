@@ -14,7 +14,7 @@ from tests.many_runs import here
 from tests.test_attacks import Linear
 from tf_smoothadv import tensors
 from tf_smoothadv.attacks import FMN
-from tf_smoothadv.evaluation import families, presets, records
+from tf_smoothadv.evaluation import families, presets, records, variants
 from tf_smoothadv.front import Front, over_alpha
 
 
@@ -98,7 +98,7 @@ def test_front_is_of_the_presets_attacks(family):
     alpha = families.reference(family, "tuned").alpha
     preset = presets.preset(family, "tuned", ["fmn", "sfmn"], levels=256, gradients=30)
     (smooth,) = preset["sfmn"]
-    front = presets.front(family, "tuned", ["fmn"], [0.0, alpha], gradients=30)
+    front = variants.front(family, "tuned", ["fmn"], [0.0, alpha], gradients=30)
     assert front["fmn-0"] == preset["fmn"]
     assert front[f"fmn-{alpha:g}"] == (smooth.replaced(smoothing=dataclasses.replace(smooth.smoothing, alpha=alpha)),)
 

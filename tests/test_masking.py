@@ -413,12 +413,12 @@ def test_bad_input(make, message):
 
 def test_presets_are_masked_and_described_as_plain_values():
     for family in families.FAMILIES:
-        preset = presets.preset(family, "tuned", ["mpgd2", "mcw", "mfmn", "msfmn"])
+        preset = presets.preset(family, "tuned", ["mpgd2", "mspgd2", "mcw", "mfmn", "msfmn"])
         for name, variants in preset.items():
             (plain,) = presets.preset(family, "tuned", [name[1:]])[name[1:]]
             described = parameters.described(variants)
             assert json.loads(json.dumps(described)) == described
-            spec = families.MASKING[family]
+            spec = (families.AT_EPSILON if "pgd2" in name else families.MASKING)[family]
             expected = dataclasses.replace(spec, emphasis=0.0) if plain.smoothing else spec
             assert sa.Masking.from_config(described["masking"]) == expected
             assert {**described, "masking": None} == {

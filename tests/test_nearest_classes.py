@@ -10,7 +10,7 @@ import tf_smoothadv as sa
 from tf_smoothadv import protocol, shaping
 from tf_smoothadv.attacks import FGSM, FMN, PGD2, CarliniWagner, NearestClasses
 from tf_smoothadv.attacks.nearest_classes import distance
-from tf_smoothadv.evaluation import families, parameters, presets
+from tf_smoothadv.evaluation import families, parameters, presets, variants
 from tf_smoothadv.front import over_alpha
 
 SPEC = sa.Smoothing(alpha=0.9, gamma=3.0)
@@ -156,7 +156,7 @@ def test_its_preset_takes_a_hundred_gradients_and_is_told_whole():
 
 
 def test_a_front_gives_it_as_many_gradients_as_the_others():
-    preset = presets.front("digits", "tuned", ["fmn", "nfmn"], [0.0, 0.9], gradients=40)
+    preset = variants.front("digits", "tuned", ["fmn", "nfmn"], [0.0, 0.9], gradients=40)
     assert list(preset) == ["fmn-0", "fmn-0.9", "nfmn-0", "nfmn-0.9"]
     assert preset["fmn-0"][0].steps == 40
     (attack,) = preset["nfmn-0.9"]

@@ -23,7 +23,7 @@ from tests.test_attacks import Linear
 from tests.test_slim import VERSIONS, reference, save
 from tf_smoothadv import metrics, protocol, transfer
 from tf_smoothadv.attacks import FGSM
-from tf_smoothadv.evaluation import data, families, presets
+from tf_smoothadv.evaluation import data, families, presets, variants
 from tf_smoothadv.evaluation.records import schema
 
 SOURCES = ["c4", "c4_adversarial"]
@@ -124,14 +124,14 @@ class TestRecords:
 @pytest.mark.parametrize("name", families.NAMES)
 class TestSettings:
     def test_one_setting_an_attack_and_no_search_for_epsilon(self, family, name):
-        fixed = presets.transfer(family, name, presets.ATTACKS, levels=256)
+        fixed = variants.transfer(family, name, presets.ATTACKS, levels=256)
         assert tuple(fixed) == presets.ATTACKS
         for (attack,) in fixed.values():
             assert getattr(attack, "binary_search_steps", 0) == 0 or not hasattr(attack, "epsilon")
             assert attack.delivery == sa.Levels()
 
     def test_the_rest_is_that_of_the_preset(self, family, name):
-        fixed = presets.transfer(family, name, presets.ATTACKS)
+        fixed = variants.transfer(family, name, presets.ATTACKS)
         preset = presets.preset(family, name, presets.ATTACKS)
         for attack in ("cw", "scw"):
             assert fixed[attack] == preset[attack]
@@ -141,7 +141,7 @@ class TestSettings:
 
     def test_unknown_attack(self, family, name):
         with pytest.raises(ValueError, match=r"attack must be one of 'fgsm', .*; received 'deepfool'"):
-            presets.transfer(family, name, ["fgsm", "deepfool"])
+            variants.transfer(family, name, ["fgsm", "deepfool"])
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ class TestBinary:
         finished, folder = result
         assert finished.status == 0, finished.stderr
         summary, _ = read(folder)
-        attacks = presets.transfer("digits", "tuned", ATTACKS)
+        attacks = variants.transfer("digits", "tuned", ATTACKS)
         dataset = data.load("mnist", None, num_images=12, batch_size=5)
         for source, network in networks.items():
             white_box = protocol.evaluate(network, dataset, attacks)
@@ -179,7 +179,7 @@ class TestBinary:
         judges = {**networks, "bilateral+c4": lambda x: networks["c4"](filtered(x))}
         clean = {name: np.argmax(judge(images), axis=1) for name, judge in judges.items()}
         for source, (attack, (variant,)) in itertools.product(
-            SOURCES, presets.transfer("digits", "tuned", ATTACKS).items()
+            SOURCES, variants.transfer("digits", "tuned", ATTACKS).items()
         ):
             right = np.flatnonzero(clean[source] == labels)
             rows = [record for record in records if (record.source, record.attack) == (source, attack)]
@@ -295,7 +295,7 @@ def test_a_checkpoint_of_tf_slim_as_target(tmp_path):
     assert scores["num_images_correct"] == sum(record.clean[target] == record.label for record in records)
 
     ((originals, labels),) = data.load("folder", str(tmp_path / "images"), image_size=64)
-    ((attack,),) = presets.transfer("small", "tuned", ["fgsm"]).values()
+    ((attack,),) = variants.transfer("small", "tuned", ["fgsm"]).values()
     delivered = protocol.quantize(attack(source, originals, labels).adversarial)
     network = slim.load("resnet_v2_50", checkpoint)
     for name, shown in (("clean", originals), ("predictions", delivered)):

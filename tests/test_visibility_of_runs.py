@@ -323,7 +323,7 @@ class TestFront:
             attacks=("fmn",),
             alphas=(0.0, 0.95),
             gradients=8,
-            levels=256,
+            delivery="8bit",
             save_images=True,
             output=tmp_path,
         )

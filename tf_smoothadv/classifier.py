@@ -164,6 +164,7 @@ class Classifier:
         self.samples = int(samples)
         self.output_name = output_name
         self.tolerance: Any = 0.0  # see `Checked`; a tensor inside a compiled attack
+        self.confidence: Any = 0.0  # see `demanding`; a tensor inside a compiled attack
 
     @classmethod
     def of(cls, model: Any) -> Classifier:
@@ -281,6 +282,12 @@ class Classifier:
         """The same classifier with this tolerance."""
         changed = copy.copy(self)
         changed.tolerance = tolerance
+        return changed
+
+    def demanding(self, confidence: Any) -> Classifier:
+        """The same classifier, of which an attack takes as a success what is wrong by so much, in logits."""
+        changed = copy.copy(self)
+        changed.confidence = confidence
         return changed
 
     def _key(self, key: Any) -> Any:

@@ -28,6 +28,7 @@ class Score:
         distortion: L2 norm of the perturbation, for pixels in [0, 1]; the failed attempt's where success is False.
         smoothness_energy: r'(I - W)r / r'r on the graph of the original image (`Smoother.energy`).
         prediction: the class predicted.
+        margin: `criteria.margin`, below zero by how far the model errs, in logits; NaN where it is not known.
         share: of a random model the share of its draws that errs on the image; NaN for another model.
         visibility: by measure what the eye makes of it (`tf_smoothadv.visibility`); empty where nobody looked, as at
             what is computed.
@@ -40,6 +41,7 @@ class Score:
     distortion: float
     smoothness_energy: float
     prediction: int
+    margin: float = math.nan
     share: float = math.nan
     visibility: dict[str, float] = dataclasses.field(default_factory=dict)
 
@@ -105,6 +107,7 @@ class Outcome:
         gradients: [N], gradients of the model taken for each image.
         seconds: [N], each image's share of its batch's time.
         visibility: by measure [N], see `Score`.
+        margin: [N], see `Score`; none where it is not known.
 
     Source: section 5.1 of the paper, (20) and (21).
 
@@ -121,6 +124,7 @@ class Outcome:
     gradients: np.ndarray
     seconds: np.ndarray
     visibility: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    margin: np.ndarray | None = None
 
     @property
     def p_suc(self) -> float:
@@ -141,6 +145,11 @@ class Outcome:
     def mean_smoothness_energy(self) -> float:
         """The mean smoothness energy of the successes; NaN without any."""
         return self.mean_of_successes(self.smoothness_energy)
+
+    @property
+    def mean_margin(self) -> float:
+        """The mean margin of the successes, below zero; NaN without any, or where it is not known."""
+        return math.nan if self.margin is None else self.mean_of_successes(self.margin)
 
     def mean_of_successes(self, values: np.ndarray) -> float:
         """The mean over the successes of values [N]; NaN without any."""
@@ -341,6 +350,7 @@ class Run:
                 name: np.array([score.visibility[name] for score in scores])
                 for name in (_taken(rows) if delivered else ())
             },
+            margin=np.array([score.margin for score in scores]),
         )
 
     def progress(self, attack: str) -> Progress:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_smoothadv import checks, tensors
+from tf_smoothadv import checks, criteria, tensors
 from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier, NoGradientError
 from tf_smoothadv.metrics import Record, Run, Score, Trace
@@ -474,12 +474,14 @@ def _scores(model: core.Model, originals: Originals, adversarial: np.ndarray, sm
     model = Classifier.of(model)
     logits = model.draws(tf.constant(adversarial))
     wrong = core.over_draws(model, core.errs(model, logits, originals.labels, originals.targets))
+    mean = tf.reduce_mean(core.over_draws(model, logits), axis=0)
     r = tf.constant(adversarial - originals.images)
     columns = {
         "success": tf.reduce_all(wrong, axis=0),
         "distortion": tensors.l2_norm(r),
         "smoothness_energy": smoother.energy(r),
-        "prediction": tf.argmax(tf.reduce_mean(core.over_draws(model, logits), axis=0), axis=1),
+        "prediction": tf.argmax(mean, axis=1),
+        "margin": criteria.margin(mean, originals.labels, originals.targets),
     }
     if model.samples > 1:
         columns["share"] = tf.reduce_mean(tf.cast(wrong, tf.float32), axis=0)

@@ -46,6 +46,8 @@ class ALMA(core.Attack):
         smoothing: smooth the gradient like the image (12); None for the plain attack.
         delivery: what the result is saved as, `Levels` of 8 bits or a `Jpeg`; None for floats.
         masking: shape the perturbation by what the image hides; None for the plain attack.
+        confidence: by how much the model must err, in logits, at least 0: a success of the search is an iterate whose
+            margin is as far below zero. Where none is, the last one is returned.
 
     Raises:
         ValueError: a value outside these.
@@ -61,7 +63,12 @@ class ALMA(core.Attack):
     (array([ True]), array([0.25], dtype=float32), array([100], dtype=int32))
     """
 
-    tensors: ClassVar[dict[str, tf.DType]] = {"steps": tf.int32, "step_size": tf.float32, "averaging": tf.float32}
+    tensors: ClassVar[dict[str, tf.DType]] = {
+        "steps": tf.int32,
+        "step_size": tf.float32,
+        "averaging": tf.float32,
+        "confidence": tf.float32,
+    }
 
     steps: int = 100
     step_size: float = 0.5
@@ -69,6 +76,7 @@ class ALMA(core.Attack):
     smoothing: Smoothing | None = None
     delivery: Delivery | None = None
     masking: Masking | None = None
+    confidence: float = 0.0
 
     def __post_init__(self) -> None:
         checks.count("steps", self.steps)
@@ -77,10 +85,12 @@ class ALMA(core.Attack):
         checks.optional("smoothing", self.smoothing, Smoothing)
         checks.optional("masking", self.masking, Masking)
         checks.optional("delivery", self.delivery, Delivery)
+        checks.in_range("confidence", self.confidence, 0)
 
     def run(
         self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> core.AttackResult:
+        model = model.demanding(self.confidence)
         shaper = shaping.of(images, self.smoothing, self.masking, self.delivery)
         averaging = self.averaging
 

@@ -26,6 +26,7 @@ __all__ = [
     "Slope",
     "active_first",
     "allowance",
+    "clear_margin",
     "errs",
     "errs_in_every_draw",
     "gather",
@@ -71,7 +72,8 @@ class AttackResult(NamedTuple):
         share: [B], of the new draws of a random model (`Classifier.samples`) the share that errs on it; of another
             model 1 or 0, as `success` is.
         norm: [B], what the attack minimised: with `masking` the attacks that search the norm minimise that of z,
-            r = T z (`Masker`), without it their `distortion`, as do the others always.
+            r = T z (`Masker`), without it their `distortion`, as do the others; of gradient attacks that keep the
+            strongest iterate it is the margin.
         code: what a file holds of the adversarial images, where `delivery` saves something else than their pixels
             (`Jpeg.encode`); otherwise empty.
 
@@ -150,7 +152,7 @@ def keep_best(
     success: tf.Tensor,
     gradients: int = 0,
     faulty: tf.Tensor | None = None,
-    norm: Callable[[tf.Tensor], tf.Tensor] = tensors.l2_norm,
+    norm: Callable[[tf.Tensor], tf.Tensor] | tf.Tensor = tensors.l2_norm,
 ) -> AttackResult:
     """The better of what was kept and a new iterate of the attack on `images`.
 
@@ -159,7 +161,7 @@ def keep_best(
         candidate, success: the iterate, in an attack with `delivery` as it is saved, and whether it is adversarial [B].
         gradients: how many were taken there.
         faulty: whether they were (see `Slope`) [B], where any were taken.
-        norm: of perturbations [B, H, W, C], what the attack minimises; [B].
+        norm: of perturbations [B, H, W, C], what the attack minimises, [B]; or that of the candidate itself.
     """
     shown = candidate if isinstance(candidate, Delivered) else Delivered(candidate)
     r = shown.images - images
@@ -168,7 +170,8 @@ def keep_best(
     trace = tf.where(success, distortion, math.inf)[:, tf.newaxis]
     count = tf.zeros_like(taken) if faulty is None else tf.cast(faulty, tf.int32)
     share = tf.zeros_like(distortion)
-    later = AttackResult(shown.images, success, distortion, taken, trace, count, share, norm(r), shown.code)
+    size = norm(r) if callable(norm) else norm
+    later = AttackResult(shown.images, success, distortion, taken, trace, count, share, size, shown.code)
     return merge_results(best, later)
 
 
@@ -232,7 +235,7 @@ class Slope(NamedTuple):
     Attributes:
         success: `is_adversarial`; [B] bool.
         loss: [B].
-        margin: `criteria.margin` and the `allowance`, zero where success begins; [B].
+        margin: `clear_margin`; [B].
         gradient: of the loss in the images; [B, H, W, C], zero where it is not finite.
         usable: whether an attack can step along the gradient: the logits are finite, and it is not zero or the image
             is a success; [B] bool.
@@ -290,12 +293,10 @@ def slope(
     usable &= tf.reduce_all(tf.math.is_finite(over_draws(model, logits)), axis=[0, 2])
     faulty = ~(usable & tf.reduce_all(finite, axis=[1, 2, 3]))
     tf.debugging.Assert(tf.reduce_any(usable) | tf.logical_not(first), [ZERO_GRADIENT])
-    margins = criteria.margin(logits, every_label, every_target)
-    margins += allowance(model, logits, every_label, every_target)
     return Slope(
         success,
         tf.reduce_mean(over_draws(model, losses), axis=0),
-        tf.reduce_mean(over_draws(model, margins), axis=0),
+        clear_margin(model, logits, labels, targets),
         gradient,
         usable,
         faulty,
@@ -309,23 +310,31 @@ def is_adversarial(model: Classifier, images: tf.Tensor, labels: tf.Tensor, targ
 
 def errs_in_every_draw(model: Classifier, logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
     """The same by the logits of the draws, [samples * B, K]."""
-    every_label, every_target = per_draw(model, labels), None if targets is None else per_draw(model, targets)
-    allowed = allowance(model, logits, every_label, every_target)
-    margins = over_draws(model, criteria.margin(logits, every_label, every_target) + allowed)
-    clear = tf.reduce_mean(margins, axis=0) < 0
+    clear = clear_margin(model, logits, labels, targets) < 0
     return clear & tf.reduce_all(over_draws(model, errs(model, logits, labels, targets)), axis=0)
+
+
+def clear_margin(model: Classifier, logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
+    """`criteria.margin` and the `allowance`, the mean over the draws, by their logits [samples * B, K]; [B].
+
+    Below zero where an attack succeeds.
+    """
+    every_label, every_target = per_draw(model, labels), None if targets is None else per_draw(model, targets)
+    margins = criteria.margin(logits, every_label, every_target) + allowance(model, logits, every_label, every_target)
+    return tf.reduce_mean(over_draws(model, margins), axis=0)
 
 
 def allowance(model: Classifier, logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
     """How far below zero a margin must be to stay there when the model is called anew; [samples * B].
 
     The model's tolerance times the largest logit; of a random model, whose luckiest of many iterates would pass, it is
-    SPREADS standard deviations over the draws. In units of the logits; `labels` and `targets` are every draw's.
+    SPREADS standard deviations over the draws. To it comes the confidence that the attack asks for. In units of the
+    logits; `labels` and `targets` are every draw's.
     """
     if model.samples == 1:
-        return tf.stop_gradient(model.tolerance * tf.reduce_max(tf.abs(logits), axis=1))
+        return tf.stop_gradient(model.confidence + model.tolerance * tf.reduce_max(tf.abs(logits), axis=1))
     margins = over_draws(model, criteria.margin(logits, labels, targets))
-    return tf.stop_gradient(per_draw(model, SPREADS * tf.math.reduce_std(margins, axis=0)))
+    return tf.stop_gradient(model.confidence + per_draw(model, SPREADS * tf.math.reduce_std(margins, axis=0)))
 
 
 def errs(model: Classifier, logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:

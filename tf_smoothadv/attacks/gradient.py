@@ -18,6 +18,8 @@ from tf_smoothadv.smoothing import Smoothing
 
 __all__ = ["FGSM", "IFGSM", "PGD2", "GradientAttack"]
 
+LEAST, STRONGEST = KEPT = ("least", "strongest")
+
 G = TypeVar("G", bound="GradientAttack")
 
 
@@ -42,7 +44,7 @@ class GradientAttack(core.Attack):
     """The iteration (10), (11), smooth by (12): x <- c(x - n(g)), g the gradient of a classification loss.
 
     With `smoothing` the gradient is smoothed like the image before it is normalised by n. Every iterate is tried; the
-    least distorted success is kept.
+    least distorted success is kept, or, to use all of epsilon, the one of largest margin.
 
     With `masking` the gradient in z, r = T z (`Masker`), is what is smoothed, and the step is brought back by T: that
     of the L2 norm goes along T S T' g, that of signs is T sign(S T' g), most where the mask is large. Epsilon and step
@@ -68,6 +70,7 @@ class GradientAttack(core.Attack):
     binary_search_steps: int = 0
     delivery: Delivery | None = None
     masking: Masking | None = None
+    keep: str = LEAST
 
     def __post_init__(self) -> None:
         checks.in_range(
@@ -80,6 +83,12 @@ class GradientAttack(core.Attack):
         checks.optional("masking", self.masking, Masking)
         checks.count("binary_search_steps", self.binary_search_steps, at_least=0)
         checks.optional("delivery", self.delivery, Delivery)
+        checks.one_of("keep", self.keep, KEPT)
+        if self.keep != LEAST and self.binary_search_steps:
+            raise ValueError(
+                f"keep must be {LEAST!r} where the least epsilon is searched; received {self.keep!r} and "
+                f"binary_search_steps={self.binary_search_steps}"
+            )
 
     def within(self: G, gradients: int | None) -> G:
         return self if gradients is None else self.replaced(steps=gradients // (1 + self.binary_search_steps))
@@ -111,7 +120,8 @@ class GradientAttack(core.Attack):
             r = search.x - self.step(direction, limit * self.step_size / self.epsilon, shaper) - images
             following = tensors.clip(images + self.project(r, limit))
             x, last = core.go_on(slope.usable, following, search.x, search.last)
-            best = core.keep_best(search.best, images, shown, slope.success, model.samples, slope.faulty)
+            norm = slope.margin if self.keep == STRONGEST else tensors.l2_norm
+            best = core.keep_best(search.best, images, shown, slope.success, model.samples, slope.faulty, norm)
             return _Search(x, last, search.success | slope.success, best)
 
         def descend(limit: tf.Tensor, best: core.AttackResult) -> tuple[tf.Tensor, core.AttackResult]:
@@ -133,8 +143,11 @@ class GradientAttack(core.Attack):
                 else:
                     search = advance(search, batch, shaper, step == 0)
             shown = shaper.delivered(search.x)
-            success = core.is_adversarial(model, shown.images, labels, targets)
-            return search.success | success, core.keep_best(search.best, images, shown, success)
+            logits = model.draws(shown.images)
+            success = core.errs_in_every_draw(model, logits, labels, targets)
+            margin = core.clear_margin(model, logits, labels, targets)
+            norm = margin if self.keep == STRONGEST else tensors.l2_norm
+            return search.success | success, core.keep_best(search.best, images, shown, success, norm=norm)
 
         high = tf.broadcast_to(self.epsilon, tf.shape(labels))  # one for all, or each image its own
         low = tf.zeros_like(high)
@@ -162,6 +175,8 @@ class IFGSM(GradientAttack):
         binary_search_steps: bisections of each image's epsilon, below the given one; 0 for that one alone.
         delivery: what the result is saved as, `Levels` of 8 bits or a `Jpeg`; None for floats.
         masking: shape the perturbation by what the image hides; None for the plain attack.
+        keep: of the successes "least", the least distorted, or "strongest", the one whose margin is the largest, as for
+            transfer; that needs a single epsilon.
 
     Raises:
         ValueError: a value outside these.
@@ -202,6 +217,8 @@ class PGD2(GradientAttack):
         binary_search_steps: bisections of each image's epsilon, below the given one; 0 for that one alone.
         delivery: what the result is saved as, `Levels` of 8 bits or a `Jpeg`; None for floats.
         masking: shape the perturbation by what the image hides; None for the plain attack.
+        keep: of the successes "least", the least distorted, or "strongest", the one whose margin is the largest, as for
+            transfer; that needs a single epsilon.
 
     Raises:
         ValueError: a value outside these.

@@ -48,7 +48,8 @@ class MinimalNormAttack(core.Attack):
 
     r <- p(r - rate step_size n(g)), n(g) = g / ||g|| with g the gradient of the loss, and p(r) of norm epsilon; epsilon
     shrinks after an adversarial iterate and grows after another. The rate falls from 1 to 0.01 by half a cosine.
-    Every iterate is tried; the success of least norm is kept.
+    Every iterate is tried; the success of least norm is kept. With `confidence` that is the least norm at which the
+    model errs by so much.
 
     With `smoothing` the gradient is smoothed like the image before it is normalised (12). Steps in the latent z of (17)
     would smooth it twice, by s and by its adjoint; on photographs, smoothing once with a larger alpha gives
@@ -62,7 +63,12 @@ class MinimalNormAttack(core.Attack):
     to what is nearest in ||z|| (`Masker.rounded`), otherwise to the nearest level.
     """
 
-    tensors: ClassVar[dict[str, tf.DType]] = {"steps": tf.int32, "step_size": tf.float32, "norm_step": tf.float32}
+    tensors: ClassVar[dict[str, tf.DType]] = {
+        "steps": tf.int32,
+        "step_size": tf.float32,
+        "norm_step": tf.float32,
+        "confidence": tf.float32,
+    }
 
     steps: int = 100
     step_size: float = 1.0
@@ -71,6 +77,7 @@ class MinimalNormAttack(core.Attack):
     loss: str = "margin"
     delivery: Delivery | None = None
     masking: Masking | None = None
+    confidence: float = 0.0
 
     def __post_init__(self) -> None:
         checks.count("steps", self.steps)
@@ -80,6 +87,7 @@ class MinimalNormAttack(core.Attack):
         checks.optional("masking", self.masking, Masking)
         checks.one_of("loss", self.loss, criteria.LOSSES)
         checks.optional("delivery", self.delivery, Delivery)
+        checks.in_range("confidence", self.confidence, 0)
 
     def step(
         self, tried: Tried, epsilon: tf.Tensor, step_size: tf.Tensor, norm_step: tf.Tensor
@@ -90,6 +98,7 @@ class MinimalNormAttack(core.Attack):
     def run(
         self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> core.AttackResult:
+        model = model.demanding(self.confidence)
         shaper = shaping.of(images, self.smoothing, self.masking, self.delivery)
         loss = functools.partial(criteria.classification_loss, self.loss)
 
@@ -131,6 +140,8 @@ class DDN(MinimalNormAttack):
         loss: "margin" (3), or "cross_entropy" as in the source.
         delivery: what the result is saved as, `Levels` of 8 bits or a `Jpeg`; None for floats.
         masking: shape the perturbation by what the image hides; None for the plain attack.
+        confidence: by how much the model must err, in logits, at least 0: a success of the search is an iterate whose
+            margin is as far below zero. Where none is, the last one is returned.
 
     Raises:
         ValueError: a value outside these.
@@ -168,6 +179,8 @@ class FMN(MinimalNormAttack):
         smoothing: smooth the gradient like the image (12); None for the plain attack.
         delivery: what the result is saved as, `Levels` of 8 bits or a `Jpeg`; None for floats.
         masking: shape the perturbation by what the image hides; None for the plain attack.
+        confidence: by how much the model must err, in logits, at least 0: a success of the search is an iterate whose
+            margin is as far below zero. Where none is, the last one is returned.
 
     Raises:
         ValueError: a value outside these.
@@ -211,6 +224,8 @@ class BP(MinimalNormAttack):
         loss: "margin" (3), or "cross_entropy".
         delivery: what the result is saved as, `Levels` of 8 bits or a `Jpeg`; None for floats.
         masking: shape the perturbation by what the image hides; None for the plain attack.
+        confidence: by how much the model must err, in logits, at least 0: a success of the search is an iterate whose
+            margin is as far below zero. Where none is, the last one is returned.
 
     Raises:
         ValueError: a value outside these.

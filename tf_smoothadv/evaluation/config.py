@@ -10,12 +10,13 @@ from typing import Any
 import tf_smoothadv as sa
 from tf_smoothadv import checks
 from tf_smoothadv.classifier import OUTPUTS
-from tf_smoothadv.evaluation import families, presets
+from tf_smoothadv.evaluation import families, presets, variants
 from tf_smoothadv.evaluation.data import SOURCES, Dataset
 
 __all__ = ["Config"]
 
 LABELS = ("given", "predicted")
+AUTO, NONE, BYTES = DELIVERIES = ("auto", "none", "8bit")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,8 +36,12 @@ class Config:
         shard: (i, n), from (1, n) to (n, n): every n-th image alone, from the i-th on.
         settings: one of `families.NAMES`: whose parameters the attacks have, and the graph that measures energies.
         attacks: their names in `presets`.
-        alphas: bandwidths of (6) that each attack is run at, see `presets.front`; None for the settings' own.
-        levels: values of a pixel that every attack sees its images rounded to; None to round them afterwards.
+        alphas: bandwidths of (6) that each attack is run at, see `variants.front`; None for the settings' own.
+        strengths: of the masking that each attack is run with besides, see `variants.front`.
+        delivery: what every attack sees its images as: "8bit", rounded as they are saved; "none", as computed, to be
+            rounded afterwards; "auto", "8bit" where the settings are "tuned", "none" where they are the paper's.
+        epsilon: of the gradient attacks, see `variants.at_epsilon`; None for the settings' own.
+        confidence: of the others, by how much the network must err, in logits.
         gradients: of the network, at most, for each image and each of an attack's settings; None for the settings' own.
         output: the folder of the results.
         save_images: whether the images are written as PNG, too.
@@ -67,7 +72,10 @@ class Config:
     settings: str = "tuned"
     attacks: tuple[str, ...] = presets.ATTACKS
     alphas: tuple[float, ...] | None = None
-    levels: int | None = None
+    strengths: tuple[float, ...] = ()
+    delivery: str = AUTO
+    epsilon: float | None = None
+    confidence: float = 0.0
     gradients: int | None = None
     output: str | pathlib.Path = "results"
     save_images: bool = False
@@ -79,6 +87,7 @@ class Config:
         checks.one_of("labels", self.labels, LABELS)
         checks.one_of("dataset", self.dataset, SOURCES)
         checks.one_of("settings", self.settings, families.NAMES)
+        checks.one_of("delivery", self.delivery, DELIVERIES)
         for name in ("num_images", "image_size", "batch_size", "gradients"):
             if getattr(self, name) is not None:
                 checks.count(name, getattr(self, name))
@@ -94,12 +103,22 @@ class Config:
         """The attacks, with their parameters for such images.
 
         Raises:
-            ValueError: what `presets.preset` or `presets.front` refuses.
+            ValueError: what `presets.preset`, or of `variants` `front`, `at_epsilon` or `with_confidence`, refuses.
         """
         family = families.family(images.shape)
+        named = family, self.settings, self.attacks
         if self.alphas is not None:
-            return presets.front(family, self.settings, self.attacks, self.alphas, self.gradients)
-        return presets.preset(family, self.settings, self.attacks, self.levels, self.gradients)
+            return variants.front(*named, self.alphas, self.gradients, self.strengths)
+        if self.epsilon is not None:
+            return variants.at_epsilon(*named, self.epsilon, self.levels, self.gradients)
+        chosen = presets.preset(*named, self.levels, self.gradients)
+        return variants.with_confidence(chosen, self.confidence) if self.confidence else chosen
+
+    @property
+    def levels(self) -> int | None:
+        """Values of a pixel that every attack sees its images rounded to; None where they are as computed."""
+        rounded = self.delivery == BYTES or (self.delivery == AUTO and self.settings == families.TUNED)
+        return presets.LEVELS if rounded else None
 
     def usage(self) -> dict[str, Any]:
         """The arguments of `Classifier` that say what the networks are."""

@@ -12,8 +12,8 @@ import numpy as np
 
 from tf_smoothadv import metrics, protocol
 from tf_smoothadv.attacks import core
-from tf_smoothadv.evaluation import presets
-from tf_smoothadv.evaluation.config import Config
+from tf_smoothadv.evaluation.config import BYTES, Config
+from tf_smoothadv.evaluation.presets import LEVELS
 from tf_smoothadv.evaluation.run import score_submitted
 from tf_smoothadv.rounding import deliver
 from tf_smoothadv.smoothing import Smoother
@@ -31,7 +31,7 @@ def evaluate(model: core.Model, config: Config, paths: Iterable[pathlib.Path]) -
     Raises:
         ValueError: as `run.referee`.
     """
-    config = dataclasses.replace(config, save_images=True, levels=presets.LEVELS)
+    config = dataclasses.replace(config, save_images=True, delivery=BYTES)
     score = functools.partial(_delivered, model)
     return score_submitted(model, config, paths, score, gradients=True, described={"delivery": "deliver"})
 
@@ -41,7 +41,7 @@ def _delivered(
 ) -> protocol.Batch:
     """The scores of adversarial images, rounded for a model; see `protocol.score`."""
     began = time.perf_counter()
-    result = deliver(model, originals.images, given, originals.labels, presets.LEVELS)
+    result = deliver(model, originals.images, given, originals.labels, LEVELS)
     seconds = (time.perf_counter() - began) / len(given)
     counts = {"gradients": result.gradients.numpy(), "faulty": result.faulty.numpy()}
     return protocol.score(model, attack, originals, result.adversarial, smoother, seconds=seconds, **counts)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import tf_smoothadv as sa
 
 __all__ = [
+    "AT_EPSILON",
     "DIGITS",
     "FAMILIES",
     "MASKING",
@@ -31,10 +32,15 @@ SMOOTHING = {  # of the smooth attacks; its graph measures the energy of every a
     (PHOTOGRAPHS, TUNED): sa.Smoothing(alpha=0.997, gamma=10.0, iterations=25),
     (PHOTOGRAPHS, PAPER): sa.Smoothing(alpha=0.997, gamma=10.0, solver="cg", iterations=50),
 }
-MASKING = {  # of the masked attacks
+MASKING = {  # of the masked attacks that search the least norm, which is that of the mask
     DIGITS: sa.Masking(gains=None),
     SMALL: sa.Masking(),
     PHOTOGRAPHS: sa.Masking(sharpness=0.5, gains=(1.0, 1.3, 1.3), emphasis=0.3),
+}
+AT_EPSILON = {  # of those that go for a distortion, and hide all of it
+    DIGITS: sa.Masking(gains=None),
+    SMALL: sa.Masking(),
+    PHOTOGRAPHS: sa.Masking("deviation", gains=(1.0, 2.0, 3.0)),
 }
 
 

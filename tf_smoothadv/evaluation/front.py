@@ -40,7 +40,7 @@ def evaluate(
         The front; of each image the place of the picked attack in it, -1 for none; the run.
 
     Raises:
-        ValueError: what `white_box` and `presets.front` refuse, or a measure that cannot judge these images.
+        ValueError: what `white_box` and `variants.front` refuse, or a measure that cannot judge these images.
     """
     checks.one_of("pick", pick, PICKS)
     if pick in MEASURES:

@@ -13,6 +13,7 @@ import tf_smoothadv as sa
 from tf_smoothadv import checks
 from tf_smoothadv.attacks import ALMA, BP, DDN, FGSM, FMN, IFGSM, PGD2, Attack, CarliniWagner, NearestClasses
 from tf_smoothadv.evaluation.families import (
+    AT_EPSILON,
     DIGITS,
     FAMILIES,
     MASKING,
@@ -23,9 +24,8 @@ from tf_smoothadv.evaluation.families import (
     SMOOTHING,
     TUNED,
 )
-from tf_smoothadv.front import over_alpha
 
-__all__ = ["ATTACKS", "ENTRIES", "LATER", "LEVELS", "MINIMAL_NORM", "Preset", "front", "label", "preset", "transfer"]
+__all__ = ["ATTACKS", "ENTRIES", "LATER", "LEVELS", "MINIMAL_NORM", "Preset", "label", "preset"]
 
 Preset = dict[str, tuple[Attack, ...]]
 Variants = tuple[Attack, ...]
@@ -97,14 +97,14 @@ def _minimal(
     }
 
 
-def _masked(plain: Entry, rates: Mapping[str, float]) -> Entry:
+def _masked(plain: Entry, masking: Mapping[str, sa.Masking], rates: Mapping[str, float] | None = None) -> Entry:
     """The entry of an attack masked, with learning rates of its own if it has any; of a smooth one without emphasis of
     detail, which would undo the smoothing.
     """
     tuned = {}
     for family, (attack,) in plain.tuned.items():
         rate = {"learning_rate": rates[family]} if rates else {}
-        spec = MASKING[family]
+        spec = masking[family]
         spec = dataclasses.replace(spec, emphasis=0.0) if getattr(attack, "smoothing", None) else spec
         tuned[family] = (attack.replaced(masking=spec, **rate),)
     return Entry(f"m{plain.label}", GOLD, plain.marker, tuned, transfer=plain.transfer)
@@ -217,8 +217,9 @@ ENTRIES: dict[str, Entry] = {
     ),
 }
 
-_MASKED: dict[str, dict[str, float]] = {"mpgd2": {}, "mcw": _RATES, "mfmn": {}, "msfmn": {}}
-ENTRIES |= {name: _masked(ENTRIES[name[1:]], rates) for name, rates in _MASKED.items()}
+ENTRIES |= {f"m{name}": _masked(ENTRIES[name], AT_EPSILON) for name in ("pgd2", "spgd2")}
+ENTRIES |= {f"m{name}": _masked(ENTRIES[name], MASKING) for name in ("fmn", "sfmn")}
+ENTRIES["mcw"] = _masked(ENTRIES["cw"], MASKING, _RATES)
 
 ATTACKS = tuple(name for name, entry in ENTRIES.items() if entry.paper)  # the paper's
 # Published since then, and smooth or masked here; "tuned" has them.
@@ -254,47 +255,3 @@ def preset(
         checks.one_of("attack", name, tuple(known))
     delivery = levels and sa.Levels(levels)
     return {name: tuple(one.within(gradients).replaced(delivery=delivery) for one in known[name]) for name in attacks}
-
-
-def front(
-    family: str, settings: str, attacks: Sequence[str], alphas: Sequence[float], gradients: int | None = None
-) -> Preset:
-    """The named attacks at each alpha, by names such as "fmn-0.97", with the rounding to 8 bits inside.
-
-    Args:
-        family: see `preset`.
-        settings: "tuned".
-        attacks: of MINIMAL_NORM.
-        alphas: bandwidths of (6), in [0, 1); 0 is plain.
-        gradients: how many each takes, at most.
-
-    Raises:
-        ValueError: other settings, unknown attacks or alphas, or none.
-    """
-    checks.one_of("settings", settings, NAMES[:1])
-    smoothing = SMOOTHING[family, settings]
-    chosen: Preset = {}
-    for name in attacks:
-        checks.one_of("attack", name, MINIMAL_NORM)
-        ((plain,), (smooth,)) = preset(family, settings, [name, f"s{name}"], LEVELS, gradients).values()
-        variants = over_alpha(smooth, alphas, smoothing).values()
-        chosen |= {f"{name}-{alpha:g}": (variant if alpha else plain,) for alpha, variant in zip(alphas, variants)}
-    return chosen
-
-
-def transfer(
-    family: str, settings: str, attacks: Sequence[str], levels: int | None = None, gradients: int | None = None
-) -> Preset:
-    """`preset` with one setting an attack, as section 5.4 asks: the gradient attacks at one epsilon, without a search.
-
-    They go for a distortion of about 5, as in table 3. On digits the border of [0, 1] takes some of it: epsilon 0.25,
-    and 6 for PGD2. On small images 16 levels come to between 3 and 7. On photographs of 299 x 299 x 3 it is 2.5 levels
-    in every pixel, of which 8 bits make 2 or 3: 3, with which I-FGSM comes nearest, and 5 for PGD2. C&W and what
-    searches the norm have no target and stay as they are.
-
-    Args and Raises: see `preset`.
-    """
-    return {
-        name: (variants[0].replaced(**ENTRIES[name].transfer.get(family, {})).within(gradients),)
-        for name, variants in preset(family, settings, attacks, levels).items()
-    }

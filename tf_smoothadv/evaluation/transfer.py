@@ -12,8 +12,9 @@ import rich.progress
 
 from tf_smoothadv import inspection, loading, protocol, transfer
 from tf_smoothadv.attacks import core
-from tf_smoothadv.evaluation import data, families, parameters, presets, records
+from tf_smoothadv.evaluation import data, families, parameters, records, variants
 from tf_smoothadv.evaluation.config import Config
+from tf_smoothadv.evaluation.presets import Preset
 from tf_smoothadv.evaluation.rendering import tables
 from tf_smoothadv.evaluation.rendering.terminal import print_settings, progress
 from tf_smoothadv.evaluation.run import Batches, Work, batched, go_through, loaded
@@ -43,7 +44,7 @@ def evaluate(networks: Mapping[str, core.Model], sources: Iterable[str], config:
     sources, images = list(dict.fromkeys(sources)), loaded(config)
     check(networks, images)
     family = families.family(images.shape)
-    attacks = presets.transfer(family, config.settings, config.attacks, config.levels, config.gradients)
+    attacks = variants.transfer(family, config.settings, config.attacks, config.levels, config.gradients)
     images = batched(images, networks.values(), config)
     described = {name: parameters.described(variants) for name, variants in attacks.items()}
     made_with = {
@@ -75,7 +76,7 @@ def evaluate(networks: Mapping[str, core.Model], sources: Iterable[str], config:
 def _transferring(
     networks: Mapping[str, core.Model],
     source: str,
-    attacks: presets.Preset,
+    attacks: Preset,
     clean: Mapping[str, list[int]],
     reference: Smoothing,
 ) -> Batches:

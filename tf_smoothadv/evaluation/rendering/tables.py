@@ -90,6 +90,7 @@ COLUMNS = (
     Column("smoothness_energy_8bit", _delivered("mean_smoothness_energy"), None, DELIVERED, 2, 3),
     Column("gradients_per_image", _mean("gradients"), "grads", COST, 0, 0),
     Column("seconds_per_image", _mean("seconds"), "ms", COST, 0, 0, scale=1000),
+    Column("mean_margin_8bit", _delivered("mean_margin"), None, None),
     Column("faulty_images", lambda run, attack: run.faulty(attack)[0], None, None),
 )
 P_LOSSLESS = Column("p_lossless", _delivered("p_lossless"), "P90", DELIVERED, 3, 3)
