@@ -144,6 +144,18 @@ def network(made: flags.FlagValues) -> None:
     )
 
 
+def targets(made: flags.FlagValues) -> None:
+    """Which classes its images are to reach."""
+    flags.DEFINE_string(
+        "targets",
+        None,
+        "The class that an attack must reach: given, the dataset's own (TargetClass of nips2017); next, the one after "
+        "the label; second or least_likely, by the network's logits; or a class's number. By default any but the "
+        "label.",
+        flag_values=made,
+    )
+
+
 def attacks(made: flags.FlagValues) -> None:
     """With which attacks."""
     flags.DEFINE_list(

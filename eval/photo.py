@@ -40,6 +40,7 @@ DEFINE_enum("resize", "crop", resizing.RESIZES, "How an image comes to that size
 DEFINE_enum("format", None, list(photographs.FORMATS), "What is written; by default the input's.", flag_values=FLAGS)
 DEFINE_integer("quality", 95, "Of JPEG files that are made of others.", 1, 100, flag_values=FLAGS)
 DEFINE_integer("label", None, "The class to leave; by default the one predicted.", 0, flag_values=FLAGS)
+DEFINE_integer("target", None, "The class to reach; by default any other.", 0, flag_values=FLAGS)
 DEFINE_string(
     "classes", None, "File with the names of the classes, one a line; or 'imagenet', Keras's list.", flag_values=FLAGS
 )

@@ -5,6 +5,8 @@
     python -m eval.white_box --attacks=cw,scw --settings=paper    two attacks with the paper's parameters
     python -m eval.white_box --attacks=fmn,alma --gradients=25    two attacks with fewer steps
     python -m eval.white_box --attacks=pgd2,spgd2 --epsilon=2     as strong as they get within a distortion of 2
+    python -m eval.white_box --attacks=fmn --targets=least_likely     targeted, at the class that is the furthest
+    python -m eval.white_box --model=a.keras+b.keras              two networks, of which both must err
     python -m eval.white_box --delivery=none                      as floats, which are rounded afterwards
     python -m eval.white_box --model=net.keras                    your own network: [0, 1] to logits
     python -m eval.white_box --model=net.keras --input_range=0,255 --outputs=probabilities    bytes to probabilities
@@ -28,6 +30,7 @@ FLAGS = flags.values(
     flags.gradients,
     flags.goal,
     flags.network,
+    flags.targets,
     flags.saving,
     flags.visibility,
     flags.shard,

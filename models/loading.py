@@ -32,6 +32,7 @@ FORMS = (
     f"{KERAS}NAME[{RANDOM}]",
     f"{SLIM}NETWORK:CHECKPOINT",
     *(f"{name}+MODEL" for name in DEFENSES),
+    "MODEL+MODEL",
 )
 
 
@@ -40,7 +41,8 @@ def load(name: str) -> Any:
 
     Args:
         name: one of FORMS, where NAME is one of `keras.applications` and ":random" asks for random weights instead of
-            Keras's download, NETWORK one of `slim.NETWORKS`, and MODEL any name again, which gets the defence in front;
+            Keras's download, NETWORK one of `slim.NETWORKS`, and MODEL any name again, which gets the defence in front
+            or, without a defence, is one more member of an `Ensemble`;
             or the path of a Keras file (.keras, .h5) or of a SavedModel folder. A Keras file's final softmax is left
             out, and so is the background, class 0 of 1001.
 
@@ -50,6 +52,8 @@ def load(name: str) -> Any:
 
     >>> load("bilateral+c4").output_shape
     (None, 10)
+    >>> len(load("c4+bilateral+c4").members)
+    2
     """
     return load_all([name])[name]
 
@@ -62,7 +66,7 @@ def load_all(names: Iterable[str]) -> dict[str, Any]:
     True
     """
     loaded = functools.cache(lambda name: _without_background(without_softmax(_undefended(name))))
-    return {name: _defended(name, loaded) for name in names}
+    return {name: _joined(name, loaded) for name in names}
 
 
 def load_classifiers(
@@ -93,18 +97,30 @@ def load_classifiers(
         return sa.Classifier(_without_background(logits), told, input_range, samples, output_name)
 
     loaded = functools.cache(classifier)
-    models = {name: _defended(name, loaded) for name in names}
+    models = {name: _joined(name, loaded) for name in names}
     return {
         name: model if isinstance(model, sa.Classifier) else sa.Classifier(model, samples=samples)
         for name, model in models.items()
     }
 
 
-def _defended(name: str, load_network: Callable[[str], Any]) -> Any:
-    defense, plus, rest = name.partition("+")
-    if not plus or defense not in DEFENSES:
+def _joined(name: str, load_network: Callable[[str], Any]) -> Any:
+    """What a name stands for: networks, each behind the defences before it, joined by plus signs to an ensemble."""
+    if pathlib.Path(name).exists():  # a path with a plus sign
         return load_network(name)
-    return with_defense(DEFENSES[defense](), _defended(rest, load_network))
+    members: list[Any] = []
+    defenses: list[str] = []
+    for part in name.split("+"):
+        if part in DEFENSES:
+            defenses.append(part)
+            continue
+        network = load_network(part)
+        while defenses:
+            network = with_defense(DEFENSES[defenses.pop()](), network)
+        members.append(network)
+    if defenses:
+        raise ValueError(f"a network must follow the defence {defenses[-1]}; received {name!r}")
+    return members[0] if len(members) == 1 else sa.Ensemble(members)
 
 
 class _Defended:

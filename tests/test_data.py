@@ -95,6 +95,17 @@ class TestNips2017:
             assert labels == [340, 0, 999]
         assert dataset.names == ["zebra", "cat", "b.c"]
 
+    def test_its_own_targets(self, tmp_path):
+        root = write_nips(tmp_path, self.ROWS, self.THERE)
+        table = (root / "images.csv").read_text("utf-8-sig").splitlines()
+        rows = [f"{row},{target}" for row, target in zip(table, ("TargetClass", 2, 7, 3, 999, 5))]
+        (root / "images.csv").write_text("\n".join(rows))
+        loaded = data.load("nips2017", str(root), batch_size=2)
+        assert loaded.targets is None
+        batches = list(data.aimed(None, loaded, "given"))
+        assert [targets.numpy().tolist() for *_, targets in batches] == [[1, 6], [998]]
+        assert [labels.numpy().tolist() for _, labels, _ in batches] == [[340, 0], [999]]
+
     def test_missing_images_are_told_once(self, tmp_path, caplog):
         rows = [(f"i{number}", 1) for number in range(6)]
         dataset = data.load("nips2017", str(write_nips(tmp_path, rows, ("i1",))))
@@ -452,3 +463,35 @@ def test_white_box_on_a_folder_names_its_images(tmp_path):
     files = sorted(str(file.relative_to(written)) for file in written.rglob("*.png"))
     assert files == ["dark/a.png.png", "dark/b.png.png", "light/c.jpg.png"]
     assert tf.io.decode_png((written / "dark/b.png.png").read_bytes()).shape == (8, 8, 3)
+
+
+class TestTargets:
+    LOGITS = ((3.0, 1.0, 2.0, 0.0), (0.0, 3.0, 1.0, 2.0))
+    IMAGES = (0.2, 0.8)  # the shade tells which logits
+
+    @pytest.fixture
+    def two(self) -> data.Dataset:
+        pixels = [tf.fill([2, 2, 1], shade) for shade in self.IMAGES]
+        return data.Dataset(["a", "b"], [0, 1], pixels, 2, "somewhere")
+
+    def model(self, images: tf.Tensor) -> tf.Tensor:
+        return tf.gather(tf.constant(self.LOGITS), tf.cast(images[:, 0, 0, 0] > 0.5, tf.int32))
+
+    @pytest.mark.parametrize(
+        ("targets", "expected"), [("next", [1, 2]), ("second", [2, 3]), ("least_likely", [3, 0]), ("2", [2, 2])]
+    )
+    def test_are_what_the_word_says(self, two, targets, expected):
+        ((_, labels, found),) = data.aimed(self.model, two, targets)
+        assert (labels.numpy().tolist(), found.numpy().tolist()) == ([0, 1], expected)
+
+    @pytest.mark.parametrize(
+        ("targets", "message"),
+        [
+            ("1", "1 of the images are of the class that they are to reach: take --targets=second"),
+            ("given", "2 of the 2 images of somewhere have no target of their own"),
+            ("first", "targets must be one of 'given', 'next', 'second', 'least_likely', 'a class'; received 'first'"),
+        ],
+    )
+    def test_what_is_none_is_refused(self, two, targets, message):
+        with pytest.raises(ValueError, match=message):
+            data.aimed(self.model, two, targets)

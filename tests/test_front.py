@@ -101,6 +101,12 @@ def test_front_is_of_the_presets_attacks(family):
     front = variants.front(family, "tuned", ["fmn"], [0.0, alpha], gradients=30)
     assert front["fmn-0"] == preset["fmn"]
     assert front[f"fmn-{alpha:g}"] == (smooth.replaced(smoothing=dataclasses.replace(smooth.smoothing, alpha=alpha)),)
+    masked = variants.front(family, "tuned", ["fmn"], [0.0], 30, strengths=[1.0, 2.0])
+    assert list(masked) == ["fmn-0", "mfmn-1", "mfmn-2"]
+    (plain,) = preset["fmn"]
+    spec = families.MASKING[family]
+    assert masked["mfmn-1"] == (plain.replaced(masking=spec),)
+    assert masked["mfmn-2"] == (plain.replaced(masking=spec.power(2)),)
 
 
 @pytest.fixture(scope="module")

@@ -123,6 +123,19 @@ def test_names_of_classes_and_a_label(network, tmp_path):
     assert re.search(r"(north|south) (west|east) \(0\.\d\d\) -> (north|south) (west|east) \(", done.stdout)
 
 
+def test_a_target_and_two_networks_at_once(network, tmp_path):
+    other = keras.models.load_model(network)
+    other.layers[-1].set_weights([0.5 * other.layers[-1].get_weights()[0]])
+    second = str(tmp_path / "second.keras")
+    other.save(second)
+    path = save(tmp_path / "a.png")
+    target = (judged(network, path) + 2) % 4
+    done = here("eval.photo", str(path), f"--model={network}+{second}", f"--target={target}", *FAST)
+    assert done.status == 0, done.stdout + done.stderr
+    made = tmp_path / "a.adversarial.png"
+    assert judged(network, made) == judged(second, made) == target
+
+
 def test_another_format(network, tmp_path):
     path = save(tmp_path / "a.png")
     done = here("eval.photo", str(path), f"--model={network}", "--format=jpeg", "--quality=80", *FAST)

@@ -10,6 +10,7 @@ from tf_smoothadv.attacks import AttackResult
 from tf_smoothadv.classifier import Classifier
 from tf_smoothadv.delivery import Levels
 from tf_smoothadv.detection import Detectability, detectability
+from tf_smoothadv.ensemble import Ensemble
 from tf_smoothadv.front import Front, front
 from tf_smoothadv.inspection import check, without_softmax
 from tf_smoothadv.jpeg import Jpeg
@@ -26,6 +27,7 @@ __all__ = [
     "AttackResult",
     "Classifier",
     "Detectability",
+    "Ensemble",
     "Front",
     "GuidedSmoothing",
     "Jpeg",

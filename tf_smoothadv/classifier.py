@@ -166,6 +166,15 @@ class Classifier:
         self.tolerance: Any = 0.0  # see `Checked`; a tensor inside a compiled attack
         self.confidence: Any = 0.0  # see `demanding`; a tensor inside a compiled attack
 
+    @property
+    def random(self) -> bool:
+        """Whether its draws differ from call to call."""
+        return self.samples > 1
+
+    def over_draws(self, values: tf.Tensor) -> tf.Tensor:
+        """[samples, B] as [B], what is known of an image by its draws: their mean."""
+        return tf.reduce_mean(values, axis=0)
+
     @classmethod
     def of(cls, model: Any) -> Classifier:
         """The classifier itself, or that of a bare model."""
@@ -206,7 +215,7 @@ class Classifier:
         few = images[: min(COMPARED, only_batch_size(self.model) or COMPARED)]
         output, logits = self.check_output(few)
         classes, rounding = int(logits.shape[1]), EPSILON.get(output.dtype, SINGLE)
-        if self.samples > 1:
+        if self.random:
             return Checked(classes, 0.0, rounding)
 
         functions = _OWNER.functions_of(self.model)
@@ -258,7 +267,7 @@ class Classifier:
             make: takes nothing; what it returns must not refer to the model.
         """
         # Whether a random model has changed cannot be told: it is compiled for each call.
-        functions = _OWNER.functions_of(self.model) if self.samples == 1 else _Functions()
+        functions = _OWNER.functions_of(self.model) if not self.random else _Functions()
         key = self._key(key)
         if key not in functions.compiled:
             functions.compiled[key] = make()
@@ -266,7 +275,7 @@ class Classifier:
 
     def has_compiled(self, key: Any) -> bool:
         """Whether `compiled` has something of this key."""
-        return self.samples == 1 and self._key(key) in _OWNER.functions_of(self.model).compiled
+        return not self.random and self._key(key) in _OWNER.functions_of(self.model).compiled
 
     def forget(self) -> None:
         """Frees all that is compiled for the model."""

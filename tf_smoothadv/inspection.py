@@ -57,7 +57,7 @@ def check(model: core.Model, images: Any, labels: Any = None, *, gradients: bool
     classes = num_classes(classifier, images)
     predictions = _predictions(classifier, images)
     labels = checks.as_labels(predictions if labels is None else labels, images.shape[0])
-    if classifier.samples == 1:
+    if not classifier.random:
         _check_repeatable(classifier, images)
     accuracy = _checked_accuracy(classifier, images, predictions, labels.numpy())
     if int(tf.reduce_max(labels)) >= classes:

@@ -100,18 +100,18 @@ class Masking:
         return cls(**config)
 
     def power(self, strength: float) -> Masking:
-        """The masking whose T is this one's to a power: m^s, gains^s, and of what all pixels share (1 - a)^2s.
+        """The masking of this one's mask and gains to a power s, of whose F what all pixels share keeps (1 - a)^2s.
 
         Args:
-            strength: s, at least 0; at 0 T is the identity.
+            strength: s, above 0.
 
         Raises:
-            ValueError: a strength below 0, or one at which `Masking` refuses its gains or emphasis.
+            ValueError: a strength of 0 or below, or one at which `Masking` refuses its gains or emphasis.
 
         >>> Masking(sharpness=0.5, gains=(1, 1.5, 1.5), emphasis=0.2).power(2)
         Masking(texture='hill', sharpness=1.0, gains=(1.0, 2.25, 2.25), emphasis=0.36)
         """
-        checks.in_range("strength", strength, 0)
+        checks.in_range("strength", strength, 0, open_low=True)
         return dataclasses.replace(
             self,
             sharpness=self.sharpness * strength,

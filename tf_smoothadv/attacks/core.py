@@ -258,7 +258,7 @@ def slope(
     loss: Loss = criteria.margin,
     first: tf.Tensor | bool = False,
 ) -> Slope:
-    """The loss of a model at some images, and its gradient; the mean over its draws, where it is random.
+    """The loss of a model at some images, and its gradient: over all draws, the mean of a random model's.
 
     The slope of the loss in the logits goes backwards through the model with its largest value near 1, so that float16
     can hold it; the scale, a power of two, is put back behind.
@@ -279,7 +279,8 @@ def slope(
     with tf.GradientTape() as inner:
         inner.watch(logits)
         losses = loss(logits, every_label, every_target)
-    upstream = inner.gradient(losses, logits) / model.samples
+        combined = model.over_draws(over_draws(model, losses))
+    upstream = inner.gradient(combined, logits)
     scale = tensors.power_of_two(tf.reduce_max(tf.abs(over_draws(model, upstream)), axis=[0, 2]))
     gradient = tape.gradient(logits, images, upstream / per_draw(model, scale)[:, tf.newaxis])
     if gradient is None:
@@ -295,7 +296,7 @@ def slope(
     tf.debugging.Assert(tf.reduce_any(usable) | tf.logical_not(first), [ZERO_GRADIENT])
     return Slope(
         success,
-        tf.reduce_mean(over_draws(model, losses), axis=0),
+        combined,
         clear_margin(model, logits, labels, targets),
         gradient,
         usable,
@@ -315,13 +316,13 @@ def errs_in_every_draw(model: Classifier, logits: tf.Tensor, labels: tf.Tensor, 
 
 
 def clear_margin(model: Classifier, logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
-    """`criteria.margin` and the `allowance`, the mean over the draws, by their logits [samples * B, K]; [B].
+    """`criteria.margin` and the `allowance`, over all draws, by their logits [samples * B, K]; [B].
 
     Below zero where an attack succeeds.
     """
     every_label, every_target = per_draw(model, labels), None if targets is None else per_draw(model, targets)
     margins = criteria.margin(logits, every_label, every_target) + allowance(model, logits, every_label, every_target)
-    return tf.reduce_mean(over_draws(model, margins), axis=0)
+    return model.over_draws(over_draws(model, margins))
 
 
 def allowance(model: Classifier, logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
@@ -331,7 +332,7 @@ def allowance(model: Classifier, logits: tf.Tensor, labels: tf.Tensor, targets: 
     SPREADS standard deviations over the draws. To it comes the confidence that the attack asks for. In units of the
     logits; `labels` and `targets` are every draw's.
     """
-    if model.samples == 1:
+    if not model.random:
         return tf.stop_gradient(model.confidence + model.tolerance * tf.reduce_max(tf.abs(logits), axis=1))
     margins = over_draws(model, criteria.margin(logits, labels, targets))
     return tf.stop_gradient(model.confidence + per_draw(model, SPREADS * tf.math.reduce_std(margins, axis=0)))

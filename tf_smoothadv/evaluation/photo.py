@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 import tf_smoothadv as sa
-from tf_smoothadv import checks, criteria
+from tf_smoothadv import checks, criteria, protocol
 from tf_smoothadv.attacks import Attack, core
 from tf_smoothadv.evaluation import families, presets
 from tf_smoothadv.evaluation.data import classes, decoding, photographs
@@ -40,6 +40,7 @@ class Work:
         format: of `photographs.FORMATS`; None for the input's own.
         quality: of JPEG files that are made of other ones, 1 to 100.
         label: the class to leave; None for the one that is predicted.
+        target: the class to reach; None for any other.
         output: a folder; None for the input's own.
         visibility: False leaves the measures of the eye out.
         show: whether a sheet of pictures is written beside each output.
@@ -56,6 +57,7 @@ class Work:
     format: str | None = None
     quality: int = 95
     label: int | None = None
+    target: int | None = None
     output: str | None = None
     visibility: bool | None = None
     show: bool = False
@@ -171,8 +173,7 @@ class _Networks:
 
     def __init__(self, model: sa.Classifier, work: Work) -> None:
         self.model = model
-        size, self.channels = taken(model.model)
-        self.size = work.image_size or size or SIZE
+        self.size = work.image_size
         self.resize = work.resize
         self.kept: dict[Any, sa.Classifier] = {}
 
@@ -182,9 +183,21 @@ class _Networks:
         if key not in self.kept:
             while len(self.kept) >= KEPT:
                 del self.kept[next(iter(self.kept))]
-            network = sa.Resized(self.model, self.size, self.resize, orientation, self.channels)
-            self.kept[key] = sa.Classifier(network, samples=self.model.samples)
+            self.kept[key] = self._seeing(self.model, orientation)
         return self.kept[key]
+
+    def _seeing(self, model: sa.Classifier, orientation: int) -> sa.Classifier:
+        """The network, or each of several, behind its resize."""
+        if isinstance(model, sa.Ensemble):
+            return sa.Ensemble([self._seeing(member, orientation) for member in model.members])
+        size, channels = taken(model.model)
+        network = sa.Resized(model, self.size or size or SIZE, self.resize, orientation, channels)
+        return sa.Classifier(network, samples=model.samples)
+
+    def magnification(self, shape: tuple[int, ...]) -> float:
+        """How many times as long a perturbation of images [H, W, C] is to be (`sa.Resized`)."""
+        members = getattr(self.of(shape), "members", [self.of(shape)])
+        return max(float(member.model.magnification(*shape[:2])) for member in members)
 
 
 def taken(model: Any) -> tuple[int | None, int | None]:
@@ -216,7 +229,8 @@ def _made(
     if work.overwrite or not output.exists():
         network = networks.of(photo.pixels.shape, photo.orientation)
         images = photo.pixels[np.newaxis] / np.float32(255)
-        result = _attack(network, photo, work)(network, images, [label])
+        target = None if work.target is None else [work.target]
+        result = _attack(networks, photo, work)(network, images, [label], target)
         gradients = int(result.gradients[0])
         if not bool(result.success[0]):
             return Made(path, None, upright.shape, before, before, 0.0, {}, gradients, time.perf_counter() - began)
@@ -229,32 +243,30 @@ def _made(
     seconds = time.perf_counter() - began
     if work.show:
         _show(output, upright, delivered)
-    succeeded = _errs(judge, delivered, label)
-    kept = output if succeeded else None
+    kept = output if _errs(judge, delivered, label, work.target) else None
     return Made(path, kept, upright.shape, before, after, distortion, seen, gradients, seconds)
 
 
-def _attack(network: sa.Classifier, photo: Photo, work: Work) -> Attack:
+def _attack(networks: _Networks, photo: Photo, work: Work) -> Attack:
     """The preset's attack for images of this shape, with steps as long as the way to the network's size asks for."""
     shape = photo.pixels.shape
     (attack,) = presets.preset(families.family(shape), "tuned", [work.attack], gradients=work.gradients)[work.attack]
     if hasattr(attack, "step_size"):
-        attack = attack.replaced(step_size=attack.step_size * network.model.magnification(*shape[:2]))
+        attack = attack.replaced(step_size=attack.step_size * networks.magnification(shape))
     return attack.replaced(delivery=photo.delivery)
-
-
-def _logits(network: sa.Classifier, pixels: np.ndarray) -> tf.Tensor:
-    return network(tf.constant(pixels[np.newaxis] / np.float32(255)))
 
 
 def _predicted(network: sa.Classifier, pixels: np.ndarray) -> tuple[int, float]:
     """The class of uint8 [H, W, C] and its probability."""
-    probabilities = tf.nn.softmax(_logits(network, pixels))[0].numpy()
+    logits = protocol.mean_logits(network, tf.constant(pixels[np.newaxis] / np.float32(255)))
+    probabilities = tf.nn.softmax(logits)[0].numpy()
     return int(np.argmax(probabilities)), float(np.max(probabilities))
 
 
-def _errs(network: sa.Classifier, pixels: np.ndarray, label: int) -> bool:
-    return bool(criteria.is_adversarial(_logits(network, pixels), tf.constant([label]))[0])
+def _errs(network: sa.Classifier, pixels: np.ndarray, label: int, target: int | None) -> bool:
+    logits = network.draws(tf.constant(pixels[np.newaxis] / np.float32(255)))
+    classes = [None if one is None else tf.fill([logits.shape[0]], one) for one in (label, target)]
+    return bool(tf.reduce_all(criteria.is_adversarial(logits, *classes)))
 
 
 def _show(output: pathlib.Path, original: np.ndarray, delivered: np.ndarray) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import collections
 import dataclasses
 import itertools
+import operator
 import pathlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent import futures
 from typing import Any
 
@@ -21,7 +22,7 @@ from tf_smoothadv import checks, protocol
 from tf_smoothadv.attacks import core
 from tf_smoothadv.evaluation.data import decoding, formats
 
-__all__ = ["DATASETS", "SOURCES", "Dataset", "Images", "decoded", "labelled_by", "load", "prepared"]
+__all__ = ["DATASETS", "SOURCES", "TARGETS", "Dataset", "Images", "aimed", "decoded", "labelled_by", "load", "prepared"]
 
 SOURCES: dict[str, Callable[[Any], formats.Source]] = {
     "mnist": formats.digits,
@@ -32,6 +33,7 @@ SOURCES: dict[str, Callable[[Any], formats.Source]] = {
 DATASETS = tuple(SOURCES)
 NUM_IMAGES = {"mnist": 200}
 IMAGE_SIZES = {"folder": 299, "tfrecord": 299}
+GIVEN, NEXT, SECOND, LEAST_LIKELY = TARGETS = ("given", "next", "second", "least_likely")
 AHEAD = 8  # images at once: of 12 megapixels, they take 1 GB while they are resized
 
 
@@ -69,7 +71,8 @@ class Images:
 class Dataset:
     """Test images; iterating gives batches (images [B, H, W, C] float32 in [0, 1], labels [B] int32).
 
-    They come in the same order each time. Their values are multiples of 1 / 255.
+    With `targets` it gives (images, labels, targets), for targeted attacks. The images come in the same order each
+    time. Their values are multiples of 1 / 255.
 
     Attributes:
         names: one an image, by its index: all different, and fit to be a relative file path without its suffix.
@@ -78,6 +81,8 @@ class Dataset:
         batch_size: B; the last batch may be smaller.
         path: where the images lie.
         folders: how many folders have classes by their order alone; None where something names the classes.
+        given: of each image by its name, the target that the dataset has for it.
+        targets: the classes to reach, as `aimed` sets them; None for any class but the label.
 
     Raises:
         ValueError: while iterating, an image that cannot be read, or of another size than those before it.
@@ -89,17 +94,20 @@ class Dataset:
     batch_size: int
     path: str
     folders: int | None = None
+    given: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    targets: list[int] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """[H, W, C], of the first image, which is read for it."""
         return tuple(next(iter(self.images)).shape)
 
-    def __iter__(self) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+    def __iter__(self) -> Iterator[tuple[tf.Tensor, ...]]:
         images = self._of_one_size()
+        columns = [self.labels] if self.targets is None else [self.labels, self.targets]
         for start in range(0, len(self.names), self.batch_size):
-            labels = self.labels[start : start + self.batch_size]
-            yield tf.stack(list(itertools.islice(images, len(labels)))), tf.constant(labels, tf.int32)
+            classes = [tf.constant(column[start : start + self.batch_size], tf.int32) for column in columns]
+            yield tf.stack(list(itertools.islice(images, len(classes[0])))), *classes
 
     def _of_one_size(self) -> Iterator[tf.Tensor]:
         first = None
@@ -135,8 +143,47 @@ def labelled_by(model: core.Model, dataset: Dataset) -> Dataset:
 
     For images whose classes are not known, and for networks that have learnt nothing.
     """
-    labels = [int(label) for images, _ in dataset for label in protocol.predict(model, images)]
+    labels = [int(label) for images, *_ in dataset for label in protocol.predict(model, images)]
     return dataclasses.replace(dataset, labels=labels, folders=None)
+
+
+def aimed(model: core.Model, dataset: Dataset, targets: str) -> Dataset:
+    """The same images with a class that a targeted attack is to reach.
+
+    Args:
+        model: whose logits say what is likely.
+        dataset: without targets.
+        targets: "given", the dataset's own; "next", the class after the label; "second" and "least_likely", by the
+            model's logits, of classes other than the label; or the number of a class.
+
+    Raises:
+        ValueError: another word, "given" where the dataset has none, or a target that is an image's label.
+    """
+    if targets == GIVEN:
+        missing = sum(name not in dataset.given for name in dataset.names)
+        if missing:
+            raise ValueError(
+                f"{missing} of the {len(dataset.names)} images of {dataset.path} have no target of their own (that of "
+                f"nips2017 is the column TargetClass): take --targets={SECOND}"
+            )
+        chosen = [dataset.given[name] for name in dataset.names]
+    elif targets.isdecimal():
+        chosen = [int(targets)] * len(dataset.names)
+    else:
+        checks.one_of("targets", targets, (*TARGETS, "a class"))
+        chosen = []
+        for images, labels, *_ in dataset:
+            logits = protocol.mean_logits(model, images).numpy()
+            if targets == NEXT:
+                chosen += ((labels.numpy() + 1) % logits.shape[1]).tolist()
+                continue
+            worst = np.inf if targets == LEAST_LIKELY else -np.inf
+            np.put_along_axis(logits, labels.numpy()[:, np.newaxis], worst, axis=1)
+            chosen += (np.argmin if targets == LEAST_LIKELY else np.argmax)(logits, axis=1).tolist()
+    own = sum(map(operator.eq, chosen, dataset.labels))
+    if own:
+        raise ValueError(f"{own} of the images are of the class that they are to reach: take --targets={SECOND}")
+    return dataclasses.replace(dataset, targets=chosen)
 
 
 def load(
@@ -181,7 +228,7 @@ def load(
     chosen = slice(part - 1, len(listing), parts)
     names, labels = map(list, zip(*listing[chosen]))
     images = Images(source.images, chosen, [f"{name} of {where}" for name in names], size)
-    return Dataset(names, labels, images, batch_size, where, source.folders)
+    return Dataset(names, labels, images, batch_size, where, source.folders, source.targets)
 
 
 def prepared(image: pathlib.Path | tf.Tensor, size: int | None, name: str = "the image") -> tf.Tensor:

@@ -8,7 +8,8 @@ import io
 import itertools
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -46,11 +47,13 @@ class Source(NamedTuple):
         images: as many in the same order, the same each time: image files, the content of such (a string tensor), or
             pixels [H, W, C] in [0, 1].
         folders: how many folders have classes by their order alone; None where something names the classes.
+        targets: of each image by its name, the class that the dataset has for targeted attacks; none by default.
     """
 
     listing: Iterable[tuple[str, int]]
     images: Iterable[pathlib.Path | tf.Tensor]
     folders: int | None = None
+    targets: Mapping[str, int] = types.MappingProxyType({})
 
 
 def digits(path: str | None) -> Source:
@@ -74,14 +77,16 @@ def nips2017(path: str) -> Source:
     Rows whose image is missing are left out, and a warning tells how many.
 
     Args:
-        path: a folder with images.csv (columns ImageId and TrueLabel, 1 to 1000, which are the classes 0 to 999; others
-            are ignored) and images/<ImageId>.png, which may hold any format that `decoding` reads.
+        path: a folder with images.csv (columns ImageId, TrueLabel and, if it is there, TargetClass, 1 to 1000, which
+            are the classes 0 to 999; others are ignored) and images/<ImageId>.png, which may hold any format that
+            `decoding` reads.
 
     Raises:
         ValueError: a table that cannot be read, a wrong row, or no image at all.
     """
     table, images = pathlib.Path(path) / "images.csv", pathlib.Path(path) / "images"
     labels: dict[str, int] = {}
+    targets: dict[str, int] = {}
     for where, row in _rows(table, ("ImageId", "TrueLabel")):
         name = row["ImageId"]
         # Windows knows every separator, and drives.
@@ -90,6 +95,8 @@ def nips2017(path: str) -> Source:
         if name in labels:
             raise ValueError(f"{where}: every ImageId must be another; received {name!r} again")
         labels[name] = _class_of(row["TrueLabel"], f"{where}: TrueLabel")
+        if row.get("TargetClass"):
+            targets[name] = _class_of(row["TargetClass"], f"{where}: TargetClass")
 
     there = {file.stem for file in images.glob("*.png")}
     missing = [f"{name}.png" for name in labels if name not in there]
@@ -98,7 +105,7 @@ def nips2017(path: str) -> Source:
     if missing:
         logging.warning("%d of the %d images of %s are missing: %s", len(missing), len(labels), table, _some(missing))
     listing = [(name, label) for name, label in labels.items() if name in there]
-    return Source(listing, [images / f"{name}.png" for name, _ in listing])
+    return Source(listing, [images / f"{name}.png" for name, _ in listing], targets=targets)
 
 
 def folder(path: str) -> Source:
