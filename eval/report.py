@@ -20,6 +20,7 @@ from absl.flags import DEFINE_integer, DEFINE_string
 from eval import flags
 from models import console
 from tf_smoothadv.evaluation import records
+from tf_smoothadv.evaluation.data import classes
 from tf_smoothadv.evaluation.rendering.report import page
 
 FLAGS = flags.values()
@@ -31,6 +32,12 @@ DEFINE_integer(
     lower_bound=1,
     flag_values=FLAGS,
 )
+DEFINE_string(
+    "classes",
+    None,
+    "File with the names of the classes, one a line; or 'imagenet', Keras's list. By default the class folders' names.",
+    flag_values=FLAGS,
+)
 
 
 def main(folders: list[str]) -> None:
@@ -40,6 +47,9 @@ def main(folders: list[str]) -> None:
     paths = [pathlib.Path(folder) for folder in dict.fromkeys(folders)]
     transfers = [path for path in paths if (path / records.TRANSFER).exists()]
     runs = records.named([records.read(path) for path in paths if path not in transfers])
+    names = classes.read(FLAGS.classes)
+    if names:
+        runs = {name: finished._replace(class_names=names) for name, finished in runs.items()}
     path = pathlib.Path(FLAGS.output or paths[0] / "report.html")
     text = page(runs, FLAGS.num_images, [records.read_transfer(folder) for folder in transfers])
     with records.writing(path):

@@ -190,8 +190,8 @@ def test_a_network_must_be_named(tmp_path):
 def test_names_of_classes_from_a_file(tmp_path):
     path = tmp_path / "names.txt"
     path.write_text("cat\n dog \n")
-    assert classes.read(str(path)) == ["cat", "dog"]
-    assert classes.read(None) == []
+    assert classes.read(str(path)) == {0: "cat", 1: "dog"}
+    assert classes.read(None) == {}
     path.write_text("")
     with pytest.raises(ValueError, match="holds no names of classes"):
         classes.read(str(path))

@@ -244,6 +244,23 @@ class TestGallery:
             found = pixels(made["pictures"][place]).astype(int)
             assert np.abs(found - picture).mean() < 4  # the WebP of a magnified picture is not lossless
 
+    def test_classes_have_the_names_that_are_known(self, folder):
+        finished = records.read(folder)
+        assert finished.class_names == {}
+        cards = gallery.gallery({"c4": finished._replace(class_names={0: "zebra"})}, 1)["cards"]
+        records_ = {(record.index, record.attack): record for record in finished.run.records}
+        for card in cards:
+            record = records_[card["index"], card["attack"]]
+            for shown, number in ((card["label"], record.label), (card["prediction"], record.delivered.prediction)):
+                assert shown == ("zebra" if number == 0 else f"class {number}")
+
+    def test_folders_of_classes_name_them(self, folder, tmp_path):
+        shutil.copytree(folder, tmp_path / "run")
+        settings = json.loads((tmp_path / "run" / records.SETTINGS).read_text())
+        settings["images"] = [f"kind {place % 10}/{name}" for place, name in enumerate(settings["images"])]
+        (tmp_path / "run" / records.SETTINGS).write_text(json.dumps(settings))
+        assert records.read(tmp_path / "run").class_names == {number: f"kind {number}" for number in range(10)}
+
     def test_one_image_in_two_runs_is_one(self, folder, other):
         made = gallery.gallery(read(folder, other))
         assert (made["num_images"], made["num_shown"], len(made["cards"])) == (12, 12, 48)
@@ -419,7 +436,7 @@ class TestInTheBrowser:
     def test_mouse(self, opened):
         picture, other = opened.find_elements(By.CLASS_NAME, "picture")[:2]
         mouse = ActionChains(opened)
-        adversarial, original = shown(picture), ["00000: original of class 0"]
+        adversarial, original = shown(picture), ["00000: original, class 0"]
         assert "adversarial" in adversarial[0]
         mouse.move_to_element(picture).perform()
         assert shown(picture) == original

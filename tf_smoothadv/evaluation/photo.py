@@ -282,8 +282,8 @@ def _show(output: pathlib.Path, original: np.ndarray, delivered: np.ndarray) -> 
     plots.save(plots.sheet([panels], side=3.0), output.with_name(f"{output.stem}.sheet.png"))
 
 
-def told(outcome: Made | Failure, names: Sequence[str] = ()) -> str:
-    """An outcome as a person reads it, with the names of classes, as far as there are any."""
+def told(outcome: Made | Failure, names: Mapping[int, str]) -> str:
+    """An outcome as a person reads it, with the names of classes as far as there are any."""
     if isinstance(outcome, Failure):
         return f"{outcome.path}: {outcome.reason}"
     before, after = (

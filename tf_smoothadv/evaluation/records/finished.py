@@ -5,8 +5,9 @@ from __future__ import annotations
 import collections
 import operator
 import pathlib
+import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from tf_smoothadv import detection, metrics
@@ -39,6 +40,7 @@ class Finished(NamedTuple):
         data: where the images were read.
         attacks: the parameters of each attack.
         run: the records.
+        class_names: by number, as far as they are known: those of the folders that the images of a dataset lie in.
     """
 
     folder: pathlib.Path
@@ -50,6 +52,7 @@ class Finished(NamedTuple):
     data: str
     attacks: dict[str, dict[str, Any]]
     run: metrics.Run
+    class_names: Mapping[int, str] = types.MappingProxyType({})
 
     def picture(self, image: int, attack: str = ORIGINAL) -> pathlib.Path:
         """The file that `write_images` wrote, if it did."""
@@ -160,7 +163,8 @@ def read(folder: pathlib.Path) -> Finished:
             run=metrics.Run(tuple(records), **counts),
         )
         _check_records(finished)
-        return finished
+        folders = {record.label: pathlib.PurePath(finished.images[record.index]).parent.name for record in records}
+        return finished._replace(class_names={label: name for label, name in folders.items() if name})
     except ValueError as error:
         raise ValueError(f"{folder} does not hold results as eval.white_box writes them: {error}") from error
 

@@ -19,7 +19,7 @@ import PIL.Image
 
 from tf_smoothadv import metrics
 from tf_smoothadv.evaluation import presets
-from tf_smoothadv.evaluation.data import decoding
+from tf_smoothadv.evaluation.data import classes, decoding
 from tf_smoothadv.evaluation.records import Finished, finite
 from tf_smoothadv.evaluation.rendering import pictures
 from tf_smoothadv.visibility import LOSSLESS
@@ -163,8 +163,8 @@ def card(entry: Entry, original: np.ndarray, adversarial: np.ndarray, views: dic
             "name": finished.images[record.index],
             "index": record.index,
             "outcome": outcome,
-            "label": record.label,
-            "prediction": record.delivered.prediction,
+            "label": classes.named(record.label, finished.class_names),
+            "prediction": classes.named(record.delivered.prediction, finished.class_names),
             "distortion": record.delivered.distortion,
             "energy": record.delivered.smoothness_energy,
             "visibility": seen.get(LOSSLESS[0], math.nan),

@@ -22,8 +22,8 @@ function described(card) {
   const view = controls.view.value;
   const who = `${card.name}, ${card.title} on ${card.network}`;
   return {
-    original: `${card.name}: original of class ${card.label}`,
-    attacked: view === "image" ? `${who}: adversarial, taken for class ${card.prediction}` : `${who}: ${view}`,
+    original: `${card.name}: original, ${card.label}`,
+    attacked: view === "image" ? `${who}: adversarial, taken for ${card.prediction}` : `${who}: ${view}`,
   };
 }
 
@@ -61,7 +61,7 @@ function drawn(card) {
     attack: card.title,
     outcome: card.outcome,
     name: card.name + network,
-    classes: card.label === card.prediction ? `class ${card.label} kept` : `class ${card.label} → ${card.prediction}`,
+    classes: card.label === card.prediction ? `${card.label} kept` : `${card.label} → ${card.prediction}`,
     numbers: `${numbers.join(", ")}, at most ±${card.change} of 255`,
   };
   for (const [name, text] of Object.entries(texts)) item.querySelector(`figcaption .${name}`).textContent = text;
