@@ -41,7 +41,7 @@ FLAGS = flags.values(
 
 def main() -> None:
     """Runs what the flags say."""
-    config = flags.config(FLAGS)
+    config = flags.config(FLAGS, aim=FLAGS.targets)
     white_box(flags.load(config, [config.model])[config.model], config)
 
 

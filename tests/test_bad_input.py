@@ -340,7 +340,7 @@ TABLE = [
     (
         "eval.transfer",
         "--targets=mean+c4",
-        r"model must be one of c4, .*bilateral\+MODEL.* or .*; received 'mean\+c4'",
+        r"model must be one of c4, .*bilateral\+MODEL.* or .*; received 'mean'",
     ),
     ("eval.transfer", "--targets=bilateral+c5", "model must be one of c4, .*; received 'c5'"),
     ("eval.transfer", "--targets=slim:resnet_v2_50:missing.ckpt", r"cannot read a checkpoint from missing\.ckpt"),

@@ -7,10 +7,11 @@ import pytest
 import tensorflow as tf
 
 import tf_smoothadv as sa
+from tests.many_runs import here
 from tests.test_attacks import SPEC, Linear
 from tf_smoothadv import protocol, tensors
 from tf_smoothadv.attacks import ALMA, BP, DDN, FGSM, FMN, IFGSM, PGD2, Attack, NearestClasses
-from tf_smoothadv.evaluation import variants
+from tf_smoothadv.evaluation import records, variants
 from tf_smoothadv.evaluation.config import Config
 
 FOUR = Linear(4, (6, 6, 3))
@@ -132,3 +133,18 @@ def test_records_say_by_how_far_an_image_is_wrong():
     assert run.outcome("fmn").mean_margin == pytest.approx(-1.0, abs=0.02)
     expected = FOUR.margins - np.linalg.norm(FOUR.a)
     np.testing.assert_allclose(run.outcome("pgd2").margin, expected, rtol=1e-3)
+
+
+def test_flags_aim_two_networks_at_the_next_class_with_a_margin(tmp_path):
+    flags = ["--attacks=fmn", "--gradients=25", "--num_images=6", "--confidence=0.5", "--targets=next"]
+    done = here("eval.white_box", "--model=c4+c4_adversarial", *flags, f"--output={tmp_path}")
+    assert done.status == 0, done.stderr
+    (attack,) = records.settings_of(tmp_path)["attacks"].values()
+    assert (attack["confidence"], attack["delivery"]) == (0.5, {"levels": 256})
+    finished = records.read(tmp_path)
+    for record in finished.run.records:
+        assert record.gradients == 2 * 25
+        if record.delivered.success:
+            assert record.delivered.prediction == (record.label + 1) % 10
+            assert record.computed == record.delivered
+    assert finished.run.outcome("fmn", delivered=True).p_suc > 0.5

@@ -160,7 +160,7 @@ class TestBinary:
         finished, folder = result
         assert finished.status == 0, finished.stderr
         summary, _ = read(folder)
-        attacks = variants.transfer("digits", "tuned", ATTACKS)
+        attacks = variants.transfer("digits", "tuned", ATTACKS, levels=256)
         dataset = data.load("mnist", None, num_images=12, batch_size=5)
         for source, network in networks.items():
             white_box = protocol.evaluate(network, dataset, attacks)
@@ -179,7 +179,7 @@ class TestBinary:
         judges = {**networks, "bilateral+c4": lambda x: networks["c4"](filtered(x))}
         clean = {name: np.argmax(judge(images), axis=1) for name, judge in judges.items()}
         for source, (attack, (variant,)) in itertools.product(
-            SOURCES, variants.transfer("digits", "tuned", ATTACKS).items()
+            SOURCES, variants.transfer("digits", "tuned", ATTACKS, levels=256).items()
         ):
             right = np.flatnonzero(clean[source] == labels)
             rows = [record for record in records if (record.source, record.attack) == (source, attack)]

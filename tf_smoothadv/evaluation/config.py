@@ -28,7 +28,7 @@ class Config:
         outputs, input_range, samples, output_name: what every network is, see `tf_smoothadv.Classifier`.
         imports: modules that were imported to load networks.
         labels: "given", the dataset's, or "predicted": an attack moves an image away from what the model says of it.
-        targets: the class that an attack must reach, see `data.aimed`; None for any but the label.
+        aim: the class that an attack must reach, see `data.aimed`; None for any but the label.
         dataset: one of `data.DATASETS`.
         data: where the images lie, see `data.formats`; None for the digits that ship with the project.
         num_images: how many, from the first on; None for 200 digits, for all images of another dataset.
@@ -64,7 +64,7 @@ class Config:
     output_name: str | None = None
     imports: tuple[str, ...] = ()
     labels: str = "given"
-    targets: str | None = None
+    aim: str | None = None
     dataset: str = "mnist"
     data: str | None = None
     num_images: int | None = None
@@ -136,7 +136,7 @@ class Config:
         """
         return {
             "labels": self.labels,
-            **({"targets": self.targets} if self.targets else {}),
+            **({"aim": self.aim} if self.aim else {}),
             **sa.Classifier(lambda x: x, **self.usage()).settings(),
             **({"import": list(self.imports)} if self.imports else {}),
             "shard": "{}/{}".format(*self.shard),

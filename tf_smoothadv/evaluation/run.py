@@ -164,8 +164,8 @@ def prepared(model: core.Model, config: Config, *, gradients: bool = True) -> da
     else:
         dataset.check_classes(inspection.num_classes(model, images))
         inspection.check(model, images, labels, gradients=gradients)
-    if config.targets is not None:
-        dataset = data.aimed(model, dataset, config.targets)
+    if config.aim is not None:
+        dataset = data.aimed(model, dataset, config.aim)
     return batched(dataset, [model], config)
 
 
