@@ -13,7 +13,7 @@ from absl import flags
 
 import models
 import tf_smoothadv as sa
-from tf_smoothadv import checks, classifier
+from tf_smoothadv import checks, classifier, resizing
 from tf_smoothadv.evaluation import data, families, presets, records
 from tf_smoothadv.evaluation.config import AUTO, DELIVERIES, LABELS, Config
 
@@ -58,6 +58,7 @@ def images(made: flags.FlagValues) -> None:
         lower_bound=1,
         flag_values=made,
     )
+    resize(made)
     flags.DEFINE_string(
         "batch_size",
         AUTO,
@@ -68,6 +69,18 @@ def images(made: flags.FlagValues) -> None:
         "batch_size",
         lambda value: value == AUTO or (value.isdecimal() and int(value) > 0),
         message=f"batch_size must be {AUTO!r} or an integer of at least 1",
+        flag_values=made,
+    )
+
+
+def resize(made: flags.FlagValues) -> None:
+    """How an image becomes a square."""
+    flags.DEFINE_enum(
+        "resize",
+        resizing.CROP,
+        resizing.RESIZES,
+        "How an image comes to the size: crop, the largest square in its middle; squash, all of it without its "
+        "proportions; pad, all of it with them, black around it.",
         flag_values=made,
     )
 

@@ -25,18 +25,16 @@ from absl.flags import DEFINE_bool, DEFINE_enum, DEFINE_integer, DEFINE_string
 
 from eval import flags
 from models import console
-from tf_smoothadv import resizing
 from tf_smoothadv.evaluation import photo
 from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.evaluation.data import classes, photographs
 
-FLAGS = flags.values(flags.usage, flags.gradients, flags.visibility)
+FLAGS = flags.values(flags.usage, flags.resize, flags.gradients, flags.visibility)
 DEFINE_string("model", None, f"The network: {flags.NAMES}.", flag_values=FLAGS)
 DEFINE_string("attack", photo.Work.attack, "With tuned settings, one of those of eval.white_box.", flag_values=FLAGS)
 DEFINE_integer(
     "image_size", None, "Pixels a side that the network takes; by default what it says, else 299.", 1, flag_values=FLAGS
 )
-DEFINE_enum("resize", "crop", resizing.RESIZES, "How an image comes to that size.", flag_values=FLAGS)
 DEFINE_enum("format", None, list(photographs.FORMATS), "What is written; by default the input's.", flag_values=FLAGS)
 DEFINE_integer("quality", 95, "Of JPEG files that are made of others.", 1, 100, flag_values=FLAGS)
 DEFINE_integer("label", None, "The class to leave; by default the one predicted.", 0, flag_values=FLAGS)

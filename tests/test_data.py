@@ -212,10 +212,11 @@ class TestFolder:
         write(tmp_path / "a" / "tall.png", COLORS[0])
         assert contents(data.load("folder", str(tmp_path)))[0].shape == (2, 299, 299, 3)
 
-    def test_resizing_is_bilinear_with_antialiasing_on_the_grid_of_8_bits(self, tmp_path):
+    @pytest.mark.parametrize(("resize", "box"), [("crop", (0, 7, 47, 54)), ("squash", (0, 0, 47, 61))])
+    def test_resizing_is_bilinear_with_antialiasing_on_the_grid_of_8_bits(self, tmp_path, resize, box):
         file = write(tmp_path / "a" / "noise.png", np.random.default_rng(2).integers(0, 256, (61, 47, 3), np.uint8))
-        images, _ = contents(data.load("folder", str(tmp_path), image_size=24))
-        resized = PIL.Image.open(file).resize((24, 24), PIL.Image.Resampling.BILINEAR)
+        images, _ = contents(data.load("folder", str(tmp_path), image_size=24, resize=resize))
+        resized = PIL.Image.open(file).crop(box).resize((24, 24), PIL.Image.Resampling.BILINEAR)
         assert np.abs(images[0] * 255 - np.asarray(resized)).max() <= 1.01
         np.testing.assert_array_equal(images, protocol.quantize(images))
 

@@ -295,7 +295,7 @@ def test_a_checkpoint_of_tf_slim_as_target(tmp_path):
     assert scores["num_images_correct"] == sum(record.clean[target] == record.label for record in records)
 
     ((originals, labels),) = data.load("folder", str(tmp_path / "images"), image_size=64)
-    ((attack,),) = variants.transfer("small", "tuned", ["fgsm"]).values()
+    ((attack,),) = variants.transfer("small", "tuned", ["fgsm"], levels=256).values()
     delivered = protocol.quantize(attack(source, originals, labels).adversarial)
     network = slim.load("resnet_v2_50", checkpoint)
     for name, shown in (("clean", originals), ("predictions", delivered)):

@@ -10,9 +10,9 @@ import tensorflow as tf
 from tf_smoothadv import checks
 from tf_smoothadv.classifier import Classifier
 
-__all__ = ["RESIZES", "Resized", "upright"]
+__all__ = ["CROP", "RESIZES", "Resized", "squared", "upright"]
 
-RESIZES = ("crop", "squash", "pad")
+CROP, SQUASH, PAD = RESIZES = ("crop", "squash", "pad")
 ORIENTATIONS = range(1, 9)  # of EXIF
 
 
@@ -25,8 +25,7 @@ class Resized:
     Args:
         model: a `Classifier`, a Keras model, or any callable, of images of one size.
         size: its side in pixels.
-        resize: "crop", the largest square in the middle, as networks of ImageNet are trained; "squash", the whole
-            image without its proportions; "pad", the whole image with its proportions, black around it.
+        resize: how an image becomes a square, see `squared`.
         orientation: of the EXIF metadata, 1 to 8: how the image is turned before.
         channels: what the network takes; None for those of the image.
 
@@ -58,20 +57,7 @@ class Resized:
 
     def seen(self, images: tf.Tensor) -> tf.Tensor:
         """What the network is given of images [B, H, W, C]: [B, size, size, C]."""
-        images = upright(images, self.orientation)
-        height, width = images.shape[1:3]
-        if self.resize == "crop":
-            side = min(height, width)
-            top, left = (height - side) // 2, (width - side) // 2
-            images = images[:, top : top + side, left : left + side]
-        if self.resize == "pad":
-            longer = max(height, width)
-            shape = [max(1, round(self.size * side / longer)) for side in (height, width)]
-            before = [(self.size - side) // 2 for side in shape]
-            after = [self.size - side - start for side, start in zip(shape, before)]
-            images = tf.pad(_scaled(images, shape), [[0, 0], *zip(before, after), [0, 0]])
-        else:
-            images = _scaled(images, [self.size, self.size])
+        images = squared(upright(images, self.orientation), self.size, self.resize)
         if self.channels == 3 and images.shape[-1] == 1:
             images = tf.repeat(images, 3, axis=-1)
         if self.channels not in (None, images.shape[-1]):
@@ -84,8 +70,38 @@ class Resized:
         A perturbation that is to change the network's pixels by as much is so many times as long.
         """
         longer, shorter = max(height, width), min(height, width)
-        side = {"crop": shorter, "pad": longer, "squash": math.sqrt(longer * shorter)}[self.resize]
+        side = {CROP: shorter, PAD: longer, SQUASH: math.sqrt(longer * shorter)}[self.resize]
         return max(1.0, side / self.size)
+
+
+def squared(images: tf.Tensor, size: int, resize: str = CROP) -> tf.Tensor:
+    """Images [B, H, W, C] as [B, size, size, C], by bilinear interpolation with antialiasing.
+
+    Args:
+        images: of any size.
+        size: the side in pixels.
+        resize: "crop", the largest square in the middle, as networks of ImageNet are trained; "squash", the whole image
+            without its proportions; "pad", the whole image with its proportions, black around it.
+
+    Raises:
+        ValueError: another way.
+
+    >>> squared(tf.ones([1, 4, 8, 1]), 4, "pad")[0, :, 0, 0].numpy().tolist()
+    [0.0, 1.0, 1.0, 0.0]
+    """
+    checks.one_of("resize", resize, RESIZES)
+    height, width = images.shape[1:3]
+    if resize == CROP:
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        images = images[:, top : top + side, left : left + side]
+    if resize == PAD:
+        longer = max(height, width)
+        shape = [max(1, round(size * side / longer)) for side in (height, width)]
+        before = [(size - side) // 2 for side in shape]
+        after = [size - side - start for side, start in zip(shape, before)]
+        return tf.pad(_scaled(images, shape), [[0, 0], *zip(before, after), [0, 0]])
+    return _scaled(images, [size, size])
 
 
 def _scaled(images: tf.Tensor, shape: list[int]) -> tf.Tensor:

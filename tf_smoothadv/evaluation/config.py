@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import tf_smoothadv as sa
-from tf_smoothadv import checks
+from tf_smoothadv import checks, resizing
 from tf_smoothadv.classifier import OUTPUTS
 from tf_smoothadv.evaluation import families, presets, variants
 from tf_smoothadv.evaluation.data import SOURCES, Dataset
@@ -33,6 +33,7 @@ class Config:
         data: where the images lie, see `data.formats`; None for the digits that ship with the project.
         num_images: how many, from the first on; None for 200 digits, for all images of another dataset.
         image_size: pixels a side that images are resized to; None for 299 in folders and TFRecords, else as they are.
+        resize: how images come to that size, see `resizing.squared`.
         batch_size: images in a batch; None for as many as memory and speed allow.
         shard: (i, n), from (1, n) to (n, n): every n-th image alone, from the i-th on.
         settings: one of `families.NAMES`: whose parameters the attacks have, and the graph that measures energies.
@@ -69,6 +70,7 @@ class Config:
     data: str | None = None
     num_images: int | None = None
     image_size: int | None = None
+    resize: str = resizing.CROP
     batch_size: int | None = None
     shard: tuple[int, int] = (1, 1)
     settings: str = "tuned"
@@ -89,6 +91,7 @@ class Config:
         checks.one_of("labels", self.labels, LABELS)
         checks.one_of("dataset", self.dataset, SOURCES)
         checks.one_of("settings", self.settings, families.NAMES)
+        checks.one_of("resize", self.resize, resizing.RESIZES)
         checks.one_of("delivery", self.delivery, DELIVERIES)
         for name in ("num_images", "image_size", "batch_size", "gradients"):
             if getattr(self, name) is not None:
@@ -144,6 +147,7 @@ class Config:
             "data": images.path,
             "images": images.names,
             "image_size": self.image_size,
+            "resize": self.resize,
             "batch_size": images.batch_size,
             "settings": self.settings,
             "reference": self.reference(images).get_config(),

@@ -144,7 +144,8 @@ def loaded(config: Config) -> data.Dataset:
     Raises:
         ValueError: what `data.load` refuses.
     """
-    return data.load(config.dataset, config.data, config.num_images, CHECKED, config.image_size, config.shard)
+    which = config.dataset, config.data, config.num_images
+    return data.load(*which, CHECKED, config.image_size, config.shard, config.resize)
 
 
 def prepared(model: core.Model, config: Config, *, gradients: bool = True) -> data.Dataset:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_smoothadv import checks, protocol
+from tf_smoothadv import checks, protocol, resizing
 from tf_smoothadv.attacks import core
 from tf_smoothadv.evaluation.data import decoding, formats
 
@@ -46,6 +46,7 @@ class Images:
         chosen: which of the source they are.
         names: what each is called in messages.
         size: the side in pixels that they are resized to; None leaves it.
+        resize: how, see `resizing.squared`.
 
     Raises:
         ValueError: while iterating, an image that cannot be read.
@@ -55,12 +56,16 @@ class Images:
     chosen: slice
     names: list[str]
     size: int | None
+    resize: str
 
     def __iter__(self) -> Iterator[tf.Tensor]:
         images = itertools.islice(self.source, self.chosen.start, self.chosen.stop, self.chosen.step)
         readable = formats.readable(images, self.names.__getitem__)
         with futures.ThreadPoolExecutor(AHEAD) as threads:
-            tasks = (threads.submit(prepared, image, self.size, name) for image, name in zip(readable, self.names))
+            tasks = (
+                threads.submit(prepared, image, self.size, name, self.resize)
+                for image, name in zip(readable, self.names)
+            )
             begun = collections.deque(itertools.islice(tasks, AHEAD))
             while begun:
                 yield begun.popleft().result()
@@ -193,6 +198,7 @@ def load(
     batch_size: int = 200,
     image_size: int | None = None,
     shard: tuple[int, int] = (1, 1),
+    resize: str = resizing.CROP,
 ) -> Dataset:
     """The first `num_images` test images of a dataset.
 
@@ -204,11 +210,13 @@ def load(
         image_size: the side in pixels that images are resized to; by default 299 for a folder and TFRecords, else
             images keep their size.
         shard: (i, n), the i-th of n parts, from 1: of every n images one.
+        resize: how images come to that size, see `resizing.squared`.
 
     Raises:
         ValueError: what cannot be read or makes no sense there, or fewer images than asked for.
     """
     checks.one_of("dataset", dataset, SOURCES)
+    checks.one_of("resize", resize, resizing.RESIZES)
     for name, value in (("num_images", num_images), ("batch_size", batch_size), ("image_size", image_size)):
         if value is not None:
             checks.count(name, value)
@@ -227,12 +235,14 @@ def load(
     size = image_size or IMAGE_SIZES.get(dataset)
     chosen = slice(part - 1, len(listing), parts)
     names, labels = map(list, zip(*listing[chosen]))
-    images = Images(source.images, chosen, [f"{name} of {where}" for name in names], size)
+    images = Images(source.images, chosen, [f"{name} of {where}" for name in names], size, resize)
     return Dataset(names, labels, images, batch_size, where, source.folders, source.targets)
 
 
-def prepared(image: pathlib.Path | tf.Tensor, size: int | None, name: str = "the image") -> tf.Tensor:
-    """An element of `Source.images` as [H, W, C], or [size, size, C] by bilinear interpolation with antialiasing.
+def prepared(
+    image: pathlib.Path | tf.Tensor, size: int | None, name: str = "the image", resize: str = resizing.CROP
+) -> tf.Tensor:
+    """An element of `Source.images` as [H, W, C], or as `resizing.squared` makes it of this size.
 
     Raises:
         ValueError: what `decoding` refuses.
@@ -243,7 +253,7 @@ def prepared(image: pathlib.Path | tf.Tensor, size: int | None, name: str = "the
         elif image.dtype == tf.string:
             image = decoded(image, name)
         if size is not None:
-            image = tf.image.resize(image, [size, size], antialias=True)
+            (image,) = resizing.squared(image[tf.newaxis], size, resize)
         # What is delivered has 8 bits: from an original between the levels, rounding alone would be a perturbation.
         return tf.round(image * 255) / 255
 
