@@ -15,7 +15,7 @@ import models
 import tf_smoothadv as sa
 from tf_smoothadv import checks, classifier, resizing
 from tf_smoothadv.evaluation import data, families, presets, records
-from tf_smoothadv.evaluation.config import AUTO, DELIVERIES, LABELS, Config
+from tf_smoothadv.evaluation.config import AUTO, DELIVERIES, LABELS, MODEL, RESOLUTIONS, Config
 
 NAMES = f"{', '.join(models.FORMS)}, or the path of a .keras or .h5 file or of a SavedModel folder"
 
@@ -59,6 +59,14 @@ def images(made: flags.FlagValues) -> None:
         flag_values=made,
     )
     resize(made)
+    flags.DEFINE_enum(
+        "resolution",
+        MODEL,
+        RESOLUTIONS,
+        "model: images are resized, and then attacked. own: they keep their size, and are attacked through the way to "
+        "the network's, one by one.",
+        flag_values=made,
+    )
     flags.DEFINE_string(
         "batch_size",
         AUTO,
@@ -284,7 +292,10 @@ def load(made: Config, names: Sequence[str]) -> dict[str, sa.Classifier]:
     """
     for module in made.imports:
         models.import_module(module)
-    return models.load_classifiers(names, **made.usage())
+    loaded = models.load_classifiers(names, **made.usage())
+    if made.resolution == MODEL:
+        return loaded
+    return {name: resizing.behind(model, made.image_size, made.resize) for name, model in loaded.items()}
 
 
 def ends(texts: Iterable[str]) -> tuple[float, ...]:

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from tests.many_runs import here
-from tf_smoothadv.evaluation import photo
+from tf_smoothadv import resizing
+from tf_smoothadv.evaluation import records
 from tf_smoothadv.evaluation.data import classes
 
 pytest.importorskip("jpeglib")
@@ -136,6 +137,32 @@ def test_a_target_and_two_networks_at_once(network, tmp_path):
     assert judged(network, made) == judged(second, made) == target
 
 
+def test_an_evaluation_at_the_images_own_sizes(network, tmp_path):
+    folder, output = tmp_path / "images" / "any", tmp_path / "results"
+    folder.mkdir(parents=True)
+    shapes = [(40, 48), (48, 40), (40, 48), (60, 64)]
+    for place, shape in enumerate(shapes):
+        save(folder / f"{place}.png", picture(*shape, seed=place))
+    flags = ["--resolution=own", "--labels=predicted", "--attacks=fmn", "--gradients=15", "--save_images"]
+    done = here(
+        "eval.white_box",
+        f"--model={network}",
+        "--dataset=folder",
+        f"--data={folder.parent}",
+        *flags,
+        f"--output={output}",
+    )
+    assert done.status == 0, done.stderr
+    finished = records.read(output)
+    assert [record.index for record in finished.run.records] == [0, 1, 2, 3]
+    for record, shape in zip(finished.run.records, shapes):
+        written = finished.picture(record.index, "fmn")
+        assert opened(written).size == shape[::-1]
+        assert record.delivered.success
+        assert judged(network, written) == record.delivered.prediction != record.label
+        assert judged(network, folder / f"{record.index}.png") == record.label
+
+
 def test_another_format(network, tmp_path):
     path = save(tmp_path / "a.png")
     done = here("eval.photo", str(path), f"--model={network}", "--format=jpeg", "--quality=80", *FAST)
@@ -198,6 +225,6 @@ def test_names_of_classes_from_a_file(tmp_path):
 
 
 def test_what_a_model_says_it_takes():
-    assert photo.taken(keras.Sequential([keras.Input((16, 16, 1)), keras.layers.Flatten()])) == (16, 1)
-    assert photo.taken(keras.Sequential([keras.Input((None, None, 3)), keras.layers.Flatten()])) == (None, 3)
-    assert photo.taken(lambda x: x) == (None, None)
+    assert resizing.taken(keras.Sequential([keras.Input((16, 16, 1)), keras.layers.Flatten()])) == (16, 1)
+    assert resizing.taken(keras.Sequential([keras.Input((None, None, 3)), keras.layers.Flatten()])) == (None, 3)
+    assert resizing.taken(lambda x: x) == (None, None)

@@ -77,11 +77,12 @@ class Ensemble(Classifier):
 
 
 class _Mean:
-    """The mean logits of classifiers; `weights` are those of all."""
+    """The mean logits of classifiers; `weights` are those of all, if all have some."""
 
     def __init__(self, members: Sequence[Classifier]) -> None:
         self._members = members
-        self.weights = [weight for member in members for weight in getattr(member.model, "weights", ())]
+        if all(hasattr(member.model, "weights") for member in members):
+            self.weights = [weight for member in members for weight in member.model.weights]
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         logits = [member(images) for member in self._members]

@@ -9,11 +9,13 @@ import tensorflow as tf
 
 from tf_smoothadv import checks
 from tf_smoothadv.classifier import Classifier
+from tf_smoothadv.ensemble import Ensemble
 
-__all__ = ["CROP", "RESIZES", "Resized", "squared", "upright"]
+__all__ = ["CROP", "RESIZES", "Resized", "behind", "squared", "taken", "upright"]
 
 CROP, SQUASH, PAD = RESIZES = ("crop", "squash", "pad")
 ORIENTATIONS = range(1, 9)  # of EXIF
+SIZE = 299  # of a network that takes any
 
 
 class Resized:
@@ -51,6 +53,8 @@ class Resized:
         self.resize = resize
         self.orientation = orientation
         self.channels = channels
+        if hasattr(self.model.model, "weights"):
+            self.weights = self.model.model.weights
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         return self.model(self.seen(images))
@@ -72,6 +76,39 @@ class Resized:
         longer, shorter = max(height, width), min(height, width)
         side = {CROP: shorter, PAD: longer, SQUASH: math.sqrt(longer * shorter)}[self.resize]
         return max(1.0, side / self.size)
+
+
+def behind(model: Any, size: int | None = None, resize: str = CROP, orientation: int = 1) -> Classifier:
+    """A model for photographs of any size: behind its `Resized`, each member of an `Ensemble` behind its own.
+
+    Args:
+        model: a `Classifier`, a Keras model, or any callable.
+        size: the side in pixels that it takes; None for what it says itself, or 299.
+        resize, orientation: see `Resized`.
+
+    >>> import keras
+    >>> network = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(5)])
+    >>> behind(network)(tf.ones([2, 30, 40, 3])).shape
+    TensorShape([2, 5])
+    """
+    model = Classifier.of(model)
+    if isinstance(model, Ensemble):
+        return Ensemble([behind(member, size, resize, orientation) for member in model.members])
+    side, channels = taken(model.model)
+    return Classifier(Resized(model, size or side or SIZE, resize, orientation, channels), samples=model.samples)
+
+
+def taken(model: Any) -> tuple[int | None, int | None]:
+    """The side and the channels of the images that a model says it takes; None for what it leaves open.
+
+    >>> import keras
+    >>> taken(keras.Sequential([keras.Input((224, 224, 3)), keras.layers.Flatten()]))
+    (224, 3)
+    """
+    shape = getattr(model, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4:
+        return None, None
+    return (shape[1] if shape[1] == shape[2] else None), shape[3]
 
 
 def squared(images: tf.Tensor, size: int, resize: str = CROP) -> tf.Tensor:

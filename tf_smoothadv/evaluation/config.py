@@ -16,6 +16,7 @@ from tf_smoothadv.evaluation.data import SOURCES, Dataset
 __all__ = ["Config"]
 
 LABELS = ("given", "predicted")
+MODEL, OWN = RESOLUTIONS = ("model", "own")
 AUTO, NONE, BYTES = DELIVERIES = ("auto", "none", "8bit")
 
 
@@ -34,6 +35,8 @@ class Config:
         num_images: how many, from the first on; None for 200 digits, for all images of another dataset.
         image_size: pixels a side that images are resized to; None for 299 in folders and TFRecords, else as they are.
         resize: how images come to that size, see `resizing.squared`.
+        resolution: "model", images are resized before they are attacked; "own", images keep their size, at which they
+            are attacked through the way to the network's, see `resizing.behind`.
         batch_size: images in a batch; None for as many as memory and speed allow.
         shard: (i, n), from (1, n) to (n, n): every n-th image alone, from the i-th on.
         settings: one of `families.NAMES`: whose parameters the attacks have, and the graph that measures energies.
@@ -71,6 +74,7 @@ class Config:
     num_images: int | None = None
     image_size: int | None = None
     resize: str = resizing.CROP
+    resolution: str = MODEL
     batch_size: int | None = None
     shard: tuple[int, int] = (1, 1)
     settings: str = "tuned"
@@ -91,6 +95,7 @@ class Config:
         checks.one_of("labels", self.labels, LABELS)
         checks.one_of("dataset", self.dataset, SOURCES)
         checks.one_of("settings", self.settings, families.NAMES)
+        checks.one_of("resolution", self.resolution, RESOLUTIONS)
         checks.one_of("resize", self.resize, resizing.RESIZES)
         checks.one_of("delivery", self.delivery, DELIVERIES)
         for name in ("num_images", "image_size", "batch_size", "gradients"):
@@ -148,6 +153,7 @@ class Config:
             "images": images.names,
             "image_size": self.image_size,
             "resize": self.resize,
+            "resolution": self.resolution,
             "batch_size": images.batch_size,
             "settings": self.settings,
             "reference": self.reference(images).get_config(),

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 import tf_smoothadv as sa
-from tf_smoothadv import checks, criteria, protocol
+from tf_smoothadv import checks, criteria, protocol, resizing
 from tf_smoothadv.attacks import Attack, core
 from tf_smoothadv.evaluation import families, presets
 from tf_smoothadv.evaluation.data import classes, decoding, photographs
@@ -183,34 +183,13 @@ class _Networks:
         if key not in self.kept:
             while len(self.kept) >= KEPT:
                 del self.kept[next(iter(self.kept))]
-            self.kept[key] = self._seeing(self.model, orientation)
+            self.kept[key] = resizing.behind(self.model, self.size, self.resize, orientation)
         return self.kept[key]
-
-    def _seeing(self, model: sa.Classifier, orientation: int) -> sa.Classifier:
-        """The network, or each of several, behind its resize."""
-        if isinstance(model, sa.Ensemble):
-            return sa.Ensemble([self._seeing(member, orientation) for member in model.members])
-        size, channels = taken(model.model)
-        network = sa.Resized(model, self.size or size or SIZE, self.resize, orientation, channels)
-        return sa.Classifier(network, samples=model.samples)
 
     def magnification(self, shape: tuple[int, ...]) -> float:
         """How many times as long a perturbation of images [H, W, C] is to be (`sa.Resized`)."""
         members = getattr(self.of(shape), "members", [self.of(shape)])
         return max(float(member.model.magnification(*shape[:2])) for member in members)
-
-
-def taken(model: Any) -> tuple[int | None, int | None]:
-    """The side and the channels of the images that a model says it takes; None for what it leaves open.
-
-    >>> import keras
-    >>> taken(keras.Sequential([keras.Input((224, 224, 3)), keras.layers.Flatten()]))
-    (224, 3)
-    """
-    shape = getattr(model, "input_shape", None)
-    if not isinstance(shape, tuple) or len(shape) != 4:
-        return None, None
-    return (shape[1] if shape[1] == shape[2] else None), shape[3]
 
 
 def _made(

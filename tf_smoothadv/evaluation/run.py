@@ -21,7 +21,7 @@ from tf_smoothadv import checks, inspection, loading, metrics, protocol
 from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier
 from tf_smoothadv.evaluation import batch_size, data, outputs, parameters, presets, records, visibility
-from tf_smoothadv.evaluation.config import Config
+from tf_smoothadv.evaluation.config import OWN, Config
 from tf_smoothadv.evaluation.data import submissions
 from tf_smoothadv.evaluation.rendering import tensorboard
 from tf_smoothadv.evaluation.rendering.terminal import print_settings, progress
@@ -30,6 +30,7 @@ from tf_smoothadv.smoothing import Smoother, Smoothing
 __all__ = ["referee", "white_box"]
 
 CHECKED = 32  # images that a model is checked on
+KEPT = 4  # sizes of images that something is compiled for at once
 
 R = TypeVar("R", bound=metrics.Record)
 Score = Callable[[str, protocol.Originals, np.ndarray, Smoother], protocol.Batch]
@@ -145,7 +146,7 @@ def loaded(config: Config) -> data.Dataset:
         ValueError: what `data.load` refuses.
     """
     which = config.dataset, config.data, config.num_images
-    return data.load(*which, CHECKED, config.image_size, config.shard, config.resize)
+    return data.load(*which, CHECKED, config.image_size, config.shard, config.resize, config.resolution == OWN)
 
 
 def prepared(model: core.Model, config: Config, *, gradients: bool = True) -> data.Dataset:
@@ -182,6 +183,8 @@ def batched(dataset: data.Dataset, models: Iterable[core.Model], config: Config)
     elif begun:
         checks.count(f"batch_size in {config.output}/{records.SETTINGS}", begun)
         size = begun
+    elif dataset.own:
+        size = 1  # the largest image is not known
     else:
         size = min(batch_size.automatic(model, dataset.shape) for model in models)
     return dataclasses.replace(dataset, batch_size=size)
@@ -234,9 +237,14 @@ def go_through(
     board = tensorboard.Board(str(records.output_folder(config.tensorboard))) if config.tensorboard else None
     correct = protocol.CorrectImages(model, images)
     done = results.done if done is None else done
+    shapes: set[tuple[int, ...]] = set()
     total = len(images.names) * len(work.described)
     task = bar.add_task("", total=total, completed=len(done))
     for batch in visibility.beside(work.batches(correct, done), work.measures):
+        shapes.add(batch.images.shape[1:])
+        if len(shapes) > KEPT:  # each has loops of its own
+            shapes.clear()
+            Classifier.of(model).forget()
         named = batch._replace(attack=work.prefix + batch.attack)
         if config.save_images:
             outputs.keep_images(results.folder, named, images.names)

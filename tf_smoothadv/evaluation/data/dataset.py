@@ -88,9 +88,11 @@ class Dataset:
         folders: how many folders have classes by their order alone; None where something names the classes.
         given: of each image by its name, the target that the dataset has for it.
         targets: the classes to reach, as `aimed` sets them; None for any class but the label.
+        own: whether images may have different sizes: those of another size than the one before begin a new batch.
 
     Raises:
-        ValueError: while iterating, an image that cannot be read, or of another size than those before it.
+        ValueError: while iterating, an image that cannot be read, or, unless they may, of another size than those
+            before it.
     """
 
     names: list[str]
@@ -101,6 +103,7 @@ class Dataset:
     folders: int | None = None
     given: Mapping[str, int] = dataclasses.field(default_factory=dict)
     targets: list[int] | None = None
+    own: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -108,11 +111,12 @@ class Dataset:
         return tuple(next(iter(self.images)).shape)
 
     def __iter__(self) -> Iterator[tuple[tf.Tensor, ...]]:
-        images = self._of_one_size()
         columns = [self.labels] if self.targets is None else [self.labels, self.targets]
-        for start in range(0, len(self.names), self.batch_size):
-            classes = [tf.constant(column[start : start + self.batch_size], tf.int32) for column in columns]
-            yield tf.stack(list(itertools.islice(images, len(classes[0])))), *classes
+        rows = zip(self.images if self.own else self._of_one_size(), *columns)
+        for _, alike in itertools.groupby(rows, lambda row: tuple(row[0].shape)):
+            while batch := list(itertools.islice(alike, self.batch_size)):
+                images, *classes = zip(*batch)
+                yield tf.stack(images), *(tf.constant(column, tf.int32) for column in classes)
 
     def _of_one_size(self) -> Iterator[tf.Tensor]:
         first = None
@@ -199,6 +203,7 @@ def load(
     image_size: int | None = None,
     shard: tuple[int, int] = (1, 1),
     resize: str = resizing.CROP,
+    own: bool = False,
 ) -> Dataset:
     """The first `num_images` test images of a dataset.
 
@@ -211,6 +216,7 @@ def load(
             images keep their size.
         shard: (i, n), the i-th of n parts, from 1: of every n images one.
         resize: how images come to that size, see `resizing.squared`.
+        own: whether images keep their own sizes, whatever `image_size` is.
 
     Raises:
         ValueError: what cannot be read or makes no sense there, or fewer images than asked for.
@@ -232,11 +238,11 @@ def load(
     part, parts = shard
     if part > len(listing):
         raise ValueError(f"part {part} of {parts} holds none of the {len(listing)} images")
-    size = image_size or IMAGE_SIZES.get(dataset)
+    size = None if own else image_size or IMAGE_SIZES.get(dataset)
     chosen = slice(part - 1, len(listing), parts)
     names, labels = map(list, zip(*listing[chosen]))
     images = Images(source.images, chosen, [f"{name} of {where}" for name in names], size, resize)
-    return Dataset(names, labels, images, batch_size, where, source.folders, source.targets)
+    return Dataset(names, labels, images, batch_size, where, source.folders, source.targets, own=own)
 
 
 def prepared(
