@@ -40,7 +40,7 @@ MASKING = {  # of the masked attacks that search the least norm, which is that o
 AT_EPSILON = {  # of those that go for a distortion, and hide all of it
     DIGITS: sa.Masking(gains=None),
     SMALL: sa.Masking(),
-    PHOTOGRAPHS: sa.Masking("deviation", gains=(1.0, 2.0, 3.0)),
+    PHOTOGRAPHS: sa.Masking("deviation", 1.1, (1.0, 1.8, 2.4)),
 }
 
 
