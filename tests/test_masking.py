@@ -444,12 +444,13 @@ def test_bad_input(make, message):
 
 def test_presets_are_masked_and_described_as_plain_values():
     for family in families.FAMILIES:
-        preset = presets.preset(family, "tuned", ["mpgd2", "mspgd2", "mcw", "mfmn", "msfmn"])
+        preset = presets.preset(family, "tuned", ["mpgd2", "mspgd2", "mcw", "mfmn", "msfmn", "hfmn"])
         for name, variants in preset.items():
             (plain,) = presets.preset(family, "tuned", [name[1:]])[name[1:]]
             described = parameters.described(variants)
             assert json.loads(json.dumps(described)) == described
-            spec = (families.AT_EPSILON if "pgd2" in name else families.MASKING)[family]
+            special = {"mpgd2": families.AT_EPSILON, "mspgd2": families.AT_EPSILON, "hfmn": families.UNDETECTED}
+            spec = special.get(name, families.MASKING)[family]
             expected = dataclasses.replace(spec, emphasis=0.0) if plain.smoothing else spec
             assert sa.Masking.from_config(described["masking"]) == expected
             assert {**described, "masking": None} == {

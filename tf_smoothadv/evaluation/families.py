@@ -17,6 +17,7 @@ __all__ = [
     "SMALL",
     "SMOOTHING",
     "TUNED",
+    "UNDETECTED",
     "family",
     "reference",
 ]
@@ -37,6 +38,7 @@ MASKING = {  # of the masked attacks that search the least norm, which is that o
     SMALL: sa.Masking(),
     PHOTOGRAPHS: sa.Masking(sharpness=0.5, gains=(1.0, 1.3, 1.3), emphasis=0.3),
 }
+UNDETECTED = {**MASKING, PHOTOGRAPHS: sa.Masking(gains=(1.0, 1.3, 1.3))}  # what steganalysis finds least
 AT_EPSILON = {  # of those that go for a distortion, and hide all of it
     DIGITS: sa.Masking(gains=None),
     SMALL: sa.Masking(),

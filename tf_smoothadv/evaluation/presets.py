@@ -23,6 +23,7 @@ from tf_smoothadv.evaluation.families import (
     SMALL,
     SMOOTHING,
     TUNED,
+    UNDETECTED,
 )
 
 __all__ = ["ATTACKS", "ENTRIES", "LATER", "LEVELS", "MINIMAL_NORM", "Preset", "label", "preset"]
@@ -220,6 +221,7 @@ ENTRIES: dict[str, Entry] = {
 ENTRIES |= {f"m{name}": _masked(ENTRIES[name], AT_EPSILON) for name in ("pgd2", "spgd2")}
 ENTRIES |= {f"m{name}": _masked(ENTRIES[name], MASKING) for name in ("fmn", "sfmn")}
 ENTRIES["mcw"] = _masked(ENTRIES["cw"], MASKING, _RATES)
+ENTRIES["hfmn"] = _masked(ENTRIES["fmn"], UNDETECTED)._replace(label="hFMN")
 
 ATTACKS = tuple(name for name, entry in ENTRIES.items() if entry.paper)  # the paper's
 # Published since then, and smooth or masked here; "tuned" has them.
