@@ -53,6 +53,7 @@ TABLE = [
     ("eval.white_box", "--delivery=gif", "--delivery=gif: value should be one of <auto.none.8bit>"),
     ("eval.white_box", "--epsilon=-1", "--epsilon=-1"),
     ("eval.white_box", "--attacks=fmn --epsilon=2", "epsilon is of attacks that have one, such as pgd2; received fmn"),
+    ("eval.white_box", "--attacks=pgd2 --epsilon=2 --confidence=2", "confidence is of attacks that have one"),
     ("eval.white_box", "--attacks=pgd2 --confidence=2", "confidence is of attacks that have one, .* received pgd2"),
     ("eval.white_box", "--visibility=much", "--visibility=much"),
     ("eval.front", "--pick=best", "--pick=best: value should be one of <smoothest.ssimulacra2"),

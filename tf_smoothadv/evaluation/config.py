@@ -119,9 +119,10 @@ class Config:
         named = family, self.settings, self.attacks
         if self.alphas is not None:
             return variants.front(*named, self.alphas, self.gradients, self.strengths)
-        if self.epsilon is not None:
-            return variants.at_epsilon(*named, self.epsilon, self.levels, self.gradients)
-        chosen = presets.preset(*named, self.levels, self.gradients)
+        if self.epsilon is None:
+            chosen = presets.preset(*named, self.levels, self.gradients)
+        else:
+            chosen = variants.at_epsilon(*named, self.epsilon, self.levels, self.gradients)
         return variants.with_confidence(chosen, self.confidence) if self.confidence else chosen
 
     @property
