@@ -123,7 +123,7 @@ def squared(images: tf.Tensor, size: int, resize: str = CROP) -> tf.Tensor:
     Raises:
         ValueError: another way.
 
-    >>> squared(tf.ones([1, 4, 8, 1]), 4, "pad")[0, :, 0, 0].numpy().tolist()
+    >>> squared(tf.ones([1, 4, 8, 1]), 4, "pad")[0, :, 0, 0].numpy().round(3).tolist()
     [0.0, 1.0, 1.0, 0.0]
     """
     checks.one_of("resize", resize, RESIZES)
