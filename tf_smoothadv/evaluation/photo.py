@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 import tf_smoothadv as sa
-from tf_smoothadv import checks, criteria, protocol, resizing
+from tf_smoothadv import checks, protocol, resizing
 from tf_smoothadv.attacks import Attack, core
 from tf_smoothadv.evaluation import families, presets
 from tf_smoothadv.evaluation.data import classes, decoding, photographs
@@ -188,7 +188,8 @@ class _Networks:
 
     def magnification(self, shape: tuple[int, ...]) -> float:
         """How many times as long a perturbation of images [H, W, C] is to be (`sa.Resized`)."""
-        members = getattr(self.of(shape), "members", [self.of(shape)])
+        network = self.of(shape)
+        members = network.members if isinstance(network, sa.Ensemble) else [network]
         return max(float(member.model.magnification(*shape[:2])) for member in members)
 
 
@@ -244,8 +245,8 @@ def _predicted(network: sa.Classifier, pixels: np.ndarray) -> tuple[int, float]:
 
 def _errs(network: sa.Classifier, pixels: np.ndarray, label: int, target: int | None) -> bool:
     logits = network.draws(tf.constant(pixels[np.newaxis] / np.float32(255)))
-    classes = [None if one is None else tf.fill([logits.shape[0]], one) for one in (label, target)]
-    return bool(tf.reduce_all(criteria.is_adversarial(logits, *classes)))
+    targets = None if target is None else tf.constant([target])
+    return bool(tf.reduce_all(core.errs(network, logits, tf.constant([label]), targets)))
 
 
 def _show(output: pathlib.Path, original: np.ndarray, delivered: np.ndarray) -> None:
