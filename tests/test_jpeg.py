@@ -103,7 +103,9 @@ def test_no_block_moves_away_from_the_iterate(subsampling):
     files = sa.Jpeg([saved(pixels(48, 48), 85, subsampling)])
     x = tf.clip_by_value(files.images + 0.02 * tf.random.stateless_normal(files.images.shape, [0, 1]), 0, 1)
     moved = files.guided_by(files.images).delivered(x).images
-    before, after = (jpeg._over_blocks(tf.reduce_sum((x - y) ** 2, -1), files.form) for y in (files.images, moved))
+    before, after = (
+        jpeg._over_blocks(tf.reduce_sum((x - y) ** 2, -1), files.form.sampling) for y in (files.images, moved)
+    )
     assert tf.reduce_sum(after) < tf.reduce_sum(before)
     if subsampling == "4:4:4":  # of others, upsampling takes a little over the border of a block
         assert np.all(after <= before + 1e-6)
@@ -127,7 +129,7 @@ def test_a_coefficient_moves_once_it_is_half_a_step_away():
 def test_pull_back_is_the_adjoint_of_what_a_file_can_hold(subsampling):
     files = sa.Jpeg([saved(pixels(33, 41), 85, subsampling)])
     r, gradient = (tf.random.stateless_normal(files.images.shape, [0, seed]) for seed in (1, 2))
-    forward = tf.reduce_sum(gradient * jpeg._held(r, files.form))
+    forward = tf.reduce_sum(gradient * jpeg._held(r, files.form.sampling))
     backward = tf.reduce_sum(files.pull_back(gradient) * r)
     assert float(forward) == pytest.approx(float(backward), rel=1e-4, abs=1e-3)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,6 +10,7 @@ from PIL import Image, ImageOps
 
 import tf_smoothadv as sa
 from tf_smoothadv import resizing
+from tf_smoothadv.attacks import ALMA, FMN, CarliniWagner, NearestClasses
 
 RNG = np.random.default_rng(0)
 
@@ -92,3 +94,67 @@ def test_grey_images_are_given_to_a_network_of_colours():
 def test_bad_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         sa.Resized(identity, **settings)
+
+
+SHAPES = [(20, 27), (33, 16)]
+
+
+def network() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Conv2D(4, 3, activation="tanh"), keras.layers.Flatten(), keras.layers.Dense(5)]
+    return keras.Sequential([keras.Input((12, 12, 3)), *layers])
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    return np.round(255 * RNG.random((1, height, width, 3))).astype(np.float32) / np.float32(255)
+
+
+@pytest.mark.parametrize(
+    ("attack", "resize"),
+    [
+        (FMN(5, masking=sa.Masking(emphasis=0.3), smoothing=sa.Smoothing(0.9), delivery=sa.Levels()), "crop"),
+        (FMN(5, smoothing=sa.Smoothing(0.9, solver="cg", color="per_channel")), "squash"),
+        (CarliniWagner(5, 2, 0.05, smoothing=sa.Smoothing(0.9), smoothness_penalty=0.1), "pad"),
+        (NearestClasses(ALMA(5), classes=2, candidates=3), "crop"),
+    ],
+    ids=["FMN", "FMN-cg", "C&W", "nearest-ALMA"],
+)
+def test_one_trace_serves_images_of_every_size(attack, resize):
+    inner, traces = network(), []
+
+    def counted(x):
+        traces.extend([x] if tf.is_symbolic_tensor(x) else [])
+        return inner(x, training=False)
+
+    model, traced = resizing.behind(counted, 12, resize), []
+    for shape in SHAPES:
+        images = picture(*shape)
+        labels = np.argmax(model(images), 1)
+        result = attack(model, images, labels)
+        traced.append(len(traces))
+        alone = attack(resizing.behind(inner, 12, resize), images, labels)
+        assert result.adversarial.shape == images.shape
+        np.testing.assert_allclose(result.adversarial, alone.adversarial, atol=1e-6)
+    assert traced[0] == traced[-1] > 0
+
+
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+def test_one_trace_serves_files_of_every_size(subsampling):
+    pytest.importorskip("jpeglib")
+    inner, traces = network(), []
+
+    def counted(x):
+        traces.extend([x] if tf.is_symbolic_tensor(x) else [])
+        return inner(x, training=False)
+
+    model, traced = resizing.behind(counted, 12), []
+    for height, width in SHAPES:
+        buffer = io.BytesIO()
+        pixels = np.round(255 * picture(height, width)[0]).astype(np.uint8)
+        Image.fromarray(pixels).save(buffer, "JPEG", quality=90, subsampling=subsampling)
+        files = sa.Jpeg([buffer.getvalue()])
+        result = FMN(5, delivery=files)(model, files.images, np.argmax(model(files.images), 1))
+        traced.append(len(traces))
+        decoded = np.array(Image.open(io.BytesIO(files.encode(result.code)[0])))
+        np.testing.assert_array_equal(np.round(255 * result.adversarial[0].numpy()), decoded)
+    assert traced[0] == traced[-1] > 0

@@ -171,6 +171,11 @@ class Classifier:
         """Whether its draws differ from call to call."""
         return self.samples > 1
 
+    @property
+    def any_size(self) -> bool:
+        """Whether what is compiled for it serves images of every size: a model says so by `any_size`, as `Resized`."""
+        return bool(getattr(self.model, "any_size", False))
+
     def over_draws(self, values: tf.Tensor) -> tf.Tensor:
         """[samples, B] as [B], what is known of an image by its draws: their mean."""
         return tf.reduce_mean(values, axis=0)
@@ -316,7 +321,8 @@ class Classifier:
         return tf.reshape(logits, [-1, logits.shape[-1]])[:count]
 
     def _compiled_logits(self, images: tf.Tensor) -> Function:
-        spec = tf.TensorSpec([None, *images.shape[1:]], tf.float32)
+        size = [None, None] if self.any_size else images.shape[1:3]
+        spec = tf.TensorSpec([None, *size, images.shape[3]], tf.float32)
         return self.compiled(("logits", *spec.shape), lambda: compile_for(self, spec))
 
     def _scaled(self, images: tf.Tensor) -> tf.Tensor:

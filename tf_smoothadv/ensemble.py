@@ -55,6 +55,11 @@ class Ensemble(Classifier):
         """Never: its draws are its members."""
         return False
 
+    @property
+    def any_size(self) -> bool:
+        """Whether every member says so."""
+        return all(member.any_size for member in self.members)
+
     def __repr__(self) -> str:
         return f"Ensemble({self.members!r})"
 

@@ -101,6 +101,7 @@ class Jpeg(Delivery):
             if form != forms[0]:
                 raise ValueError(f"{file.name} must be like {self._files[0].name}, {forms[0]}; it is {form}")
         self.form = forms[0]
+        self._size = tf.constant(self.form[:2])
         planes = zip(*(file.planes for file in self._files))
         self._planes = [tf.constant(np.stack(plane), tf.float32) for plane in planes]
         self._tables = tf.constant(np.stack([file.tables for file in self._files]), tf.float32)
@@ -110,7 +111,7 @@ class Jpeg(Delivery):
         return {"jpeg": self.form._asdict()}
 
     def loop_key(self) -> Hashable:
-        return type(self), self.form
+        return type(self), self.form.sampling, self.form.planes
 
     def tensors(self) -> tuple[tf.Tensor, ...]:
         return self._tables, *self._planes
@@ -127,6 +128,7 @@ class Jpeg(Delivery):
     def guided_by(self, images: tf.Tensor) -> Jpeg:
         guided = copy.copy(self)
         guided.images = images
+        guided._size = tf.shape(images)[1:3]
         return guided
 
     def take(self, indices: tf.Tensor) -> Jpeg:
@@ -138,14 +140,15 @@ class Jpeg(Delivery):
 
     def delivered(self, x: tf.Tensor, rounded: Callable[[tf.Tensor], tf.Tensor] = tf.round) -> Delivered:
         r = 255 * tf.stop_gradient(x - self.images)
-        changes = _changes(r, self._tables, self.form)
+        changes = _changes(r, self._tables, self.form.sampling, self.form.planes)
         images = self._decoded(self._changed(changes))
         moved = 255 * (images - self.images)
-        nearer = _over_blocks(tf.reduce_sum((2 * r - moved) * moved, axis=-1), self.form) > 0
-        chosen = (_blocks_of(nearer, change, self.form, index) for index, change in enumerate(changes))
-        code = self._changed([tf.where(block, change, 0) for block, change in zip(chosen, changes)])
+        nearer = _over_blocks(tf.reduce_sum((2 * r - moved) * moved, axis=-1), self.form.sampling) > 0
+        factors = [self.form.sampling, (1, 1), (1, 1)]
+        chosen = (_repeated(nearer, factor, tf.shape(change)[1:3]) for factor, change in zip(factors, changes))
+        code = self._changed([tf.where(block[..., None, None], change, 0) for block, change in zip(chosen, changes)])
         if self.form.sampling == (1, 1):  # where blocks do not touch
-            images = tf.where(_repeated(nearer, (BLOCK, BLOCK), *self.form[:2])[..., tf.newaxis], images, self.images)
+            images = tf.where(_repeated(nearer, (BLOCK, BLOCK), tf.shape(r)[1:3])[..., tf.newaxis], images, self.images)
         else:
             images = self._decoded(code)
         return Delivered(tf.stop_gradient(images), tuple(tf.cast(plane, tf.int16) for plane in code))
@@ -156,7 +159,7 @@ class Jpeg(Delivery):
         with tf.GradientTape() as tape:
             r = tf.zeros_like(gradient)
             tape.watch(r)
-            held = _held(r, self.form)
+            held = _held(r, self.form.sampling)
         return tape.gradient(held, r, gradient)
 
     def encode(self, code: Sequence[tf.Tensor]) -> list[bytes]:
@@ -178,7 +181,7 @@ class Jpeg(Delivery):
 
     def _decoded(self, planes: Sequence[tf.Tensor]) -> tf.Tensor:
         """The images [B, H, W, C] in [0, 1] of coefficients, to the last bit."""
-        pixels = _decoded(tuple(planes), self._tables, self.form)
+        pixels = _decoded(tuple(planes), self._tables, self._size, self.form.sampling)
         return tf.cast(tensors.at_level(pixels, 256), tf.float32)
 
 
@@ -187,18 +190,17 @@ def _form(file: jpeg_files.File) -> Form:
 
 
 @functools.partial(tf.function, jit_compile=True, autograph=False, reduce_retracing=True)
-def _decoded(planes: tuple[tf.Tensor, ...], tables: tf.Tensor, form: Form) -> tf.Tensor:
-    """The bytes [B, H, W, C] of coefficients [B, rows, columns, 8, 8], as floats."""
+def _decoded(planes: tuple[tf.Tensor, ...], tables: tf.Tensor, size: tf.Tensor, sampling: tuple[int, int]) -> tf.Tensor:
+    """The bytes [B, H, W, C] of coefficients [B, rows, columns, 8, 8], as floats; `size` is [H, W]."""
     decoded = [_plane(plane, tables[:, index]) for index, plane in enumerate(planes)]
-    luminance = decoded[0][:, : form.height, : form.width]
-    if form.planes == 1:
+    luminance = decoded[0][:, : size[0], : size[1]]
+    if len(planes) == 1:
         return luminance[..., tf.newaxis]
-    down, across = form.sampling
-    rows, columns = math.ceil(form.height / down), math.ceil(form.width / across)
-    chroma = [plane[:, :rows, :columns] for plane in decoded[1:]]
-    if across == 2:
-        chroma = [_upsampled(plane, down) for plane in chroma]
-    return _colors(luminance, *(plane[:, : form.height, : form.width] for plane in chroma))
+    small = -(-size // sampling)
+    chroma = [plane[:, : small[0], : small[1]] for plane in decoded[1:]]
+    if sampling[1] == 2:
+        chroma = [_upsampled(plane, sampling[0]) for plane in chroma]
+    return _colors(luminance, *(plane[:, : size[0], : size[1]] for plane in chroma))
 
 
 def _plane(coefficients: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
@@ -227,9 +229,9 @@ def _upsampled(plane: tf.Tensor, down: int) -> tf.Tensor:
 
 def _interleaved(x: tf.Tensor, axis: int, biases: tuple[float, float], unit: int) -> tf.Tensor:
     """floor((3 x_i + x_j) / unit + bias), j before and after i in turn, along an axis that becomes twice as long."""
-    length = x.shape[axis]
-    before = tf.gather(x, np.maximum(np.arange(length) - 1, 0), axis=axis)
-    after = tf.gather(x, np.minimum(np.arange(length) + 1, length - 1), axis=axis)
+    length = tf.shape(x)[axis]
+    before = tf.gather(x, tf.maximum(tf.range(length) - 1, 0), axis=axis)
+    after = tf.gather(x, tf.minimum(tf.range(length) + 1, length - 1), axis=axis)
     pair = [tf.floor((3 * x + other) / unit + bias) for other, bias in zip((before, after), biases)]
     shape = tf.concat([tf.shape(x)[:axis], [2 * length], tf.shape(x)[axis + 1 :]], 0)
     return tf.reshape(tf.stack(pair, axis=axis + 1), shape)
@@ -245,47 +247,41 @@ def _colors(y: tf.Tensor, cb: tf.Tensor, cr: tf.Tensor) -> tf.Tensor:
 
 
 @functools.partial(tf.function, jit_compile=True, autograph=False, reduce_retracing=True)
-def _changes(r: tf.Tensor, tables: tf.Tensor, form: Form) -> tuple[tf.Tensor, ...]:
+def _changes(r: tf.Tensor, tables: tf.Tensor, sampling: tuple[int, int], planes: int) -> tuple[tf.Tensor, ...]:
     """How many steps each coefficient has to go for a perturbation [B, H, W, C] of bytes; [B, rows, columns, 8, 8].
 
     One plane after the other: the nearest to what those before have left of it, along the colour that it stands for.
     """
     found = []
-    for index, color in enumerate(FROM_YCC.T if form.planes == 3 else np.ones([1, 1])):
-        sampling = form.sampling if index else (1, 1)
+    for index, color in enumerate(FROM_YCC.T if planes == 3 else np.ones([1, 1])):
+        factors = sampling if index else (1, 1)
         color = tf.constant(color, r.dtype)
         along = tf.tensordot(r, color / tf.reduce_sum(tf.square(color)), 1)
         table = tables[:, index, tf.newaxis, tf.newaxis]
-        steps = tf.round(_transformed(_downsampled(along, sampling)) / table)
+        steps = tf.round(_transformed(_downsampled(along, factors)) / table)
         found.append(steps)
-        if index + 1 < form.planes:
-            r -= _repeated(_restored(steps * table), sampling, *form[:2])[..., tf.newaxis] * color
+        if index + 1 < planes:
+            r -= _repeated(_restored(steps * table), factors, tf.shape(r)[1:3])[..., tf.newaxis] * color
     return tuple(found)
 
 
-def _repeated(x: tf.Tensor, factors: tuple[int, int], height: int, width: int) -> tf.Tensor:
-    """Each value of [B, h, w] so often down and across, as far as [B, height, width] goes."""
+def _repeated(x: tf.Tensor, factors: tuple[int, int], size: tf.Tensor) -> tf.Tensor:
+    """Each value of [B, h, w] so often down and across, as far as `size` [height, width] goes."""
     for axis, factor in enumerate(factors, 1):
         x = tf.repeat(x, factor, axis=axis) if factor > 1 else x
-    return x[:, :height, :width]
+    return x[:, : size[0], : size[1]]
 
 
-def _over_blocks(x: tf.Tensor, form: Form) -> tf.Tensor:
+def _over_blocks(x: tf.Tensor, sampling: tuple[int, int]) -> tf.Tensor:
     """The sums of [B, H, W] over the pixels that one block of chroma covers; [B, rows, columns]."""
-    size = [BLOCK * factor for factor in form.sampling]
+    size = [BLOCK * factor for factor in sampling]
     return size[0] * size[1] * tf.nn.avg_pool2d(_to_multiples(x, *size)[..., tf.newaxis], size, size, "VALID")[..., 0]
-
-
-def _blocks_of(chosen: tf.Tensor, plane: tf.Tensor, form: Form, index: int) -> tf.Tensor:
-    """Which coefficients of a plane lie in chosen blocks of chroma [B, rows, columns]; the last two axes are 1."""
-    factors = (1, 1) if index else form.sampling
-    return _repeated(chosen, factors, *plane.shape[1:3])[..., tf.newaxis, tf.newaxis]
 
 
 def _to_multiples(plane: tf.Tensor, down: int, across: int) -> tf.Tensor:
     """[B, h, w] with zeros beyond its border, up to the next multiples."""
-    height, width = plane.shape[1:]
-    return tf.pad(plane, [[0, 0], [0, -height % down], [0, -width % across]])
+    shape = tf.shape(plane)
+    return tf.pad(plane, [[0, 0], [0, -shape[1] % down], [0, -shape[2] % across]])
 
 
 def _downsampled(plane: tf.Tensor, sampling: tuple[int, int]) -> tf.Tensor:
@@ -298,7 +294,8 @@ def _downsampled(plane: tf.Tensor, sampling: tuple[int, int]) -> tf.Tensor:
 def _transformed(plane: tf.Tensor) -> tf.Tensor:
     """The cosine transform of each block of [B, h, w]; [B, rows, columns, 8, 8]."""
     plane = _to_multiples(plane, BLOCK, BLOCK)
-    blocks = tf.reshape(plane, [-1, plane.shape[1] // BLOCK, BLOCK, plane.shape[2] // BLOCK, BLOCK])
+    batch, height, width = tf.unstack(tf.shape(plane))
+    blocks = tf.reshape(plane, [batch, height // BLOCK, BLOCK, width // BLOCK, BLOCK])
     forward = tf.constant(FORWARD, plane.dtype)
     return tf.einsum("vy,ux,brycx->brcvu", forward, forward, blocks)
 
@@ -307,19 +304,19 @@ def _restored(frequencies: tf.Tensor) -> tf.Tensor:
     """The inverse of `_transformed`; [B, 8 rows, 8 columns]."""
     forward = tf.constant(FORWARD, frequencies.dtype)
     pixels = tf.einsum("vy,ux,brcvu->brycx", forward, forward, frequencies)
-    rows, columns = frequencies.shape[1:3]
-    return tf.reshape(pixels, [-1, rows * BLOCK, columns * BLOCK])
+    batch, rows, columns = tf.unstack(tf.shape(frequencies)[:3])
+    return tf.reshape(pixels, [batch, rows * BLOCK, columns * BLOCK])
 
 
-def _held(r: tf.Tensor, form: Form) -> tf.Tensor:
+def _held(r: tf.Tensor, sampling: tuple[int, int]) -> tf.Tensor:
     """The part of a perturbation [B, H, W, C] that a file can hold but for its steps: of chroma, what is smooth."""
-    if form.planes == 1:
+    if r.shape[-1] == 1:
         return tf.reduce_mean(r, axis=-1, keepdims=True) + tf.zeros_like(r)
     components = tf.unstack(tf.einsum("ji,bhwi->jbhw", tf.constant(TO_YCC, r.dtype), r))
     size = tf.shape(r)[1:3]
     chroma = []
     for plane in components[1:]:
-        small = _downsampled(plane, form.sampling)[..., tf.newaxis]
-        large = tf.image.resize(small, [form.sampling[0] * small.shape[1], form.sampling[1] * small.shape[2]])
+        small = _downsampled(plane, sampling)[..., tf.newaxis]
+        large = tf.image.resize(small, sampling * tf.shape(small)[1:3])
         chroma.append(large[:, : size[0], : size[1], 0])
     return tf.einsum("ij,jbhw->bhwi", tf.constant(FROM_YCC, r.dtype), tf.stack([components[0], *chroma]))

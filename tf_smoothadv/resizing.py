@@ -34,6 +34,9 @@ class Resized:
     Raises:
         ValueError: a value outside these; when it is called, images of other channels.
 
+    Attributes:
+        any_size: True: one compiled attack serves images of all sizes, see `Classifier.any_size`.
+
     Interpolation is bilinear, and smooths what is made smaller (antialias), as `tf.image.resize` has it.
 
     >>> model = Resized(lambda x: tf.reshape(x, [-1, 16]), size=4)
@@ -41,6 +44,8 @@ class Resized:
     >>> model.seen(photograph).shape, model(photograph).shape, model.magnification(480, 640)
     (TensorShape([1, 4, 4, 1]), TensorShape([1, 16]), 120.0)
     """
+
+    any_size = True
 
     def __init__(
         self, model: Any, size: int, resize: str = "crop", orientation: int = 1, channels: int | None = None
@@ -127,22 +132,21 @@ def squared(images: tf.Tensor, size: int, resize: str = CROP) -> tf.Tensor:
     [0.0, 1.0, 1.0, 0.0]
     """
     checks.one_of("resize", resize, RESIZES)
-    height, width = images.shape[1:3]
+    if images.shape[1:3] == [size, size]:
+        return images
+    shape = tf.shape(images)[1:3]
+    wanted = tf.constant([size, size])
     if resize == CROP:
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
+        side = tf.reduce_min(shape)
+        top, left = tf.unstack((shape - side) // 2)
         images = images[:, top : top + side, left : left + side]
+    elif resize == PAD:
+        wanted = tf.maximum(1, tf.cast(tf.round(size * shape / tf.reduce_max(shape)), tf.int32))
+    images = tf.image.resize(images, wanted, antialias=True)
     if resize == PAD:
-        longer = max(height, width)
-        shape = [max(1, round(size * side / longer)) for side in (height, width)]
-        before = [(size - side) // 2 for side in shape]
-        after = [size - side - start for side, start in zip(shape, before)]
-        return tf.pad(_scaled(images, shape), [[0, 0], *zip(before, after), [0, 0]])
-    return _scaled(images, [size, size])
-
-
-def _scaled(images: tf.Tensor, shape: list[int]) -> tf.Tensor:
-    return images if images.shape[1:3] == shape else tf.image.resize(images, shape, antialias=True)
+        before = (size - wanted) // 2
+        images = tf.pad(images, [[0, 0], *tf.unstack(tf.stack([before, size - wanted - before], axis=1)), [0, 0]])
+    return tf.ensure_shape(images, [images.shape[0], size, size, images.shape[-1]])
 
 
 def upright(images: tf.Tensor, orientation: int) -> tf.Tensor:

@@ -488,9 +488,7 @@ class Attack:
         settings = self.tensor_settings()
         classes = [labels] if targets is None else [labels, targets]
         arguments = [images, *classes, tf.constant(checked.tolerance, tf.float32), *tf.nest.flatten(settings)]
-        batch = None if self.any_batch_size else images.shape[0]
-        # Settings, too, may be one a batch or one an image.
-        shapes = [(batch, *tensor.shape[1:]) if tensor.shape.rank else () for tensor in arguments]
+        shapes = [self._served(model, tensor.shape) for tensor in arguments]
         specs = [tf.TensorSpec(shape, tensor.dtype) for shape, tensor in zip(shapes, arguments)]
 
         def make() -> Callable[..., AttackResult]:
@@ -512,6 +510,13 @@ class Attack:
                 break
             model.renew(result.adversarial, logits)  # the first images have not shown it
         return judge(model, result, logits, labels, targets)
+
+    def _served(self, model: Classifier, shape: tf.TensorShape) -> tuple[int | None, ...]:
+        """The shapes that one compiled loop serves, by that of an argument: images, classes, settings, coefficients."""
+        if not self.any_batch_size or not shape.rank:
+            return tuple(shape)
+        planes = model.any_size and shape.rank > 3
+        return (None, None, None, *shape[3:]) if planes else (None, *shape[1:])
 
     def _run_in_graph(
         self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None

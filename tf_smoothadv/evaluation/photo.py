@@ -7,7 +7,7 @@ import dataclasses
 import pathlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -25,7 +25,6 @@ __all__ = ["Failure", "Made", "Work", "make", "output_of", "photos", "told"]
 
 MARK = ".adversarial"  # what the name of an output ends in
 SIZE = 299  # of what a network takes that does not say it
-KEPT = 8  # networks for images of one shape, with what was compiled for them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,26 +168,23 @@ def make(model: core.Model, paths: Sequence[pathlib.Path], work: Work) -> Iterat
 
 
 class _Networks:
-    """The network for images of each shape, the last few of which are kept with what was compiled for them."""
+    """The network behind each way that images are turned; what is compiled for one serves images of every size."""
 
     def __init__(self, model: sa.Classifier, work: Work) -> None:
         self.model = model
         self.size = work.image_size
         self.resize = work.resize
-        self.kept: dict[Any, sa.Classifier] = {}
+        self.kept: dict[int, sa.Classifier] = {}
 
-    def of(self, shape: tuple[int, ...], orientation: int = 1) -> sa.Classifier:
-        """That for images [H, W, C] of this shape, turned so."""
-        key = shape, orientation
-        if key not in self.kept:
-            while len(self.kept) >= KEPT:
-                del self.kept[next(iter(self.kept))]
-            self.kept[key] = resizing.behind(self.model, self.size, self.resize, orientation)
-        return self.kept[key]
+    def of(self, orientation: int = 1) -> sa.Classifier:
+        """That for images turned so."""
+        if orientation not in self.kept:
+            self.kept[orientation] = resizing.behind(self.model, self.size, self.resize, orientation)
+        return self.kept[orientation]
 
     def magnification(self, shape: tuple[int, ...]) -> float:
         """How many times as long a perturbation of images [H, W, C] is to be (`sa.Resized`)."""
-        network = self.of(shape)
+        network = self.of()
         members = network.members if isinstance(network, sa.Ensemble) else [network]
         return max(float(member.model.magnification(*shape[:2])) for member in members)
 
@@ -202,12 +198,12 @@ def _made(
     work: Work,
 ) -> Made:
     began = time.perf_counter()
-    judge = networks.of(upright.shape)
+    judge = networks.of()
     before = _predicted(judge, upright)
     label = before[0] if work.label is None else work.label
     gradients = 0
     if work.overwrite or not output.exists():
-        network = networks.of(photo.pixels.shape, photo.orientation)
+        network = networks.of(photo.orientation)
         images = photo.pixels[np.newaxis] / np.float32(255)
         target = None if work.target is None else [work.target]
         result = _attack(networks, photo, work)(network, images, [label], target)

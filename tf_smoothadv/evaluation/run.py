@@ -30,7 +30,6 @@ from tf_smoothadv.smoothing import Smoother, Smoothing
 __all__ = ["referee", "white_box"]
 
 CHECKED = 32  # images that a model is checked on
-KEPT = 4  # sizes of images that something is compiled for at once
 
 R = TypeVar("R", bound=metrics.Record)
 Score = Callable[[str, protocol.Originals, np.ndarray, Smoother], protocol.Batch]
@@ -237,14 +236,9 @@ def go_through(
     board = tensorboard.Board(str(records.output_folder(config.tensorboard))) if config.tensorboard else None
     correct = protocol.CorrectImages(model, images)
     done = results.done if done is None else done
-    shapes: set[tuple[int, ...]] = set()
     total = len(images.names) * len(work.described)
     task = bar.add_task("", total=total, completed=len(done))
     for batch in visibility.beside(work.batches(correct, done), work.measures):
-        shapes.add(batch.images.shape[1:])
-        if len(shapes) > KEPT:  # each has loops of its own
-            shapes.clear()
-            Classifier.of(model).forget()
         named = batch._replace(attack=work.prefix + batch.attack)
         if config.save_images:
             outputs.keep_images(results.folder, named, images.names)
