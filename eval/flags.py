@@ -171,8 +171,8 @@ def targets(made: flags.FlagValues) -> None:
         "targets",
         None,
         "The class that an attack must reach: given, the dataset's own (TargetClass of nips2017); next, the one after "
-        "the label; second or least_likely, by the network's logits; or a class's number. By default any but the "
-        "label.",
+        "the label; second or least_likely, by the network's logits; a class's number; or a CSV file with the columns "
+        "image and target, names as results have them and classes from 0. By default any but the label.",
         flag_values=made,
     )
 

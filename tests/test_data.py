@@ -22,7 +22,7 @@ from tests.test_eval import white_box
 from tf_smoothadv import protocol
 from tf_smoothadv.attacks import FGSM
 from tf_smoothadv.evaluation import data
-from tf_smoothadv.evaluation.data import decoding, mnist
+from tf_smoothadv.evaluation.data import decoding, mnist, targets
 
 COLORS = np.random.default_rng(1).integers(0, 256, (6, 9, 7, 3), np.uint8)
 GREY = COLORS[0, ..., 0]
@@ -479,20 +479,49 @@ class TestTargets:
         return tf.gather(tf.constant(self.LOGITS), tf.cast(images[:, 0, 0, 0] > 0.5, tf.int32))
 
     @pytest.mark.parametrize(
-        ("targets", "expected"), [("next", [1, 2]), ("second", [2, 3]), ("least_likely", [3, 0]), ("2", [2, 2])]
+        ("wanted", "expected"), [("next", [1, 2]), ("second", [2, 3]), ("least_likely", [3, 0]), ("2", [2, 2])]
     )
-    def test_are_what_the_word_says(self, two, targets, expected):
-        ((_, labels, found),) = data.aimed(self.model, two, targets)
+    def test_are_what_the_word_says(self, two, wanted, expected):
+        ((_, labels, found),) = data.aimed(self.model, two, wanted)
         assert (labels.numpy().tolist(), found.numpy().tolist()) == ([0, 1], expected)
 
     @pytest.mark.parametrize(
-        ("targets", "message"),
+        ("wanted", "message"),
         [
             ("1", "1 of the images are of the class that they are to reach: take --targets=second"),
             ("given", "2 of the 2 images of somewhere have no target of their own"),
-            ("first", "targets must be one of 'given', 'next', 'second', 'least_likely', 'a class'; received 'first'"),
+            (
+                "first",
+                "targets must be one of 'given', .*, 'least_likely', 'a class', 'a file'; received 'first'",
+            ),
         ],
     )
-    def test_what_is_none_is_refused(self, two, targets, message):
+    def test_what_is_none_is_refused(self, two, wanted, message):
         with pytest.raises(ValueError, match=message):
-            data.aimed(self.model, two, targets)
+            data.aimed(self.model, two, wanted)
+
+    def test_of_a_file(self, two, tmp_path):
+        table = tmp_path / "targets.csv"
+        table.write_text("image,target,comment\nb,3,\nother,9,\na,2,no matter in which order\n")
+        ((*_, found),) = data.aimed(self.model, two, str(table))
+        assert found.numpy().tolist() == [2, 3]
+        before = targets.told(str(table))
+        table.write_text(table.read_text().replace("b,3", "b,2"))
+        assert targets.told(str(table)) != before
+        assert targets.told("second") == "second"
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ("image,target\na,2\n", "1 of the 2 images of somewhere have no target in .*targets.csv"),
+            ("image,class\na,2\n", "targets.csv must have a column target"),
+            ("image,target\na,two\n", "line 2: target must be the number of a class, from 0; received 'two'"),
+            ("image,target\na,1\na,2\n", "line 3: every image must be another; received 'a' again"),
+            ("image,target\na,0\nb,2\n", "1 of the images are of the class that they are to reach"),
+        ],
+    )
+    def test_a_wrong_file_is_refused(self, two, tmp_path, content, message):
+        table = tmp_path / "targets.csv"
+        table.write_text(content)
+        with pytest.raises(ValueError, match=message):
+            data.aimed(self.model, two, str(table))

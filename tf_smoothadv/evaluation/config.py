@@ -11,7 +11,7 @@ import tf_smoothadv as sa
 from tf_smoothadv import checks, resizing
 from tf_smoothadv.classifier import OUTPUTS
 from tf_smoothadv.evaluation import families, presets, variants
-from tf_smoothadv.evaluation.data import SOURCES, Dataset
+from tf_smoothadv.evaluation.data import SOURCES, Dataset, targets
 
 __all__ = ["Config"]
 
@@ -145,7 +145,7 @@ class Config:
         """
         return {
             "labels": self.labels,
-            **({"aim": self.aim} if self.aim else {}),
+            **({"aim": targets.told(self.aim)} if self.aim else {}),
             **sa.Classifier(lambda x: x, **self.usage()).settings(),
             **({"import": list(self.imports)} if self.imports else {}),
             "shard": "{}/{}".format(*self.shard),

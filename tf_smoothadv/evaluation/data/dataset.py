@@ -9,7 +9,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import itertools
-import operator
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent import futures
@@ -22,7 +21,7 @@ from tf_smoothadv import checks, protocol, resizing
 from tf_smoothadv.attacks import core
 from tf_smoothadv.evaluation.data import decoding, formats
 
-__all__ = ["DATASETS", "SOURCES", "TARGETS", "Dataset", "Images", "aimed", "decoded", "labelled_by", "load", "prepared"]
+__all__ = ["DATASETS", "SOURCES", "Dataset", "Images", "decoded", "labelled_by", "load", "prepared"]
 
 SOURCES: dict[str, Callable[[Any], formats.Source]] = {
     "mnist": formats.digits,
@@ -33,7 +32,6 @@ SOURCES: dict[str, Callable[[Any], formats.Source]] = {
 DATASETS = tuple(SOURCES)
 NUM_IMAGES = {"mnist": 200}
 IMAGE_SIZES = {"folder": 299, "tfrecord": 299}
-GIVEN, NEXT, SECOND, LEAST_LIKELY = TARGETS = ("given", "next", "second", "least_likely")
 AHEAD = 8  # images at once: of 12 megapixels, they take 1 GB while they are resized
 
 
@@ -154,45 +152,6 @@ def labelled_by(model: core.Model, dataset: Dataset) -> Dataset:
     """
     labels = [int(label) for images, *_ in dataset for label in protocol.predict(model, images)]
     return dataclasses.replace(dataset, labels=labels, folders=None)
-
-
-def aimed(model: core.Model, dataset: Dataset, targets: str) -> Dataset:
-    """The same images with a class that a targeted attack is to reach.
-
-    Args:
-        model: whose logits say what is likely.
-        dataset: without targets.
-        targets: "given", the dataset's own; "next", the class after the label; "second" and "least_likely", by the
-            model's logits, of classes other than the label; or the number of a class.
-
-    Raises:
-        ValueError: another word, "given" where the dataset has none, or a target that is an image's label.
-    """
-    if targets == GIVEN:
-        missing = sum(name not in dataset.given for name in dataset.names)
-        if missing:
-            raise ValueError(
-                f"{missing} of the {len(dataset.names)} images of {dataset.path} have no target of their own (that of "
-                f"nips2017 is the column TargetClass): take --targets={SECOND}"
-            )
-        chosen = [dataset.given[name] for name in dataset.names]
-    elif targets.isdecimal():
-        chosen = [int(targets)] * len(dataset.names)
-    else:
-        checks.one_of("targets", targets, (*TARGETS, "a class"))
-        chosen = []
-        for images, labels, *_ in dataset:
-            logits = protocol.mean_logits(model, images).numpy()
-            if targets == NEXT:
-                chosen += ((labels.numpy() + 1) % logits.shape[1]).tolist()
-                continue
-            worst = np.inf if targets == LEAST_LIKELY else -np.inf
-            np.put_along_axis(logits, labels.numpy()[:, np.newaxis], worst, axis=1)
-            chosen += (np.argmin if targets == LEAST_LIKELY else np.argmax)(logits, axis=1).tolist()
-    own = sum(map(operator.eq, chosen, dataset.labels))
-    if own:
-        raise ValueError(f"{own} of the images are of the class that they are to reach: take --targets={SECOND}")
-    return dataclasses.replace(dataset, targets=chosen)
 
 
 def load(

@@ -26,6 +26,7 @@ __all__ = [
     "folder",
     "nips2017",
     "readable",
+    "rows",
     "tfrecord",
     "warn_of_ignored",
 ]
@@ -87,7 +88,7 @@ def nips2017(path: str) -> Source:
     table, images = pathlib.Path(path) / "images.csv", pathlib.Path(path) / "images"
     labels: dict[str, int] = {}
     targets: dict[str, int] = {}
-    for where, row in _rows(table, ("ImageId", "TrueLabel")):
+    for where, row in rows(table, ("ImageId", "TrueLabel")):
         name = row["ImageId"]
         # Windows knows every separator, and drives.
         if name in ("", "..") or pathlib.PureWindowsPath(name).name != name:
@@ -197,7 +198,7 @@ def _reason(error: tf.errors.OpError) -> str:
     return re.sub(r" \[Op:.*", "", line)
 
 
-def _rows(table: pathlib.Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+def rows(table: pathlib.Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
     """The rows of a CSV file, each with its place."""
     reader = csv.DictReader(io.StringIO(_text(table)), restval="")
     try:
