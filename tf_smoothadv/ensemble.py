@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,6 +70,14 @@ class Ensemble(Classifier):
     def over_draws(self, values: tf.Tensor) -> tf.Tensor:
         """[members, B] as [B], the largest, of the member that is the least wrong."""
         return tf.reduce_max(values, axis=0)
+
+    @tf.autograph.experimental.do_not_convert
+    def folded(self) -> Ensemble:
+        """The same ensemble of members that are folded."""
+        changed = copy.copy(self)
+        changed.members = [member.folded() for member in self.members]
+        changed.model = _Mean(changed.members)
+        return changed
 
     def _difference(self, images: tf.Tensor, logits: tf.Tensor) -> float:
         """That of mean logits; of the members' logits [members * B, K] the mean is taken."""
