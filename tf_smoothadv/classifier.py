@@ -242,7 +242,7 @@ class Classifier:
 
     def _difference(self, images: tf.Tensor, logits: tf.Tensor) -> float:
         """What compiled logits differ by from these, where these are finite, relative to the largest."""
-        return _difference(self._compiled_logits(images)(images), logits)
+        return float(_difference(self._compiled_logits(images)(images), logits))
 
     def check_output(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """What the model returns for some images, and the logits [B, K] that it stands for.
@@ -301,10 +301,21 @@ class Classifier:
 
     @tf.autograph.experimental.do_not_convert
     def folded(self) -> Classifier:
-        """The same classifier of a faster network (`folding.folded`), for one call or one graph."""
+        """The same classifier of a faster network (`folding.folded`), for one graph; itself where there is none."""
         changed = copy.copy(self)
         changed.model = folding.folded(self.model)
-        return changed
+        return self if changed.model is self.model else changed
+
+    def folded_within(self, images: tf.Tensor) -> Classifier:
+        """The same inside of a graph, where the tolerance is measured when that runs.
+
+        Args:
+            images: [B, H, W, C] float32 in [0, 1], those that are attacked.
+        """
+        folded, few = self.folded(), images[:COMPARED]
+        if folded is self or self.random:
+            return folded
+        return folded.within(MARGIN * tf.maximum(_difference(folded(few), self(few)), USUAL * SINGLE))
 
     def _key(self, key: Any) -> Any:
         return (key, *self.settings().items())
@@ -423,7 +434,7 @@ class Classifier:
             rounding: see `Checked`.
             compiled: what its compiled logits differ by from these, relative.
         """
-        again = [_difference(self(images), logits) for _ in range(REPEATS)]
+        again = [float(_difference(self(images), logits)) for _ in range(REPEATS)]
         if not all(one <= max(_same(rounding), compiled / ROUNDINGS) for one in again):
             raise ValueError(
                 "the model must return the same logits each time; two calls on one image differ: switch its dropout or "
@@ -442,15 +453,12 @@ def _same(rounding: float) -> float:
     return max(SAME * rounding, LEAST_SAME)
 
 
-def _difference(others: tf.Tensor, logits: tf.Tensor) -> float:
-    """What other logits differ by from these, where these are finite, relative to the largest."""
-    apart = tf.where(tf.math.is_finite(logits), tf.abs(others - logits), 0)
-    return float(tf.reduce_max(apart)) / _scale(logits)
-
-
-def _scale(logits: tf.Tensor) -> float:
-    """The largest of the finite logits; 1 where all are zero."""
-    return float(tf.reduce_max(tf.where(tf.math.is_finite(logits), tf.abs(logits), 0))) or 1.0
+def _difference(others: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """What other logits differ by from these, where these are finite, relative to the largest; where all are 0, to 1."""
+    finite = tf.math.is_finite(logits)
+    largest = tf.reduce_max(tf.where(finite, tf.abs(logits), 0))
+    apart = tf.reduce_max(tf.where(finite, tf.abs(others - logits), 0))
+    return apart / tf.where(largest > 0, largest, 1)
 
 
 def call(model: Any, images: tf.Tensor) -> Any:

@@ -73,11 +73,11 @@ class Ensemble(Classifier):
 
     @tf.autograph.experimental.do_not_convert
     def folded(self) -> Ensemble:
-        """The same ensemble of members that are folded."""
+        """The same ensemble of members that are folded; itself where none can be."""
         changed = copy.copy(self)
         changed.members = [member.folded() for member in self.members]
         changed.model = _Mean(changed.members)
-        return changed
+        return self if changed.members == self.members else changed
 
     def _difference(self, images: tf.Tensor, logits: tf.Tensor) -> float:
         """That of mean logits; of the members' logits [members * B, K] the mean is taken."""

@@ -33,8 +33,8 @@ def folded(model: Any) -> Any:
 
         (scale k) * x + (b - mean) scale + beta.
 
-    What is returned is for one call, or one graph: it holds these kernels as tensors, made now from the variables. A
-    model that is made of others registers how it is folded itself (`folded.register`).
+    What is returned is for one call, or one graph, in inference mode: it holds these kernels as tensors, made now from
+    the variables. A model that is made of others registers how it is folded itself (`folded.register`).
 
     Args:
         model: anything. Folded are sequential and functional networks of Keras 3, and those nested in them: `Conv2D`,

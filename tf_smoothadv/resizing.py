@@ -83,7 +83,7 @@ class Resized:
 def _(model: Resized) -> Resized:
     changed = copy.copy(model)
     changed.model = model.model.folded()
-    return changed
+    return model if changed.model is model.model else changed
 
 
 def behind(model: Any, size: int | None = None, resize: str = CROP, orientation: int = 1) -> Classifier:

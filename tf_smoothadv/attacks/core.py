@@ -529,7 +529,7 @@ class Attack:
 
         def run(images: tf.Tensor, labels: tf.Tensor, *targets: tf.Tensor) -> AttackResult:
             attack = self.holding({**prepared, **self.tensor_settings()})
-            return attack.run(model.folded(), images, labels, targets[0] if targets else None)
+            return attack.run(model.folded_within(images), images, labels, targets[0] if targets else None)
 
         arguments = [tensor for tensor in (images, labels, targets) if tensor is not None]
         specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in arguments]
