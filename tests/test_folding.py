@@ -1,4 +1,4 @@
-"""Batch normalisations folded into the layers before them: the same logits and gradients, of the weights as they are."""
+"""Batch normalisations folded into the layers before them: the same logits and gradients, of today's weights."""
 
 from __future__ import annotations
 

@@ -299,11 +299,11 @@ class Classifier:
         changed.confidence = confidence
         return changed
 
-    @tf.autograph.experimental.do_not_convert
     def folded(self) -> Classifier:
         """The same classifier of a faster network (`folding.folded`), for one graph; itself where there is none."""
         changed = copy.copy(self)
-        changed.model = folding.folded(self.model)
+        # It goes over layers, which are no tensors, by Python alone.
+        changed.model = tf.autograph.experimental.do_not_convert(folding.folded)(self.model)
         return self if changed.model is self.model else changed
 
     def folded_within(self, images: tf.Tensor) -> Classifier:
@@ -454,7 +454,7 @@ def _same(rounding: float) -> float:
 
 
 def _difference(others: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """What other logits differ by from these, where these are finite, relative to the largest; where all are 0, to 1."""
+    """What other logits differ by from these, where these are finite, relative to the largest or, of zeros, to 1."""
     finite = tf.math.is_finite(logits)
     largest = tf.reduce_max(tf.where(finite, tf.abs(logits), 0))
     apart = tf.reduce_max(tf.where(finite, tf.abs(others - logits), 0))

@@ -71,7 +71,6 @@ class Ensemble(Classifier):
         """[members, B] as [B], the largest, of the member that is the least wrong."""
         return tf.reduce_max(values, axis=0)
 
-    @tf.autograph.experimental.do_not_convert
     def folded(self) -> Ensemble:
         """The same ensemble of members that are folded; itself where none can be."""
         changed = copy.copy(self)
