@@ -13,6 +13,7 @@ import tf_smoothadv as sa
 from models import slim
 from models.c4 import c4
 from models.imagenet import application, inception_v3, resnet_v2_50
+from tf_smoothadv import folding
 from tf_smoothadv.inspection import without_softmax
 from tf_smoothadv.loading import read_model
 
@@ -133,6 +134,12 @@ class _Defended:
 
     def __call__(self, images: Any) -> Any:
         return self._classifier(self._defense(images))
+
+
+@folding.folded.register
+def _(model: _Defended) -> _Defended:
+    classifier = model._classifier.folded()
+    return model if classifier is model._classifier else _Defended(model._defense, classifier)
 
 
 def with_defense(defense: Callable[[Any], Any], model: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tf_smoothadv import checks
+from tf_smoothadv import checks, folding
 
 __all__ = [
     "OUTPUTS",
@@ -247,7 +247,7 @@ class Classifier:
 
     def _difference(self, images: tf.Tensor, logits: tf.Tensor) -> float:
         """What compiled logits differ by from these, where these are finite, relative to the largest."""
-        return _difference(self._compiled_logits(images)(images), logits)
+        return float(_difference(self._compiled_logits(images)(images), logits))
 
     def check_output(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """What the model returns for some images, and the logits [B, K] that it stands for.
@@ -304,6 +304,24 @@ class Classifier:
         changed.confidence = confidence
         return changed
 
+    def folded(self) -> Classifier:
+        """The same classifier of a faster network (`folding.folded`), for one graph; itself where there is none."""
+        changed = copy.copy(self)
+        # It goes over layers, which are no tensors, by Python alone.
+        changed.model = tf.autograph.experimental.do_not_convert(folding.folded)(self.model)
+        return self if changed.model is self.model else changed
+
+    def folded_within(self, images: tf.Tensor) -> Classifier:
+        """The same inside of a graph, where the tolerance is measured when that runs.
+
+        Args:
+            images: [B, H, W, C] float32 in [0, 1], those that are attacked.
+        """
+        folded, few = self.folded(), images[:COMPARED]
+        if folded is self or self.random:
+            return folded
+        return folded.within(MARGIN * tf.maximum(_difference(folded(few), self(few)), USUAL * SINGLE))
+
     def _key(self, key: Any) -> Any:
         return (key, *self.settings().items())
 
@@ -323,7 +341,10 @@ class Classifier:
     def _compiled_logits(self, images: tf.Tensor) -> Function:
         size = [None, None] if self.any_size else images.shape[1:3]
         spec = tf.TensorSpec([None, *size, images.shape[3]], tf.float32)
-        return self.compiled(("logits", *spec.shape), lambda: compile_for(self, spec))
+        return self.compiled(("logits", *spec.shape), lambda: compile_for(self._folded_logits, spec))
+
+    def _folded_logits(self, images: tf.Tensor) -> tf.Tensor:
+        return self.folded()(images)
 
     def _scaled(self, images: tf.Tensor) -> tf.Tensor:
         low, high = self.input_range
@@ -419,7 +440,7 @@ class Classifier:
             rounding: see `Checked`.
             compiled: what its compiled logits differ by from these, relative.
         """
-        again = [_difference(self(images), logits) for _ in range(REPEATS)]
+        again = [float(_difference(self(images), logits)) for _ in range(REPEATS)]
         if not all(one <= max(_same(rounding), compiled / ROUNDINGS) for one in again):
             raise ValueError(
                 "the model must return the same logits each time; two calls on one image differ: switch its dropout or "
@@ -438,15 +459,12 @@ def _same(rounding: float) -> float:
     return max(SAME * rounding, LEAST_SAME)
 
 
-def _difference(others: tf.Tensor, logits: tf.Tensor) -> float:
-    """What other logits differ by from these, where these are finite, relative to the largest."""
-    apart = tf.where(tf.math.is_finite(logits), tf.abs(others - logits), 0)
-    return float(tf.reduce_max(apart)) / _scale(logits)
-
-
-def _scale(logits: tf.Tensor) -> float:
-    """The largest of the finite logits; 1 where all are zero."""
-    return float(tf.reduce_max(tf.where(tf.math.is_finite(logits), tf.abs(logits), 0))) or 1.0
+def _difference(others: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """What other logits differ by from these, where these are finite, relative to the largest or, of zeros, to 1."""
+    finite = tf.math.is_finite(logits)
+    largest = tf.reduce_max(tf.where(finite, tf.abs(logits), 0))
+    apart = tf.reduce_max(tf.where(finite, tf.abs(others - logits), 0))
+    return apart / tf.where(largest > 0, largest, 1)
 
 
 def call(model: Any, images: tf.Tensor) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -74,6 +75,13 @@ class Ensemble(Classifier):
     def over_draws(self, values: tf.Tensor) -> tf.Tensor:
         """[members, B] as [B], the largest, of the member that is the least wrong."""
         return tf.reduce_max(values, axis=0)
+
+    def folded(self) -> Ensemble:
+        """The same ensemble of members that are folded; itself where none can be."""
+        changed = copy.copy(self)
+        changed.members = [member.folded() for member in self.members]
+        changed.model = _Mean(changed.members)
+        return self if changed.members == self.members else changed
 
     def _difference(self, images: tf.Tensor, logits: tf.Tensor) -> float:
         """That of mean logits; of the members' logits [members * B, K] the mean is taken."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
 import tensorflow as tf
 
-from tf_smoothadv import checks
+from tf_smoothadv import checks, folding
 from tf_smoothadv.classifier import Classifier
 from tf_smoothadv.ensemble import Ensemble
 
@@ -81,6 +82,13 @@ class Resized:
         longer, shorter = max(height, width), min(height, width)
         side = {CROP: shorter, PAD: longer, SQUASH: math.sqrt(longer * shorter)}[self.resize]
         return max(1.0, side / self.size)
+
+
+@folding.folded.register
+def _(model: Resized) -> Resized:
+    changed = copy.copy(model)
+    changed.model = model.model.folded()
+    return model if changed.model is model.model else changed
 
 
 def behind(model: Any, size: int | None = None, resize: str = CROP, orientation: int = 1) -> Classifier:

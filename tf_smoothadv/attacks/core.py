@@ -498,7 +498,7 @@ class Attack:
                 *targets, tolerance = rest[: len(classes)]
                 values = tf.nest.pack_sequence_as(settings, rest[len(classes) :])
                 attack = self.holding({**prepared, **values})
-                return attack.run(model.within(tolerance), images, labels, targets[0] if targets else None)
+                return attack.run(model.folded().within(tolerance), images, labels, targets[0] if targets else None)
 
             return compile_for(run, *specs)
 
@@ -534,7 +534,7 @@ class Attack:
 
         def run(images: tf.Tensor, labels: tf.Tensor, *targets: tf.Tensor) -> AttackResult:
             attack = self.holding({**prepared, **self.tensor_settings()})
-            return attack.run(model, images, labels, targets[0] if targets else None)
+            return attack.run(model.folded_within(images), images, labels, targets[0] if targets else None)
 
         arguments = [tensor for tensor in (images, labels, targets) if tensor is not None]
         specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in arguments]
