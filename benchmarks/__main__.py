@@ -19,14 +19,15 @@ import rich.console
 import rich.table
 from absl.flags import DEFINE_float, DEFINE_integer, DEFINE_list, DEFINE_string, FlagValues
 
-from benchmarks import adversarial_library, attacks, checks, growth, minimal, networks, peers, solvers, timing
+from benchmarks import adversarial_library, attacks, checks, delivery, growth, minimal, networks, peers, solvers, timing
 from models import console
 from tf_smoothadv.evaluation.rendering import plots
 
-PARTS = ("solvers", "attacks", "checks", "memory", "peers", "minimal", "grid", "growth")
+PARTS = ("solvers", "attacks", "checks", "memory", "peers", "minimal", "grid", "delivery", "growth")
 MEDIANS = "Medians; ratios with their quartiles over the rounds."
 NOTES = {
     "minimal": "C4, clean; `_8bit` is as delivered. Rounding inside the attack, after it, or after scaling r.",
+    "delivery": "`survive`: of the successes in floats, those that `sa.deliver` keeps; `factor`: of their distortion.",
     "grid": "C4, clean, on the first digits: what was tried, the best of each attack first.",
 }
 NETWORKS = ("c4", "file", "inception_v3")
@@ -62,6 +63,7 @@ DEFINE_float(
     "limit", 3.0, "Seconds a call: a solver that would take longer is left out.", lower_bound=0.0, flag_values=FLAGS
 )
 DEFINE_integer("batch_size", 8, "Photographs attacked at once.", lower_bound=1, flag_values=FLAGS)
+DEFINE_integer("photographs", 24, "Photographs that are delivered.", lower_bound=1, flag_values=FLAGS)
 DEFINE_integer("digits", 200, "Digits attacked at once.", lower_bound=1, flag_values=FLAGS)
 DEFINE_integer("slow_digits", 20, "Digits for the slowest attack of another library.", lower_bound=1, flag_values=FLAGS)
 DEFINE_string("data", None, "MNIST's npz file for --only=minimal; else the 200 digits that ship.", flag_values=FLAGS)
@@ -95,6 +97,7 @@ def main() -> None:
         "peers": lambda: peers.run(networks.c4(FLAGS.digits), FLAGS.slow_digits, FLAGS.peer_steps, FLAGS.rounds),
         "minimal": lambda: minimal.run(FLAGS.data, FLAGS.digits, pathlib.Path(FLAGS.records)),
         "grid": lambda: minimal.run(FLAGS.data, minimal.GRID, pathlib.Path(FLAGS.records), grid=True),
+        "delivery": lambda: delivery.run(deliveries(), FLAGS.peer_steps),
         "growth": lambda: growth.run(FLAGS.network, FLAGS.images, FLAGS.rounds),
     }
     terminal = rich.console.Console(highlight=False, width=120)
@@ -129,9 +132,21 @@ def problems() -> dict[str, Callable[[], networks.Problem]]:
     return made
 
 
+def deliveries() -> dict[str, delivery.Case]:
+    """The networks whose adversarial images are delivered."""
+    made: dict[str, delivery.Case] = {}
+    if "c4" in FLAGS.networks:
+        made["C4"] = delivery.Case(networks.c4(FLAGS.digits), peers.DIGITS, FLAGS.digits, FLAGS.slow_digits)
+    if "file" in FLAGS.networks and FLAGS.network is not None:
+        problem = networks.saved(FLAGS.network, FLAGS.images, FLAGS.photographs)
+        name, size = pathlib.Path(FLAGS.network).stem, FLAGS.batch_size
+        made[name] = delivery.Case(problem, peers.PHOTOGRAPHS, size, size)
+    return made
+
+
 def settings() -> dict[str, Any]:
     """What the flags of this file say."""
-    names = ("sides", "batches", "rounds", "limit", "batch_size", "digits", "slow_digits", "peer_steps")
+    names = ("sides", "batches", "rounds", "limit", "batch_size", "digits", "photographs", "slow_digits", "peer_steps")
     files = {
         name: pathlib.Path(FLAGS[name].value).name if FLAGS[name].value else None for name in ("network", "images")
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -17,11 +17,25 @@ from tf_smoothadv.classifier import Classifier
 Call = Callable[[], np.ndarray]  # adversarial images
 
 FGSM_EPSILON = 0.3
-PGD_EPSILON = 2.0
-LEARNING_RATE = 0.1
-CONST = 1.0
 CONSTANTS = 4
 SHORT = 10  # steps that are timed; C&W's with one constant
+
+
+class Scale(NamedTuple):
+    """What is as large as the perturbations of some images are.
+
+    Attributes:
+        epsilon: of PGD2; a step is a tenth of it.
+        learning_rate, const: of C&W.
+    """
+
+    epsilon: float
+    learning_rate: float
+    const: float
+
+
+DIGITS = Scale(2.0, 0.1, 1.0)
+PHOTOGRAPHS = Scale(0.5, 0.003, 0.3)
 
 
 def run(problem: networks.Problem, slow: int, steps: int, rounds: int) -> Iterator[dict[str, Any]]:
@@ -74,8 +88,8 @@ def ours(problem: networks.Problem, steps: int, constants: int) -> dict[str, Cal
     x, labels = tf.constant(problem.images), tf.constant(problem.labels)
     made = {
         "FGSM": FGSM(FGSM_EPSILON),
-        "PGD2": PGD2(PGD_EPSILON, PGD_EPSILON / 10, steps),
-        "C&W": CarliniWagner(steps, constants, LEARNING_RATE, initial_const=CONST),
+        "PGD2": PGD2(DIGITS.epsilon, DIGITS.epsilon / 10, steps),
+        "C&W": CarliniWagner(steps, constants, DIGITS.learning_rate, initial_const=DIGITS.const),
         "DDN": DDN(steps, loss="cross_entropy"),
         "FMN": FMN(steps),
     }
@@ -86,7 +100,7 @@ def ours(problem: networks.Problem, steps: int, constants: int) -> dict[str, Cal
     return {name: call(attack) for name, attack in made.items()}
 
 
-def foolbox(problem: networks.Problem, steps: int, constants: int) -> dict[str, Call]:
+def foolbox(problem: networks.Problem, steps: int, constants: int, scale: Scale = DIGITS) -> dict[str, Call]:
     """The attacks of Foolbox."""
     import foolbox
 
@@ -97,13 +111,13 @@ def foolbox(problem: networks.Problem, steps: int, constants: int) -> dict[str, 
         "FGSM": (foolbox.attacks.LinfFastGradientAttack(), FGSM_EPSILON),
         "PGD2": (
             foolbox.attacks.L2ProjectedGradientDescentAttack(
-                abs_stepsize=PGD_EPSILON / 10, steps=steps, random_start=False
+                abs_stepsize=scale.epsilon / 10, steps=steps, random_start=False
             ),
-            PGD_EPSILON,
+            scale.epsilon,
         ),
         "C&W": (
             foolbox.attacks.L2CarliniWagnerAttack(
-                constants, steps, stepsize=LEARNING_RATE, initial_const=CONST, abort_early=False
+                constants, steps, stepsize=scale.learning_rate, initial_const=scale.const, abort_early=False
             ),
             None,
         ),
@@ -117,7 +131,7 @@ def foolbox(problem: networks.Problem, steps: int, constants: int) -> dict[str, 
     return {name: call(*attack) for name, attack in made.items()}
 
 
-def art(problem: networks.Problem, steps: int, constants: int) -> dict[str, Call]:
+def art(problem: networks.Problem, steps: int, constants: int, scale: Scale = DIGITS) -> dict[str, Call]:
     """The attacks of ART."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -137,18 +151,18 @@ def art(problem: networks.Problem, steps: int, constants: int) -> dict[str, Call
         "PGD2": ProjectedGradientDescentTensorFlowV2(
             classifier,
             norm=2,
-            eps=PGD_EPSILON,
-            eps_step=PGD_EPSILON / 10,
+            eps=scale.epsilon,
+            eps_step=scale.epsilon / 10,
             max_iter=steps,
             batch_size=batch,
             verbose=False,
         ),
         "C&W": CarliniL2Method(
             classifier,
-            learning_rate=LEARNING_RATE,
+            learning_rate=scale.learning_rate,
             binary_search_steps=constants,
             max_iter=steps,
-            initial_const=CONST,
+            initial_const=scale.const,
             batch_size=batch,
             verbose=False,
         ),

@@ -231,4 +231,4 @@ def test_arts_attack_is_ours_within_its_ball(tmp_path):
     assert {record.computed.success for record in theirs.values()} == {True, False}
     for image, record in theirs.items():
         assert record.computed.success == ours[image].computed.success
-        assert record.computed.distortion <= peers.PGD_EPSILON + 1e-5
+        assert record.computed.distortion <= peers.DIGITS.epsilon + 1e-5
