@@ -15,6 +15,7 @@ from tests.test_attacks import Linear
 from tf_smoothadv import tensors
 from tf_smoothadv.attacks import FMN
 from tf_smoothadv.evaluation import families, presets, records, variants
+from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.front import Front, over_alpha
 
 
@@ -62,6 +63,11 @@ def test_a_premium_below_one_is_refused(random):
 def test_no_alpha_is_refused():
     with pytest.raises(ValueError, match="alphas must name at least one alpha; received none"):
         over_alpha(FMN(), [])
+
+
+def test_strengths_without_alphas_are_refused():
+    with pytest.raises(ValueError, match=r"strengths are beside alphas: add alphas=\(0.0,\); received strengths"):
+        Config(strengths=(1.0,))
 
 
 def test_front_of_a_linear_model_goes_from_smallest_to_smoothest():

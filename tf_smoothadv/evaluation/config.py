@@ -101,6 +101,8 @@ class Config:
         for name in ("num_images", "image_size", "batch_size", "gradients"):
             if getattr(self, name) is not None:
                 checks.count(name, getattr(self, name))
+        if self.strengths and self.alphas is None:
+            raise ValueError(f"strengths are beside alphas: add alphas=(0.0,); received strengths={self.strengths}")
         part, parts = self.shard
         if not 1 <= part <= parts:
             raise ValueError(f"shard must be (i, n) with i from 1 to n; received {self.shard}")
