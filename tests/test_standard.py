@@ -12,8 +12,8 @@ from tests.test_nearest_classes import Planes
 from tf_smoothadv.attacks import ALMA, FMN, NearestClasses, Standard, standard
 
 EPSILONS = (0.8, 1.0, 1.2)
-LOOKED = FIRST = 9  # classes of `Curved` but the label
-FIRST += standard.STAGES[0].attack.steps
+LOOKED = 9  # classes of `Curved` but the label
+FIRST = LOOKED + standard.STAGES[0].attack.steps
 
 
 class Curved:
@@ -40,7 +40,7 @@ def least() -> sa.AttackResult:
 
 
 class TestLinear:
-    @pytest.mark.parametrize("epsilons", [(), (0.01,), (100.0,)])
+    @pytest.mark.parametrize("epsilons", [(), (0.01,), (100.0,), (0.1, 0.3, 0.5)])
     def test_reaches_the_optimum(self, epsilons):
         adversarial = alone_and_together(Standard(epsilons), COLOR)
         distortion = np.linalg.norm((adversarial - and_first(COLOR.images)).reshape(4, -1), axis=1)

@@ -64,8 +64,8 @@ def robust(distortions: Any, correct: Any, epsilon: float) -> np.ndarray:
         raise ValueError(
             f"distortions and correct must have one shape [N]; received {distortions.shape} and {correct.shape}"
         )
-    reached: np.ndarray = distortions <= epsilon * (1 + ROUNDING)
-    return correct & ~reached
+    holds: np.ndarray = correct & ~(distortions <= epsilon * (1 + ROUNDING))
+    return holds
 
 
 def robust_accuracy(distortions: Any, correct: Any, epsilon: float, confidence: float = 0.95) -> Estimate:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
 
 import tensorflow as tf
 
@@ -23,39 +24,39 @@ CANDIDATES = 9  # classes whose boundaries are looked at
 
 
 @dataclasses.dataclass(frozen=True)
-class FromHalfway(FMN):
-    """FMN that begins halfway between the image and what is adversarial already, from where it descends elsewhere."""
+class FMNFrom(FMN):
+    """FMN with a first iterate of its own, from which it may come to another minimum."""
 
-    adversarial: Any = None
+    begin: Any = None
 
     def first(self, images: tf.Tensor) -> tf.Tensor:
-        return (images + self.adversarial) / 2
+        return self.begin
 
 
 class Stage(NamedTuple):
     """One of the attacks.
 
     Attributes:
-        attack: with any step size.
+        attack: of STRONGEST.
         rank: of the class that it is aimed at, 0 is the nearest; None for the class of the best so far.
         step: its step size, as a share of the distortion so far.
         reach: how many times an epsilon the distortion may be for a smaller one to be hoped for.
     """
 
-    attack: FMN | ALMA
+    attack: FMNFrom | ALMA
     rank: int | None
     step: float
     reach: float
 
 
-FMN_30, AGAIN, ALMA_50 = FMN(steps=30), FromHalfway(steps=30), ALMA(steps=50, averaging=0.7)
+FMN_30, ALMA_50 = STRONGEST = FMNFrom(steps=30), ALMA(steps=50, averaging=0.7)
 STAGES = (
     Stage(FMN_30, 0, 1.0, math.inf),
     Stage(ALMA_50, 0, 0.25, 1.2),
     Stage(FMN_30, 1, 1.0, 1.2),
     Stage(FMN_30, 2, 1.0, 1.2),
-    Stage(AGAIN, None, 0.5, 1.1),
-    Stage(AGAIN, None, 1.0, 1.05),
+    Stage(FMN_30, None, 0.5, 1.1),
+    Stage(FMN_30, None, 1.0, 1.05),
 )
 
 
@@ -101,9 +102,11 @@ class Standard(core.Attack):
     ...     result = Standard(epsilons)(model, image, [0])
     ...     print(result.distortion.numpy().round(2), result.gradients.numpy())
     [0.25] [31]
-    [0.25] [?]
-    [0.25] [?]
+    [0.25] [141]
+    [0.25] [141]
     """
+
+    tensors: ClassVar[dict[str, tf.DType]] = {"epsilons": tf.float32}
 
     epsilons: tuple[float, ...] = ()
     smoothing: Smoothing | None = None
@@ -135,16 +138,19 @@ class Standard(core.Attack):
         classes, distances = nearest_first(model, images, labels, logits, shaper, CANDIDATES)
         stages = [stage for stage in STAGES if (stage.rank or 0) < classes.shape[0]]
         looked = classes.shape[0] * model.samples
+        shaped = {"smoothing": self.smoothing, "delivery": self.delivery}
+        loops = {attack: traced(attack.replaced(**shaped), model) for attack in STRONGEST}
 
         best = core.start(images, looked + sum(stage.attack.steps for stage in stages) * model.samples, shown.code)
         best = core.keep_best(best, images, shown, core.errs_in_every_draw(model, logits, labels, None))
         best = best._replace(gradients=best.gradients + looked)
         outset = tf.where(distances[0] < math.inf, 2 * distances[0], 1)
         for stage in stages:
-            active = self.pays(best, stage.reach)
+            active, begin = pays(best, self.epsilons, stage.reach), images
             if stage.rank is None:
                 active &= best.success
                 aim = predicted(model, best.adversarial)
+                begin = (images + best.adversarial) / 2
             elif stage is stages[0]:
                 active = tf.ones_like(active)  # or some without a gradient would be alone, which is an error
                 aim = classes[0]
@@ -153,37 +159,34 @@ class Standard(core.Attack):
                 aim = classes[stage.rank]
             if tf.reduce_any(active):
                 some = core.active_first(active)
-                scale = tf.where(best.success, best.distortion, outset)
-                batch = core.gather((images, labels, aim, best.adversarial, scale), some)
-                merged = core.merge_results(core.gather(best, some), self.attacked(stage, model, *batch))
+                step_size = stage.step * tf.where(best.success, best.distortion, outset)
+                batch = core.gather((images, labels, aim, begin, step_size), some)
+                merged = core.merge_results(core.gather(best, some), loops[stage.attack](*batch))
                 best = core.scatter(best, some, merged, active)
         return best
 
-    def attacked(
-        self,
-        stage: Stage,
-        model: Classifier,
-        images: tf.Tensor,
-        labels: tf.Tensor,
-        targets: tf.Tensor,
-        adversarial: tf.Tensor,
-        scale: tf.Tensor,
+
+def pays(best: core.AttackResult, epsilons: tf.Tensor, reach: float) -> tf.Tensor:
+    """Whether a smaller distortion may decide an epsilon, or without epsilons is what is searched; [B] bool."""
+    distortion = best.distortion[:, tf.newaxis]
+    near = tf.reduce_any((distortion > epsilons) & (distortion < reach * epsilons), axis=1)
+    searched = tf.equal(tf.size(epsilons), 0) & (best.distortion > 0)
+    return ~best.success | near | searched
+
+
+def traced(attack: FMNFrom | ALMA, model: Classifier) -> Callable[..., core.AttackResult]:
+    """An attack as a function of images, labels, targets, first iterates and step sizes [B], traced only once."""
+
+    def run(
+        images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor, begin: tf.Tensor, step_size: tf.Tensor
     ) -> core.AttackResult:
-        """What a stage makes of images, with steps in proportion to a scale [B] and what is adversarial already."""
-        attack = stage.attack.replaced(smoothing=self.smoothing, delivery=self.delivery)
-        step_size = stage.step * scale
-        held: dict[str, Any] = {"step_size": step_size if isinstance(attack, ALMA) else tensors.per_image(step_size)}
-        if isinstance(attack, FromHalfway):
-            held["adversarial"] = adversarial
+        if isinstance(attack, ALMA):
+            return attack.holding({"step_size": step_size}).run(model, images, labels, targets)
+        held = {"step_size": tensors.per_image(step_size), "begin": begin}
         return attack.holding(held).run(model, images, labels, targets)
 
-    def pays(self, best: core.AttackResult, reach: float) -> tf.Tensor:
-        """Whether a smaller distortion may decide an epsilon, or without epsilons is what is searched; [B] bool."""
-        if not self.epsilons:
-            return ~best.success | (best.distortion > 0)
-        epsilons, distortion = tf.constant(self.epsilons), best.distortion[:, tf.newaxis]
-        near = (distortion > epsilons) & (distortion < reach * epsilons)
-        return ~best.success | tf.reduce_any(near, axis=1)
+    function: Callable[..., core.AttackResult] = tf.function(run, reduce_retracing=True)
+    return function
 
 
 def predicted(model: Classifier, images: tf.Tensor) -> tf.Tensor:
