@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from tf_smoothadv import robustness
+from tf_smoothadv.evaluation import outputs
+from tf_smoothadv.evaluation.records import Finished
+from tf_smoothadv.evaluation.rendering import report, tables
+from tf_smoothadv.evaluation.rendering.terminal import NONE
 from tf_smoothadv.metrics import Record, Run, Score
 
 
@@ -93,3 +99,35 @@ class TestMcNemar:
     def test_refuses_other_images(self):
         with pytest.raises(ValueError, match=r"a and b must have one shape \[N\]; received \(1,\) and \(2,\)"):
             robustness.mcnemar([True], [True, False])
+
+
+class TestShown:
+    RUN = Run((record(0, 0.5), record(1, 1.5), record(2, 2.5)), num_images=4, num_correct=3, epsilons=(1.0, 2.0))
+    MADE_WITH: ClassVar[dict[str, Any]] = {
+        "model": "a",
+        "dataset": "b",
+        "settings": "tuned",
+        "levels": None,
+        "attacks": {"fmn": {}},
+    }
+
+    def test_in_a_terminal_with_its_interval(self):
+        assert tables.robust_cells(self.RUN, "fmn") == ["0.500", f"0.150{NONE}0.850", "0.250", f"0.046{NONE}0.699"]
+        assert tables.robust_cells(self.RUN, "pgd2") == [NONE] * 4
+        assert len(list(tables.robust_accuracy(self.RUN))) == 1
+        assert list(tables.robust_accuracy(dataclasses.replace(self.RUN, epsilons=()))) == []
+
+    def test_in_the_summary(self):
+        found = outputs.summary(self.RUN, self.MADE_WITH)["attacks"]["fmn"]["robust_accuracy"]
+        assert found == {name: dataclasses.asdict(robustness.wilson(count, 4)) for name, count in (("1", 2), ("2", 1))}
+
+    def test_of_two_models_compared_on_a_page(self, tmp_path):
+        other = dataclasses.replace(self.RUN, records=(record(0, 3.0), record(1, 1.5), record(2, 3.0)))
+        names = ["0", "1", "2", "3"]
+        runs = {
+            name: Finished(tmp_path, name, "b", "tuned", None, names, "c", {"fmn": {}}, run)
+            for name, run in (("one", self.RUN), ("two", other))
+        }
+        robust, compared = [table for table in report.white_box_tables(runs) if "Robust" in table.caption]
+        assert robust.rows["fmn"][0] == tables.robust_cells(self.RUN, "fmn")
+        assert compared.rows["fmn"] == [["0", "1", "1", "0", "1", "1"]]
