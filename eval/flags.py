@@ -225,6 +225,16 @@ def goal(made: flags.FlagValues) -> None:
     )
 
 
+def epsilons(made: flags.FlagValues) -> None:
+    """Where robust accuracy is told."""
+    flags.DEFINE_list(
+        "epsilons",
+        [],
+        "L2 norms at which robust accuracy is told, as 1.5,2.0; the attack standard decides it there.",
+        flag_values=made,
+    )
+
+
 def settings(made: flags.FlagValues) -> None:
     """The paper's parameters, or tuned ones."""
     flags.DEFINE_enum(
@@ -281,6 +291,8 @@ def config(made: flags.FlagValues, **others: Any) -> Config:
         known["imports"] = tuple(module for value in given["import"] for module in value.split(",") if module)
     if "attacks" in known:
         known["attacks"] = tuple(known["attacks"])
+    if "epsilons" in known:
+        known["epsilons"] = tuple(numbers("epsilons", known["epsilons"]))
     return Config(**{**known, **others})
 
 

@@ -5,6 +5,7 @@
     python -m eval.white_box --attacks=cw,scw --settings=paper    two attacks with the paper's parameters
     python -m eval.white_box --attacks=fmn,alma --gradients=25    two attacks with fewer steps
     python -m eval.white_box --attacks=pgd2,spgd2 --epsilon=2     as strong as they get within a distortion of 2
+    python -m eval.white_box --attacks=standard --epsilons=1.5,2  robust accuracy, as AutoAttack measures it
     python -m eval.white_box --attacks=fmn --targets=least_likely     targeted, at the class that is the furthest
     python -m eval.white_box --model=a.keras+b.keras              two networks, of which both must err
     python -m eval.white_box --delivery=none                      as floats, which are rounded afterwards
@@ -29,6 +30,7 @@ FLAGS = flags.values(
     flags.attacks,
     flags.gradients,
     flags.goal,
+    flags.epsilons,
     flags.network,
     flags.targets,
     flags.saving,

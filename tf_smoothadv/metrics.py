@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tf_smoothadv import checks, display
+from tf_smoothadv import checks, display, robustness
+from tf_smoothadv.detection import Estimate
 from tf_smoothadv.visibility import LOSSLESS, MEASURES
 
 __all__ = ["Outcome", "Progress", "Record", "Run", "Score"]
@@ -282,6 +283,7 @@ class Run:
         records: one an image and attack.
         num_images: N', the images of the dataset.
         num_correct: N, those that the model classifies correctly, and which the records are about.
+        epsilons: at which its robust accuracy is told.
 
     Source: section 5.1 of the paper.
 
@@ -297,6 +299,7 @@ class Run:
     records: tuple[Record, ...]
     num_images: int
     num_correct: int
+    epsilons: tuple[float, ...] = ()
 
     def __repr__(self) -> str:
         head = f"Run: accuracy {self.accuracy:.3f}, {self.num_correct} of {self.num_images} images attacked"
@@ -360,6 +363,39 @@ class Run:
             ValueError: an attack that the run does not have.
         """
         return Progress([record.trace for record in self._of(attack)])
+
+    def robust(self, attack: str, epsilon: float, gradients: int | None = None) -> frozenset[int]:
+        """The indices of the images that the model is robust on at epsilon, as far as `attack` tells, as computed.
+
+        Args:
+            attack: its name.
+            epsilon: the largest distortion of the adversary, above 0.
+            gradients: within so many; None for all that the attack took.
+
+        Raises:
+            ValueError: an attack that the run does not have, or an epsilon that is not above 0.
+        """
+        outcome = self.outcome(attack)
+        least = np.where(outcome.success, outcome.distortion, np.inf)
+        if gradients is not None:
+            least = self.progress(attack).best_distortion(gradients)
+        found = robustness.robust(least, np.ones_like(outcome.success), epsilon)
+        return frozenset(record.index for record, holds in zip(self._of(attack), found) if holds)
+
+    def robust_accuracy(self, attack: str, epsilon: float, gradients: int | None = None) -> Estimate:
+        """The share of all N' images that the model is robust on, with its 95 % interval (`robustness.wilson`).
+
+        Args, raises: see `robust`.
+
+        >>> score = Score(True, 1.5, 0.2, 1)
+        >>> record = Record(0, "fmn", 7, score, score, 20, 0.01, ((3, 2.25), (8, 1.5)))
+        >>> run = Run((record,), num_images=2, num_correct=1)
+        >>> run.robust_accuracy("fmn", 1.0).value, run.robust_accuracy("fmn", 2.0).value
+        (0.5, 0.0)
+        >>> run.robust_accuracy("fmn", 2.0, gradients=5).value
+        0.5
+        """
+        return robustness.wilson(len(self.robust(attack, epsilon, gradients)), self.num_images)
 
     def faulty(self, attack: str) -> tuple[int, int]:
         """On how many images `attack` met gradients that were not finite or were zero, and how many these were.

@@ -6,6 +6,7 @@ from tf_smoothadv.attacks.core import Attack, AttackResult
 from tf_smoothadv.attacks.gradient import FGSM, IFGSM, PGD2
 from tf_smoothadv.attacks.minimal_norm import BP, DDN, FMN
 from tf_smoothadv.attacks.nearest_classes import NearestClasses
+from tf_smoothadv.attacks.standard import Standard
 
 __all__ = [
     "ALMA",
@@ -19,4 +20,5 @@ __all__ = [
     "AttackResult",
     "CarliniWagner",
     "NearestClasses",
+    "Standard",
 ]

@@ -89,6 +89,10 @@ class MinimalNormAttack(core.Attack):
         checks.optional("delivery", self.delivery, Delivery)
         checks.in_range("confidence", self.confidence, 0)
 
+    def first(self, images: tf.Tensor) -> tf.Tensor:
+        """The first iterate, [B, H, W, C] in [0, 1]."""
+        return images
+
     def step(
         self, tried: Tried, epsilon: tf.Tensor, step_size: tf.Tensor, norm_step: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -102,7 +106,8 @@ class MinimalNormAttack(core.Attack):
         shaper = shaping.of(images, self.smoothing, self.masking, self.delivery)
         loss = functools.partial(criteria.classification_loss, self.loss)
 
-        x, last, best = images, images, core.start(images, self.steps * model.samples, shaper.delivered(images).code)
+        x = last = self.first(images)
+        best = core.start(images, self.steps * model.samples, shaper.delivered(images).code)
         epsilon = tf.ones_like(best.distortion)
         smallest = tf.fill(tf.shape(labels), images.dtype.max)
         for step in tf.range(self.steps):

@@ -13,7 +13,7 @@ from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier
 from tf_smoothadv.delivery import Delivery
 
-__all__ = ["NearestClasses", "distance"]
+__all__ = ["NearestClasses", "distance", "nearest_first"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,20 +124,33 @@ class NearestClasses(core.Attack):
         self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, logits: tf.Tensor, shaper: shaping.Shaper
     ) -> tuple[tf.Tensor, int]:
         """The classes to aim at, the nearest first, [classes, B] int32, and how many gradients that took."""
-        logits = tf.reduce_mean(core.over_draws(model, logits), axis=0)
-        label = tf.one_hot(labels, logits.shape[1], on_value=True, off_value=False)
-        others = tf.where(label, logits.dtype.min, logits)
-        candidates = tf.math.top_k(others, min(self.candidates, logits.shape[1] - 1)).indices
+        classes, distances = nearest_first(model, images, labels, logits, shaper, self.candidates)
+        return classes[: self.classes], distances.shape[0] * model.samples
 
-        distances = tf.map_fn(
-            lambda candidate: distance(model, images, labels, candidate, shaper),
-            tf.transpose(candidates),
-            fn_output_signature=tf.float32,
-            parallel_iterations=1,
-        )
-        order = tf.argsort(tf.transpose(distances))[:, : self.classes]
-        nearest = tf.transpose(tf.gather(candidates, order, batch_dims=1))
-        return nearest, candidates.shape[1] * model.samples
+
+def nearest_first(
+    model: Classifier,
+    images: tf.Tensor,
+    labels: tf.Tensor,
+    logits: tf.Tensor,
+    shaper: shaping.Shaper,
+    candidates: int,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """So many classes of the largest logits, or all others, the nearest first: which, and d_k; [candidates, B] each."""
+    logits = tf.reduce_mean(core.over_draws(model, logits), axis=0)
+    label = tf.one_hot(labels, logits.shape[1], on_value=True, off_value=False)
+    others = tf.where(label, logits.dtype.min, logits)
+    classes = tf.transpose(tf.math.top_k(others, min(candidates, logits.shape[1] - 1)).indices)
+    distances = tf.map_fn(
+        lambda candidate: distance(model, images, labels, candidate, shaper),
+        classes,
+        fn_output_signature=tf.float32,
+        parallel_iterations=1,
+    )
+    order = tf.argsort(distances, axis=0, stable=True)
+    columns = tf.range(tf.size(labels))[tf.newaxis] + tf.zeros_like(order)
+    places = tf.stack([order, columns], axis=-1)
+    return tf.gather_nd(classes, places), tf.gather_nd(distances, places)
 
 
 def distance(

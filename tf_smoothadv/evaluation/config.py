@@ -47,6 +47,7 @@ class Config:
             rounded afterwards; "auto", "8bit" where the settings are "tuned", "none" where they are the paper's.
         epsilon: of the gradient attacks, see `variants.at_epsilon`; None for the settings' own.
         confidence: of the others, by how much the network must err, in logits.
+        epsilons: at which robust accuracy is told, and which the attack `standard` decides; in order.
         gradients: of the network, at most, for each image and each of an attack's settings; None for the settings' own.
         output: the folder of the results.
         save_images: whether the images are written as PNG, too.
@@ -84,6 +85,7 @@ class Config:
     delivery: str = AUTO
     epsilon: float | None = None
     confidence: float = 0.0
+    epsilons: tuple[float, ...] = ()
     gradients: int | None = None
     output: str | pathlib.Path = "results"
     save_images: bool = False
@@ -103,6 +105,8 @@ class Config:
                 checks.count(name, getattr(self, name))
         if self.strengths and self.alphas is None:
             raise ValueError(f"strengths are beside alphas: add alphas=(0.0,); received strengths={self.strengths}")
+        for epsilon in self.epsilons:
+            checks.in_range("epsilons", epsilon, 0, open_low=True)
         part, parts = self.shard
         if not 1 <= part <= parts:
             raise ValueError(f"shard must be (i, n) with i from 1 to n; received {self.shard}")
@@ -125,7 +129,9 @@ class Config:
             chosen = presets.preset(*named, self.levels, self.gradients)
         else:
             chosen = variants.at_epsilon(*named, self.epsilon, self.levels, self.gradients)
-        return variants.with_confidence(chosen, self.confidence) if self.confidence else chosen
+        if self.confidence:
+            chosen = variants.with_confidence(chosen, self.confidence)
+        return variants.deciding(chosen, self.epsilons)
 
     @property
     def levels(self) -> int | None:
@@ -148,6 +154,7 @@ class Config:
         return {
             "labels": self.labels,
             **({"aim": targets.told(self.aim)} if self.aim else {}),
+            **({"epsilons": list(self.epsilons)} if self.epsilons else {}),
             **sa.Classifier(lambda x: x, **self.usage()).settings(),
             **({"import": list(self.imports)} if self.imports else {}),
             "shard": "{}/{}".format(*self.shard),

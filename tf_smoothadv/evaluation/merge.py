@@ -50,7 +50,8 @@ def _merge_runs(shards: list[pathlib.Path], output: pathlib.Path) -> None:
         results.append(record for record in whole if (record.attack, record.index) not in results.done)
         _copy(shards, output)
         counts = sum(one.run.num_images for one in finished), sum(one.run.num_correct for one in finished)
-        write_outputs(output, metrics.Run(tuple(whole), *counts), rich.console.Console(highlight=False))
+        run = metrics.Run(tuple(whole), *counts, finished[0].run.epsilons)
+        write_outputs(output, run, rich.console.Console(highlight=False))
 
 
 def _merge_transfers(shards: list[pathlib.Path], output: pathlib.Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -46,7 +47,7 @@ def write_outputs(folder: pathlib.Path, run: metrics.Run, terminal: rich.console
     for name, figure in figures.items():
         plots.save(figure, folder / f"{name}.png")
     plots.save(plots.examples(*kept_examples(folder, run.attacks)), folder / "examples.png")
-    terminal.print(tables.white_box(run, made_with), *tables.visibility(run))
+    terminal.print(tables.white_box(run, made_with), *tables.robust_accuracy(run), *tables.visibility(run))
     for name in run.attacks:
         images, gradients = run.faulty(name)
         if images:
@@ -93,6 +94,17 @@ def summary(run: metrics.Run, made_with: Mapping[str, Any]) -> dict[str, Any]:
         "settings": made_with["settings"],
         "levels": made_with["levels"],
         "attacks": {
-            name: {**tables.attack_summary(run, name), "settings": made_with["attacks"][name]} for name in run.attacks
+            name: {
+                **tables.attack_summary(run, name),
+                **_robust_accuracy(run, name),
+                "settings": made_with["attacks"][name],
+            }
+            for name in run.attacks
         },
     }
+
+
+def _robust_accuracy(run: metrics.Run, attack: str) -> dict[str, Any]:
+    """By epsilon, with its interval; nothing where the run names no epsilon."""
+    found = {f"{epsilon:g}": dataclasses.asdict(run.robust_accuracy(attack, epsilon)) for epsilon in run.epsilons}
+    return {"robust_accuracy": found} if found else {}

@@ -11,7 +11,20 @@ import numpy as np
 
 import tf_smoothadv as sa
 from tf_smoothadv import checks
-from tf_smoothadv.attacks import ALMA, BP, DDN, FGSM, FMN, IFGSM, PGD2, Attack, CarliniWagner, NearestClasses, gradient
+from tf_smoothadv.attacks import (
+    ALMA,
+    BP,
+    DDN,
+    FGSM,
+    FMN,
+    IFGSM,
+    PGD2,
+    Attack,
+    CarliniWagner,
+    NearestClasses,
+    Standard,
+    gradient,
+)
 from tf_smoothadv.evaluation.families import (
     AT_EPSILON,
     DIGITS,
@@ -35,6 +48,7 @@ LEVELS = 256  # of 8 bits
 STEPS_TO_EPSILON = 4
 GREEN, PINK = "#009E73", "#CC79A7"  # of Okabe and Ito's colours, which the colour-blind tell apart
 GOLD = "#A89B00"  # their yellow, darker
+WINE = "#882255"  # of Tol's
 
 
 class Entry(NamedTuple):
@@ -227,12 +241,13 @@ ENTRIES: dict[str, Entry] = {
 ENTRIES |= {f"m{name}": _masked(ENTRIES[name], AT_EPSILON) for name in ("pgd2", "spgd2")}
 ENTRIES |= {f"m{name}": _masked(ENTRIES[name], MASKING) for name in ("fmn", "sfmn")}
 ENTRIES["mcw"] = _masked(ENTRIES["cw"], MASKING, _RATES)
+ENTRIES["standard"] = Entry("standard", WINE, "h", {family: (Standard(),) for family in FAMILIES})
 ENTRIES["hfmn"] = _masked(ENTRIES["fmn"], UNDETECTED)._replace(label="hFMN")
 
 ATTACKS = tuple(name for name, entry in ENTRIES.items() if entry.paper)  # the paper's
 # Published since then, and smooth or masked here; "tuned" has them.
 _later = [name for name in ENTRIES if name not in ATTACKS]
-LATER = tuple(sorted(_later, key=lambda name: (GREEN, GOLD, PINK).index(ENTRIES[name].color)))
+LATER = tuple(sorted(_later, key=lambda name: (GREEN, GOLD, PINK, WINE).index(ENTRIES[name].color)))
 MINIMAL_NORM = tuple(name for name in LATER if ENTRIES[name].color == GREEN)
 
 

@@ -203,7 +203,7 @@ def run(model: core.Model, images: data.Dataset, work: Work, config: Config) -> 
         print_settings(terminal, work.described)
         with progress(terminal) as bar:
             correct = go_through(model, images, work, results, config, bar)
-        made = protocol.as_run(results.records, correct)
+        made = dataclasses.replace(protocol.as_run(results.records, correct), epsilons=config.epsilons)
         outputs.write_outputs(results.folder, made, terminal)
         return made
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tf_smoothadv import checks
-from tf_smoothadv.attacks import FGSM
+from tf_smoothadv.attacks import FGSM, Standard
 from tf_smoothadv.attacks.gradient import GradientAttack
 from tf_smoothadv.evaluation.families import MASKING, NAMES, SMOOTHING
 from tf_smoothadv.evaluation.presets import ENTRIES, LEVELS, MINIMAL_NORM, Preset, at, preset
 from tf_smoothadv.front import over_alpha
 
-__all__ = ["at_epsilon", "front", "transfer", "with_confidence"]
+__all__ = ["at_epsilon", "deciding", "front", "transfer", "with_confidence"]
 
 
 def front(
@@ -104,3 +104,11 @@ def with_confidence(attacks: Preset, confidence: float) -> Preset:
         if not hasattr(variants[0], "confidence"):
             raise ValueError(f"confidence is of attacks that have one, such as fmn; received {name}: leave it out")
     return {name: tuple(one.replaced(confidence=confidence) for one in variants) for name, variants in attacks.items()}
+
+
+def deciding(attacks: Preset, epsilons: tuple[float, ...]) -> Preset:
+    """The attacks, of which `Standard` decides robust accuracy at these epsilons."""
+    return {
+        name: tuple(one.replaced(epsilons=epsilons) if isinstance(one, Standard) else one for one in variants)
+        for name, variants in attacks.items()
+    }

@@ -153,6 +153,7 @@ def read(folder: pathlib.Path) -> Finished:
     try:
         summary, made_with = schema.read(folder / SUMMARY), settings_of(folder)
         counts = schema.taken(summary, {"num_images": int, "num_correct": int})
+        epsilons = schema.taken({"epsilons": [], **made_with}, {"epsilons": list[float]})["epsilons"]
         if not 0 < counts["num_correct"] <= counts["num_images"]:
             raise ValueError(f"{SUMMARY} tells of {counts['num_correct']} of {counts['num_images']} images")
         records = read_all(folder, metrics.Record, KEY)
@@ -160,7 +161,7 @@ def read(folder: pathlib.Path) -> Finished:
             folder,
             **schema.taken(summary, {key: kinds[key] for key in ("model", "dataset", "settings", "levels")}),
             **schema.taken(made_with, {key: kinds[key] for key in ("images", "data", "attacks")}),
-            run=metrics.Run(tuple(records), **counts),
+            run=metrics.Run(tuple(records), **counts, epsilons=tuple(epsilons)),
         )
         _check_records(finished)
         folders = {record.label: pathlib.PurePath(finished.images[record.index]).parent.name for record in records}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import collections
 import hashlib
+import itertools
 import math
 import pathlib
 import tempfile
@@ -123,7 +124,9 @@ def white_box_tables(runs: Mapping[str, Finished]) -> list[Table]:
     made = []
     for dataset, group in by_dataset.items():
         seen = {name: finished for name, finished in group if finished.run.measures}
-        made += [_white_box_table(dataset, dict(group)), *([_visibility_table(dataset, seen)] if seen else [])]
+        told = {name: finished for name, finished in group if finished.run.epsilons}
+        made += [_white_box_table(dataset, dict(group)), *([_robust_table(dataset, told)] if told else [])]
+        made += [*compared(dataset, told), *([_visibility_table(dataset, seen)] if seen else [])]
     return made
 
 
@@ -142,6 +145,38 @@ def _visibility_table(dataset: str, runs: Mapping[str, Finished]) -> Table:
         for attack, groups_of_cells in rows.items():
             groups_of_cells.append(cells(finished, attack, [tables.VISIBILITY[measure] for measure in measures]))
     return Table(f"White-box attacks on {dataset} as the eye sees them, in 8 bits", groups, rows)
+
+
+def _robust_table(dataset: str, runs: Mapping[str, Finished]) -> Table:
+    """Robust accuracy at the epsilons of each run."""
+    attacks = dict.fromkeys(attack for finished in runs.values() for attack in finished.run.attacks)
+    groups = [
+        _Group(
+            name,
+            f"of {finished.run.num_images} images",
+            {f"at {epsilon:g}": ["", "95 %"] for epsilon in finished.run.epsilons},
+        )
+        for name, finished in runs.items()
+    ]
+    rows = {attack: [tables.robust_cells(one.run, attack) for one in runs.values()] for attack in attacks}
+    return Table(f"Robust accuracy on {dataset}, L2", groups, rows)
+
+
+def compared(dataset: str, runs: Mapping[str, Finished]) -> list[Table]:
+    """For every two runs on the same images, on how many of these the one is robust and the other is not.
+
+    The p-value is that of McNemar's exact test, for models that are equally robust.
+    """
+    made = []
+    for (name, one), (other, two) in itertools.combinations(runs.items(), 2):
+        epsilons = [epsilon for epsilon in one.run.epsilons if epsilon in two.run.epsilons]
+        attacks = [attack for attack in one.run.attacks if attack in two.run.attacks]
+        if (one.data, one.images) == (two.data, two.images) and epsilons and attacks:
+            rows = {attack: [tables.compared_cells(one.run, two.run, attack, epsilons)] for attack in attacks}
+            parts = {f"at {epsilon:g}": ["first", "second", "p"] for epsilon in epsilons}
+            group = _Group(f"{name}, then {other}", "images that it alone is robust on", parts)
+            made.append(Table(f"Robust accuracy compared on {dataset}, McNemar", [group], rows))
+    return made
 
 
 def _white_box_table(dataset: str, runs: Mapping[str, Finished]) -> Table:

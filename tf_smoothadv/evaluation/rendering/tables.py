@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ import rich.markup
 import rich.table
 
 from tf_smoothadv import detection as detectors
-from tf_smoothadv import metrics
+from tf_smoothadv import metrics, robustness
 from tf_smoothadv.evaluation.records import Finished
 from tf_smoothadv.evaluation.rendering import published
 from tf_smoothadv.evaluation.rendering.terminal import NONE, number
@@ -30,6 +30,8 @@ __all__ = [
     "detected_colors",
     "detection",
     "detection_cells",
+    "robust_accuracy",
+    "robust_cells",
     "transfer",
     "visibility",
     "white_box",
@@ -144,6 +146,42 @@ def visibility(run: metrics.Run) -> Iterator[rich.table.Table]:
         yield result
 
 
+ROBUST_LEGEND = (
+    "The share of all the images that the network gets right, and that the attack leaves so within an L2 distortion of "
+    "epsilon; those that it gets wrong unattacked count as lost. With 95 % confidence intervals (Wilson)."
+)
+
+
+def robust_accuracy(run: metrics.Run) -> Iterator[rich.table.Table]:
+    """What each attack leaves of the accuracy within each epsilon of the run, if it has any."""
+    if run.epsilons:
+        result = rich.table.Table(title="Robust accuracy", caption=ROBUST_LEGEND, box=rich.box.SIMPLE)
+        result.add_column("attack", overflow="fold")
+        for heading in (part for epsilon in run.epsilons for part in (f"at {epsilon:g}", "95 %")):
+            result.add_column(heading, justify="right", no_wrap=True)
+        for attack in run.attacks:
+            result.add_row(rich.markup.escape(attack), *robust_cells(run, attack))
+        yield result
+
+
+def robust_cells(run: metrics.Run, attack: str) -> list[str]:
+    """For each epsilon the robust accuracy and its interval; dashes for an attack that the run does not have."""
+    if attack not in run.attacks:
+        return [NONE] * 2 * len(run.epsilons)
+    return _with_intervals(run.robust_accuracy(attack, epsilon) for epsilon in run.epsilons)
+
+
+def compared_cells(one: metrics.Run, two: metrics.Run, attack: str, epsilons: Iterable[float]) -> list[str]:
+    """For each epsilon on how many images the one alone is robust, the other alone, and McNemar's p-value."""
+    cells = []
+    for epsilon in epsilons:
+        first, second = one.robust(attack, epsilon), two.robust(attack, epsilon)
+        images = sorted(first | second)
+        p = robustness.mcnemar([image in first for image in images], [image in second for image in images])
+        cells += [str(len(first - second)), str(len(second - first)), f"{p:.2g}"]
+    return cells
+
+
 DETECTION_LEGEND = (
     "N: images on which the attack succeeded. AUC: 0.5 is undetected, 1 is found. P_E: mean of the shares of false "
     "alarms and missed images, 0.5 is undetected, 0 is found. TP5: share found at 5 % false alarms. With 95 % "
@@ -176,7 +214,10 @@ def detection_cells(found: detectors.Detectability | None) -> list[str]:
     """Each number and its interval; dashes where there are none."""
     if found is None:
         return [NONE] * 6
-    numbers = (found.auc, found.error, found.true_positives)
+    return _with_intervals((found.auc, found.error, found.true_positives))
+
+
+def _with_intervals(numbers: Iterable[detectors.Estimate]) -> list[str]:
     return [cell for one in numbers for cell in (f"{one.value:.3f}", f"{one.low:.3f}{NONE}{one.high:.3f}")]
 
 
