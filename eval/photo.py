@@ -9,8 +9,8 @@
 PNG, JPEG, WebP and BMP files. The network is attacked through the way to its size (--resize), at the image's own size.
 A JPEG file is changed in its quantised coefficients: its tables, its subsampling and most of its blocks stay as they
 are, and what a decoder makes of it is what was searched (all that decode as libjpeg does; TensorFlow only with
-dct_method="INTEGER_ACCURATE"). WebP files are written without loss, PNG files of 16 bits with 8. What counts is the file
-that was written, decoded.
+dct_method="INTEGER_ACCURATE"). WebP files are written without loss, PNG files of 16 bits with 8. What counts is the
+file that was written, decoded.
 
 Prints for each: the class and its probability before and after, the distortion D, what measures of the eye say, and
 what it took. Ends with status 1 if a file could not be read or attacked, 2 if nothing could be begun. Inputs are never
