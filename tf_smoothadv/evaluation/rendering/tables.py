@@ -138,7 +138,7 @@ def visibility(run: metrics.Run) -> Iterator[rich.table.Table]:
         result.add_column("measure", no_wrap=True)
         result.add_column("less visible", no_wrap=True)
         for attack in attacks:
-            result.add_column(rich.markup.escape(attack), justify="right", overflow="fold")
+            result.add_column(rich.markup.escape(attack), justify="right", overflow="fold", min_width=len("0.99999"))
         for name in run.measures:
             row, column = MEASURES[name], VISIBILITY[name]
             cells = (number(column.value(run, attack), column.digits) for attack in attacks)
