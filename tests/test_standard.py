@@ -46,11 +46,13 @@ class TestLinear:
         distortion = np.linalg.norm((adversarial - and_first(COLOR.images)).reshape(4, -1), axis=1)
         np.testing.assert_allclose(distortion, and_first(COLOR.optimum()), rtol=2e-3)
 
+    @pytest.mark.slow
     def test_reaches_the_nearest_of_several_boundaries(self):
         model = Planes()
         result = Standard()(model, model.images, model.labels)
         np.testing.assert_allclose(result.distortion, model.distances.min(), rtol=2e-3)
 
+    @pytest.mark.slow
     def test_smooth_stops_at_the_boundary_along_the_smoothed_gradient(self):
         direction = COLOR.smoothed_direction(SPEC)
         norms = np.linalg.norm(direction.reshape(3, -1), axis=1)
@@ -58,6 +60,7 @@ class TestLinear:
         result = Standard(smoothing=SPEC)(COLOR, COLOR.images, COLOR.labels)
         np.testing.assert_allclose(result.distortion, thresholds, rtol=0.02)
 
+    @pytest.mark.slow
     def test_rounded_to_levels_every_pixel_has_one(self):
         result = Standard(delivery=sa.Levels())(COLOR, COLOR.images, COLOR.labels)
         assert np.all(result.success)
