@@ -221,7 +221,7 @@ class TestBinary:
             assert [source, *cells] in lines
         assert "12 images of mnist, attacked on c4 " in finished.stdout
         assert "fgsm, from source to target" in finished.stdout
-        assert "pgd2 attack=PGD2, epsilon=6, step_size=6" in finished.stdout
+        assert "pgd2 attack=PGD2, epsilon=5.1, step_size=1.275" in finished.stdout
 
     @pytest.mark.slow
     def test_networks_of_another_kind(self, result, networks, tmp_path):
