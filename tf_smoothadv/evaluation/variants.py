@@ -55,10 +55,10 @@ def transfer(
 ) -> Preset:
     """`preset` with one setting an attack, as section 5.4 asks: gradient attacks at one epsilon, all of which they use.
 
-    They go for a distortion of about 5, as in table 3. On digits the border of [0, 1] takes some of it: epsilon 0.25,
-    and 5.1 for PGD2. On small images 16 levels come to between 3 and 7. On photographs of 299 x 299 x 3 it is 2.5
-    levels in every pixel, of which 8 bits make 2 or 3: 3, with which I-FGSM comes nearest, and 5 for PGD2. C&W and what
-    searches the norm have no target and stay as they are.
+    They go for a distortion of about 5, as in table 3, or less where the iterate of largest margin lies within. On
+    digits the border of [0, 1] takes some of it: epsilon 0.25, and 5.1 for PGD2. On small images 16 levels come to
+    between 3 and 7. On photographs of 299 x 299 x 3 it is 2.5 levels in every pixel, of which 8 bits make 2 or 3: 3,
+    with which I-FGSM comes nearest, and 5 for PGD2. C&W and what searches the norm have no target and stay as they are.
 
     Args and Raises: see `preset`.
     """
