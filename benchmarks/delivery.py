@@ -54,8 +54,7 @@ def run(cases: Mapping[str, Case], steps: int) -> Iterator[dict[str, Any]]:
 def batches(problem: networks.Problem, count: int, size: int) -> Iterator[networks.Problem]:
     """The first `count` images, so many at once."""
     for start in range(0, min(count, len(problem.images)), size):
-        some = slice(start, min(start + size, count))
-        yield problem._replace(images=problem.images[some], labels=problem.labels[some])
+        yield problem.part(min(start + size, count), start)
 
 
 def survival(problem: networks.Problem, adversarial: np.ndarray) -> tuple[tf.Tensor, ...]:

@@ -29,9 +29,9 @@ def run(network: str, folder: str | None, rounds: int) -> Iterator[dict[str, Any
         yield {"grows": "side", "value": side, **seconds(problem, 5, rounds)}
     digits = networks.c4(BATCHES[-1])
     for batch in BATCHES:
-        some = digits._replace(images=digits.images[:batch], labels=digits.labels[:batch])
+        some = digits.part(batch)
         yield {"grows": "batch", "value": batch, **seconds(some, 10, rounds)}
-    some = digits._replace(images=digits.images[:100], labels=digits.labels[:100])
+    some = digits.part(100)
     for steps in STEPS:
         yield {"grows": "steps", "value": steps, **seconds(some, steps, rounds)}
 

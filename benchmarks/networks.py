@@ -33,6 +33,10 @@ class Problem(NamedTuple):
     labels: np.ndarray
     smoothing: sa.Smoothing
 
+    def part(self, stop: int, start: int = 0) -> Problem:
+        """The same with the images from `start` to before `stop` alone."""
+        return self._replace(images=self.images[start:stop], labels=self.labels[start:stop])
+
 
 def c4(batch: int) -> Problem:
     """C4, clean, on the digits that ship with the project."""

@@ -44,7 +44,7 @@ def run(problem: networks.Problem, slow: int, steps: int, rounds: int) -> Iterat
     Time is that of short runs, in turns; success and distortion are those of one run of `steps`, for each of C&W's
     CONSTANTS. ART's C&W searches along every step and has only the first `slow` images.
     """
-    some = problem._replace(images=problem.images[:slow], labels=problem.labels[:slow])
+    some = problem.part(slow)
     problems = {("C&W", "ART"): some}
     short = attacks_of(problem, some, SHORT, 1)
     calls: dict[Any, Call] = {"gradient": attacks.bare_gradient(problem), "some": attacks.bare_gradient(some), **short}

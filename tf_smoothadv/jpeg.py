@@ -101,11 +101,10 @@ class Jpeg(Delivery):
             if form != forms[0]:
                 raise ValueError(f"{file.name} must be like {self._files[0].name}, {forms[0]}; it is {form}")
         self.form = forms[0]
-        self._size = tf.constant(self.form[:2])
         planes = zip(*(file.planes for file in self._files))
         self._planes = [tf.constant(np.stack(plane), tf.float32) for plane in planes]
         self._tables = tf.constant(np.stack([file.tables for file in self._files]), tf.float32)
-        self.images = self._decoded(self._planes)
+        self.images = self._decoded(self._planes, tf.constant(self.form[:2]))
 
     def get_config(self) -> dict[str, Any]:
         return {"jpeg": self.form._asdict()}
@@ -128,7 +127,6 @@ class Jpeg(Delivery):
     def guided_by(self, images: tf.Tensor) -> Jpeg:
         guided = copy.copy(self)
         guided.images = images
-        guided._size = tf.shape(images)[1:3]
         return guided
 
     def take(self, indices: tf.Tensor) -> Jpeg:
@@ -140,17 +138,18 @@ class Jpeg(Delivery):
 
     def delivered(self, x: tf.Tensor, rounded: Callable[[tf.Tensor], tf.Tensor] = tf.round) -> Delivered:
         r = 255 * tf.stop_gradient(x - self.images)
+        size = tf.shape(r)[1:3]
         changes = _changes(r, self._tables, self.form.sampling, self.form.planes)
-        images = self._decoded(self._changed(changes))
+        images = self._decoded(self._changed(changes), size)
         moved = 255 * (images - self.images)
         nearer = _over_blocks(tf.reduce_sum((2 * r - moved) * moved, axis=-1), self.form.sampling) > 0
         factors = [self.form.sampling, (1, 1), (1, 1)]
         chosen = (_repeated(nearer, factor, tf.shape(change)[1:3]) for factor, change in zip(factors, changes))
         code = self._changed([tf.where(block[..., None, None], change, 0) for block, change in zip(chosen, changes)])
         if self.form.sampling == (1, 1):  # where blocks do not touch
-            images = tf.where(_repeated(nearer, (BLOCK, BLOCK), tf.shape(r)[1:3])[..., tf.newaxis], images, self.images)
+            images = tf.where(_repeated(nearer, (BLOCK, BLOCK), size)[..., tf.newaxis], images, self.images)
         else:
-            images = self._decoded(code)
+            images = self._decoded(code, size)
         return Delivered(tf.stop_gradient(images), tuple(tf.cast(plane, tf.int16) for plane in code))
 
     def pull_back(self, gradient: tf.Tensor) -> tf.Tensor:
@@ -179,9 +178,9 @@ class Jpeg(Delivery):
         """The coefficients with these changes, as far as a file can hold them."""
         return [tf.clip_by_value(plane + change, -LARGEST, LARGEST) for plane, change in zip(self._planes, changes)]
 
-    def _decoded(self, planes: Sequence[tf.Tensor]) -> tf.Tensor:
-        """The images [B, H, W, C] in [0, 1] of coefficients, to the last bit."""
-        pixels = _decoded(tuple(planes), self._tables, self._size, self.form.sampling)
+    def _decoded(self, planes: Sequence[tf.Tensor], size: tf.Tensor) -> tf.Tensor:
+        """The images [B, H, W, C] in [0, 1] of coefficients, to the last bit; `size` is [H, W]."""
+        pixels = _decoded(tuple(planes), self._tables, size, self.form.sampling)
         return tf.cast(tensors.at_level(pixels, 256), tf.float32)
 
 

@@ -233,7 +233,7 @@ def mean_logits(model: core.Model, images: tf.Tensor) -> tf.Tensor:
     array([[0.25, 0.5 ]], dtype=float32)
     """
     model = Classifier.of(model)
-    return tf.reduce_mean(core.over_draws(model, model.draws(images)), axis=0)
+    return core.mean_logits(model, model.draws(images))
 
 
 def attack_batches(
@@ -474,7 +474,7 @@ def _scores(model: core.Model, originals: Originals, adversarial: np.ndarray, sm
     model = Classifier.of(model)
     logits = model.draws(tf.constant(adversarial))
     wrong = core.over_draws(model, core.errs(model, logits, originals.labels, originals.targets))
-    mean = tf.reduce_mean(core.over_draws(model, logits), axis=0)
+    mean = core.mean_logits(model, logits)
     r = tf.constant(adversarial - originals.images)
     columns = {
         "success": tf.reduce_all(wrong, axis=0),

@@ -34,6 +34,7 @@ __all__ = [
     "is_adversarial",
     "judge",
     "keep_best",
+    "mean_logits",
     "merge_results",
     "over_draws",
     "per_draw",
@@ -354,6 +355,11 @@ def over_draws(model: Classifier, x: tf.Tensor) -> tf.Tensor:
     if model.samples == 1:
         return tf.expand_dims(x, 0)
     return tf.reshape(x, tf.concat([[model.samples, -1], tf.shape(x)[1:]], 0))
+
+
+def mean_logits(model: Classifier, logits: tf.Tensor) -> tf.Tensor:
+    """The logits [B, K] by which a model classifies images, by those of its draws [samples * B, K]: their mean."""
+    return tf.reduce_mean(over_draws(model, logits), axis=0)
 
 
 def go_on(usable: tf.Tensor, following: tf.Tensor, x: tf.Tensor, last: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -137,7 +137,7 @@ def nearest_first(
     candidates: int,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """So many classes of the largest logits, or all others, the nearest first: which, and d_k; [candidates, B] each."""
-    logits = tf.reduce_mean(core.over_draws(model, logits), axis=0)
+    logits = core.mean_logits(model, logits)
     label = tf.one_hot(labels, logits.shape[1], on_value=True, off_value=False)
     others = tf.where(label, logits.dtype.min, logits)
     classes = tf.transpose(tf.math.top_k(others, min(candidates, logits.shape[1] - 1)).indices)

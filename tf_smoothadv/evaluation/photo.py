@@ -24,7 +24,6 @@ from tf_smoothadv.visibility import MEASURES, visibility
 __all__ = ["Failure", "Made", "Work", "make", "output_of", "photos", "told"]
 
 MARK = ".adversarial"  # what the name of an output ends in
-SIZE = 299  # of what a network takes that does not say it
 
 
 @dataclasses.dataclass(frozen=True)
