@@ -4,7 +4,7 @@
     python -m eval.front --attacks=fmn,alma --alphas=0,0.9,0.99      two attacks
     python -m eval.front --premium=2                                 the smoothest within twice the smallest distortion
     python -m eval.front --pick=ssim                                 the least visible, by a measure
-    python -m eval.front --alphas=0 --strengths=1,2 --pick=ssim      of plain and masked ones
+    python -m eval.front --alphas=0 --maskings=eye --pick=ssim       of plain and masked ones
     python -m eval.front --model=net.keras --dataset=nips2017 --data=DIR     on other images
     python -m eval.front --shard=1/2 --output=a      half of the images; eval.merge joins the parts, a last run picks
 
@@ -21,7 +21,7 @@ from absl.flags import DEFINE_enum, DEFINE_float, DEFINE_integer, DEFINE_list
 
 from eval import flags
 from models import console
-from tf_smoothadv.evaluation import front, presets
+from tf_smoothadv.evaluation import families, front, presets
 from tf_smoothadv.evaluation.config import BYTES
 from tf_smoothadv.front import ALPHAS
 
@@ -33,9 +33,10 @@ DEFINE_list(
     "alphas", [f"{alpha:g}" for alpha in ALPHAS], "Bandwidths of (6), in [0, 1); 0 is plain.", flag_values=FLAGS
 )
 DEFINE_list(
-    "strengths",
+    "maskings",
     [],
-    "Each attack masked besides, by the tuned masking to these powers, above 0: 1 is the tuned one itself.",
+    f"Each attack masked besides: of {', '.join(families.MASKINGS[families.PHOTOGRAPHS])}; small images have "
+    f"{families.EYE} alone.",
     flag_values=FLAGS,
 )
 DEFINE_integer(
@@ -59,8 +60,8 @@ DEFINE_enum(
 
 def main() -> None:
     """Runs what the flags say."""
-    swept = {name: tuple(flags.numbers(name, FLAGS[name].value)) for name in ("alphas", "strengths")}
-    config = flags.config(FLAGS, delivery=BYTES, save_images=True, **swept)
+    alphas = tuple(flags.numbers("alphas", FLAGS.alphas))
+    config = flags.config(FLAGS, delivery=BYTES, save_images=True, alphas=alphas, maskings=tuple(FLAGS.maskings))
     model = flags.load(config, [config.model])[config.model]
     found, picked, _ = front.evaluate(model, config, FLAGS.premium, FLAGS.pick)
     smoothest = FLAGS.pick == front.SMOOTHEST

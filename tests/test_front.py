@@ -65,9 +65,9 @@ def test_no_alpha_is_refused():
         over_alpha(FMN(), [])
 
 
-def test_strengths_without_alphas_are_refused():
-    with pytest.raises(ValueError, match=r"strengths are beside alphas: add alphas=\(0.0,\); received strengths"):
-        Config(strengths=(1.0,))
+def test_maskings_without_alphas_are_refused():
+    with pytest.raises(ValueError, match=r"maskings are beside alphas: add alphas=\(0.0,\); received maskings"):
+        Config(maskings=("eye",))
 
 
 def test_front_of_a_linear_model_goes_from_smallest_to_smoothest():
@@ -107,12 +107,12 @@ def test_front_is_of_the_presets_attacks(family):
     front = variants.front(family, "tuned", ["fmn"], [0.0, alpha], gradients=30)
     assert front["fmn-0"] == preset["fmn"]
     assert front[f"fmn-{alpha:g}"] == (smooth.replaced(smoothing=dataclasses.replace(smooth.smoothing, alpha=alpha)),)
-    masked = variants.front(family, "tuned", ["fmn"], [0.0], 30, strengths=[1.0, 2.0])
-    assert list(masked) == ["fmn-0", "mfmn-1", "mfmn-2"]
     (plain,) = preset["fmn"]
-    spec = families.MASKING[family]
-    assert masked["mfmn-1"] == (plain.replaced(masking=spec),)
-    assert masked["mfmn-2"] == (plain.replaced(masking=spec.power(2)),)
+    masked = variants.front(family, "tuned", ["fmn"], [0.0], 30, list(families.MASKINGS[family]))
+    expected = {f"mfmn-{name}": (plain.replaced(masking=spec),) for name, spec in families.MASKINGS[family].items()}
+    assert masked == {"fmn-0": (plain,), **expected}
+    with pytest.raises(ValueError, match="masking must be one of"):
+        variants.front(family, "tuned", ["fmn"], [0.0], 30, ["none"])
 
 
 @pytest.fixture(scope="module")

@@ -203,37 +203,6 @@ class TestRounded:
         np.testing.assert_allclose(result.norm, norm(SPEC, model, result), rtol=1e-4)
 
 
-class TestPower:
-    """T to a power: what it does to a pixel, to a colour, and to what all pixels share."""
-
-    SPEC = sa.Masking("deviation", 0.5, (1.0, 1.2, 1.5), emphasis=0.3)
-
-    @pytest.mark.parametrize("strength", [0.5, 1.0, 2.5])
-    def test_is_that_power_of_the_mask_the_colours_and_what_is_shared(self, images, strength):
-        once, powered = self.SPEC.guided_by(images), self.SPEC.power(strength).guided_by(images)
-        mask = once.mask.numpy() ** strength
-        np.testing.assert_allclose(powered.mask, mask / mask.mean(axis=(1, 2, 3), keepdims=True), rtol=1e-6)
-        gains = np.array(self.SPEC.power(strength).gains)
-        np.testing.assert_allclose(gains, np.array(self.SPEC.gains) ** strength)
-        shared = [
-            float(tf.reduce_mean(masker(tf.ones_like(images)) / tf.stop_gradient(masker.mask)))
-            for masker in (
-                dataclasses.replace(spec, sharpness=0.0, gains=None).guided_by(images)
-                for spec in (self.SPEC, self.SPEC.power(strength))
-            )
-        ]
-        assert shared[1] == pytest.approx(shared[0] ** strength)
-
-    def test_one_is_the_same(self):
-        assert self.SPEC.power(1) == self.SPEC
-
-    def test_too_strong_is_refused(self):
-        with pytest.raises(ValueError, match="the largest of gains must be at most 4 times the smallest"):
-            self.SPEC.power(4)
-        with pytest.raises(ValueError, match=r"strength must be a number in \(0, inf\); received 0"):
-            self.SPEC.power(0)
-
-
 def norm(spec: sa.Masking, model: Linear, result: sa.AttackResult) -> np.ndarray:
     """||T^-1 r|| of a result."""
     z = spec.guided_by(model.images).inverse(result.adversarial - model.images).numpy()
@@ -449,8 +418,8 @@ def test_presets_are_masked_and_described_as_plain_values():
             (plain,) = presets.preset(family, "tuned", [name[1:]])[name[1:]]
             described = parameters.described(variants)
             assert json.loads(json.dumps(described)) == described
-            special = {"mpgd2": families.AT_EPSILON, "mspgd2": families.AT_EPSILON, "hfmn": families.UNDETECTED}
-            spec = special.get(name, families.MASKING)[family]
+            special = {"mpgd2": families.TEXTURE, "mspgd2": families.TEXTURE, "hfmn": families.DETECTOR}
+            spec = families.masking(family, special.get(name, families.EYE))
             expected = dataclasses.replace(spec, emphasis=0.0) if plain.smoothing else spec
             assert sa.Masking.from_config(described["masking"]) == expected
             assert {**described, "masking": None} == {

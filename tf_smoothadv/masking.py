@@ -99,26 +99,6 @@ class Masking:
         """
         return cls(**config)
 
-    def power(self, strength: float) -> Masking:
-        """The masking of this one's mask and gains to a power s, of whose F what all pixels share keeps (1 - a)^2s.
-
-        Args:
-            strength: s, above 0.
-
-        Raises:
-            ValueError: a strength of 0 or below, or one at which `Masking` refuses its gains or emphasis.
-
-        >>> Masking(sharpness=0.5, gains=(1, 1.5, 1.5), emphasis=0.2).power(2)
-        Masking(texture='hill', sharpness=1.0, gains=(1.0, 2.25, 2.25), emphasis=0.36)
-        """
-        checks.in_range("strength", strength, 0, open_low=True)
-        return dataclasses.replace(
-            self,
-            sharpness=self.sharpness * strength,
-            gains=self.gains and tuple(gain**strength for gain in self.gains),
-            emphasis=round(1 - (1 - self.emphasis) ** strength, 12),
-        )
-
     def guided_by(self, images: Any) -> Masker:
         """The masking operator guided by these images.
 

@@ -42,7 +42,7 @@ class Config:
         settings: one of `families.NAMES`: whose parameters the attacks have, and the graph that measures energies.
         attacks: their names in `presets`.
         alphas: bandwidths of (6) that each attack is run at, see `variants.front`; None for the settings' own.
-        strengths: of the masking that each attack is run with besides, see `variants.front`.
+        maskings: under which each attack is run besides, see `variants.front`.
         delivery: what every attack sees its images as: "8bit", rounded as they are saved; "none", as computed, to be
             rounded afterwards; "auto", "8bit" where the settings are "tuned", "none" where they are the paper's.
         epsilon: of the gradient attacks, see `variants.at_epsilon`; None for the settings' own.
@@ -81,7 +81,7 @@ class Config:
     settings: str = "tuned"
     attacks: tuple[str, ...] = presets.ATTACKS
     alphas: tuple[float, ...] | None = None
-    strengths: tuple[float, ...] = ()
+    maskings: tuple[str, ...] = ()
     delivery: str = AUTO
     epsilon: float | None = None
     confidence: float = 0.0
@@ -103,8 +103,8 @@ class Config:
         for name in ("num_images", "image_size", "batch_size", "gradients"):
             if getattr(self, name) is not None:
                 checks.count(name, getattr(self, name))
-        if self.strengths and self.alphas is None:
-            raise ValueError(f"strengths are beside alphas: add alphas=(0.0,); received strengths={self.strengths}")
+        if self.maskings and self.alphas is None:
+            raise ValueError(f"maskings are beside alphas: add alphas=(0.0,); received maskings={self.maskings}")
         for epsilon in self.epsilons:
             checks.in_range("epsilons", epsilon, 0, open_low=True)
         part, parts = self.shard
@@ -124,7 +124,7 @@ class Config:
         family = families.family(images.shape)
         named = family, self.settings, self.attacks
         if self.alphas is not None:
-            return variants.front(*named, self.alphas, self.gradients, self.strengths)
+            return variants.front(*named, self.alphas, self.gradients, self.maskings)
         if self.epsilon is None:
             chosen = presets.preset(*named, self.levels, self.gradients)
         else:

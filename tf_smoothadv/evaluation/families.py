@@ -7,18 +7,22 @@ from collections.abc import Sequence
 import tf_smoothadv as sa
 
 __all__ = [
-    "AT_EPSILON",
+    "BOTH",
+    "DETAIL",
+    "DETECTOR",
     "DIGITS",
+    "EYE",
     "FAMILIES",
-    "MASKING",
+    "MASKINGS",
     "NAMES",
     "PAPER",
     "PHOTOGRAPHS",
     "SMALL",
     "SMOOTHING",
+    "TEXTURE",
     "TUNED",
-    "UNDETECTED",
     "family",
+    "masking",
     "reference",
 ]
 
@@ -33,16 +37,17 @@ SMOOTHING = {  # of the smooth attacks; its graph measures the energy of every a
     (PHOTOGRAPHS, TUNED): sa.Smoothing(alpha=0.997, gamma=10.0, iterations=25),
     (PHOTOGRAPHS, PAPER): sa.Smoothing(alpha=0.997, gamma=10.0, solver="cg", iterations=50),
 }
-MASKING = {  # of the masked attacks that search the least norm, which is that of the mask
-    DIGITS: sa.Masking(gains=None),
-    SMALL: sa.Masking(),
-    PHOTOGRAPHS: sa.Masking(sharpness=0.5, gains=(1.0, 1.3, 1.3), emphasis=0.3),
-}
-UNDETECTED = {**MASKING, PHOTOGRAPHS: sa.Masking(gains=(1.0, 1.3, 1.3))}  # what steganalysis finds least
-AT_EPSILON = {  # of those that go for a distortion, and hide all of it
-    DIGITS: sa.Masking(gains=None),
-    SMALL: sa.Masking(),
-    PHOTOGRAPHS: sa.Masking("deviation", 1.1, (1.0, 1.8, 2.4)),
+EYE, DETAIL, TEXTURE, BOTH, DETECTOR = "eye", "detail", "texture", "both", "detector"
+MASKINGS = {  # by what hides a perturbation best
+    DIGITS: {EYE: sa.Masking(gains=None)},
+    SMALL: {EYE: sa.Masking()},
+    PHOTOGRAPHS: {
+        EYE: sa.Masking(sharpness=0.5, gains=(1.0, 1.3, 1.3), emphasis=0.3),  # no measure of the eye pays for another
+        DETAIL: sa.Masking(gains=(1.0, 2.0, 2.0), emphasis=0.66),  # SSIMULACRA2's best in the mean
+        TEXTURE: sa.Masking("deviation", 1.1, (1.0, 1.8, 2.4)),  # butteraugli's, and at a given distortion
+        BOTH: sa.Masking("deviation", 0.8, (1.0, 2.0, 2.0), emphasis=0.5),  # between the two
+        DETECTOR: sa.Masking(gains=(1.0, 1.3, 1.3)),  # steganalysis's
+    },
 }
 
 
@@ -59,3 +64,9 @@ def family(shape: Sequence[int]) -> str:
 def reference(family: str, settings: str) -> sa.Smoothing:
     """The smoothing whose graph measures the energy of every attack of a run."""
     return SMOOTHING[family, settings]
+
+
+def masking(family: str, name: str) -> sa.Masking:
+    """The family's masking of that name; EYE where it has one alone."""
+    known = MASKINGS[family]
+    return known.get(name, known[EYE])

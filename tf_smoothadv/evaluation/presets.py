@@ -26,17 +26,18 @@ from tf_smoothadv.attacks import (
     gradient,
 )
 from tf_smoothadv.evaluation.families import (
-    AT_EPSILON,
+    DETECTOR,
     DIGITS,
+    EYE,
     FAMILIES,
-    MASKING,
     NAMES,
     PAPER,
     PHOTOGRAPHS,
     SMALL,
     SMOOTHING,
+    TEXTURE,
     TUNED,
-    UNDETECTED,
+    masking,
 )
 
 __all__ = ["ATTACKS", "ENTRIES", "LATER", "LEVELS", "MINIMAL_NORM", "Preset", "at", "label", "preset"]
@@ -118,14 +119,14 @@ def _minimal(
     }
 
 
-def _masked(plain: Entry, masking: Mapping[str, sa.Masking], rates: Mapping[str, float] | None = None) -> Entry:
-    """The entry of an attack masked, with learning rates of its own if it has any; of a smooth one without emphasis of
-    detail, which would undo the smoothing.
+def _masked(plain: Entry, name: str, rates: Mapping[str, float] | None = None) -> Entry:
+    """The entry of an attack under the masking of that name, with learning rates of its own if it has any; of a smooth
+    one without emphasis of detail, which would undo the smoothing.
     """
     tuned = {}
     for family, (attack,) in plain.tuned.items():
         rate = {"learning_rate": rates[family]} if rates else {}
-        spec = masking[family]
+        spec = masking(family, name)
         spec = dataclasses.replace(spec, emphasis=0.0) if getattr(attack, "smoothing", None) else spec
         tuned[family] = (attack.replaced(masking=spec, **rate),)
     return Entry(f"m{plain.label}", GOLD, plain.marker, tuned, transfer=plain.transfer)
@@ -238,11 +239,11 @@ ENTRIES: dict[str, Entry] = {
     ),
 }
 
-ENTRIES |= {f"m{name}": _masked(ENTRIES[name], AT_EPSILON) for name in ("pgd2", "spgd2")}
-ENTRIES |= {f"m{name}": _masked(ENTRIES[name], MASKING) for name in ("fmn", "sfmn")}
-ENTRIES["mcw"] = _masked(ENTRIES["cw"], MASKING, _RATES)
+ENTRIES |= {f"m{name}": _masked(ENTRIES[name], TEXTURE) for name in ("pgd2", "spgd2")}
+ENTRIES |= {f"m{name}": _masked(ENTRIES[name], EYE) for name in ("fmn", "sfmn")}
+ENTRIES["mcw"] = _masked(ENTRIES["cw"], EYE, _RATES)
 ENTRIES["standard"] = Entry("standard", WINE, "h", {family: (Standard(),) for family in FAMILIES})
-ENTRIES["hfmn"] = _masked(ENTRIES["fmn"], UNDETECTED)._replace(label="hFMN")
+ENTRIES["hfmn"] = _masked(ENTRIES["fmn"], DETECTOR)._replace(label="hFMN")
 
 ATTACKS = tuple(name for name, entry in ENTRIES.items() if entry.paper)  # the paper's
 # Published since then, and smooth or masked here; "tuned" has them.

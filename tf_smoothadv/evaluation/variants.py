@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tf_smoothadv import checks
 from tf_smoothadv.attacks import FGSM, Standard
 from tf_smoothadv.attacks.gradient import GradientAttack
-from tf_smoothadv.evaluation.families import MASKING, NAMES, SMOOTHING
+from tf_smoothadv.evaluation.families import MASKINGS, NAMES, SMOOTHING
 from tf_smoothadv.evaluation.presets import ENTRIES, LEVELS, MINIMAL_NORM, Preset, at, preset
 from tf_smoothadv.front import over_alpha
 
@@ -20,9 +20,9 @@ def front(
     attacks: Sequence[str],
     alphas: Sequence[float],
     gradients: int | None = None,
-    strengths: Sequence[float] = (),
+    maskings: Sequence[str] = (),
 ) -> Preset:
-    """The named attacks at each alpha and masked at each strength, by names such as "fmn-0.97" and "mfmn-2".
+    """The named attacks at each alpha and under each masking, by names such as "fmn-0.97" and "mfmn-eye".
 
     The rounding to 8 bits is inside.
 
@@ -32,10 +32,10 @@ def front(
         attacks: of MINIMAL_NORM.
         alphas: bandwidths of (6), in [0, 1); 0 is plain.
         gradients: how many each takes, at most.
-        strengths: powers of the tuned masking (`Masking.power`), above 0.
+        maskings: names of `families.MASKINGS`.
 
     Raises:
-        ValueError: other settings, unknown attacks or alphas, or none; strengths that `Masking` refuses.
+        ValueError: other settings, unknown attacks, alphas or maskings; no alpha.
     """
     checks.one_of("settings", settings, NAMES[:1])
     smoothing = SMOOTHING[family, settings]
@@ -45,8 +45,9 @@ def front(
         ((plain,), (smooth,)) = preset(family, settings, [name, f"s{name}"], LEVELS, gradients).values()
         variants = over_alpha(smooth, alphas, smoothing).values()
         chosen |= {f"{name}-{alpha:g}": (variant if alpha else plain,) for alpha, variant in zip(alphas, variants)}
-        maskings = {strength: MASKING[family].power(strength) for strength in strengths}
-        chosen |= {f"m{name}-{strength:g}": (plain.replaced(masking=spec),) for strength, spec in maskings.items()}
+        for masking in maskings:
+            checks.one_of("masking", masking, tuple(MASKINGS[family]))
+            chosen[f"m{name}-{masking}"] = (plain.replaced(masking=MASKINGS[family][masking]),)
     return chosen
 
 
