@@ -24,6 +24,7 @@ from tf_smoothadv.attacks import (
     CarliniWagner,
     NearestClasses,
     augmented_lagrangian,
+    carlini_wagner,
     core,
     minimal_norm,
 )
@@ -211,6 +212,28 @@ def test_finds_the_nearest_boundary_point(attack, factor, targeted):
     ratio = tensors.l2_norm(found - and_first(COLOR.images)) / and_first(COLOR.optimum())
     assert np.all(ratio >= 1 - 1e-4)
     assert np.all(ratio <= factor), ratio
+
+
+@pytest.mark.parametrize("smoothing", [None, SPEC], ids=["plain", "smooth"])
+def test_carlini_wagners_own_constant_does_not_depend_on_the_scale_of_the_logits(smoothing):
+    """A linear model's own c is 4 x 2 l / ||a||^2 = 8 D^2 / l, so that ||r||^2 + c l is the same at every scale."""
+    model = Linear(3, (8, 8, 1))
+    attack = CarliniWagner(60, 1, 0.05, initial_const=0.0, smoothing=smoothing)
+    norms = []
+    for scale in (1e-3, 1.0, 1e3):
+        result = attack(lambda x, scale=scale: scale * model(x), model.images, model.labels)
+        assert np.all(result.success)
+        norms.append(result.distortion)
+    np.testing.assert_allclose(norms[::2], norms[1] + np.zeros((2, 1)), rtol=1e-3)
+    own = carlini_wagner.own_const(model.margins, np.linalg.norm(model.a).repeat(3))
+    given = attack.replaced(initial_const=float(own[0]))(model, model.images[:1], model.labels[:1])
+    np.testing.assert_allclose(given.distortion, norms[1][:1], rtol=1e-3)
+    np.testing.assert_allclose(own, 8 * model.optimum() ** 2 / model.margins, rtol=1e-5)
+
+
+def test_own_constant_of_what_errs_or_is_flat_is_one():
+    loss, steepness = tf.constant([0.0, -1.0, 1.0, 1.0]), tf.constant([1.0, 1.0, 0.0, 1e-10])
+    np.testing.assert_array_equal(carlini_wagner.own_const(loss, steepness), [1, 1, 1, 1e10])
 
 
 def mean_energy(attack: Attack, model: Linear) -> float:

@@ -17,6 +17,7 @@ from tf_smoothadv.smoothing import Smoothing
 __all__ = ["CarliniWagner"]
 
 LARGEST_CONST = 1e10  # as in the source's code: float32 holds its square
+BEYOND = 4.0  # networks bend away from their slope at the image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,16 +37,18 @@ class CarliniWagner(core.Attack):
     against; with another alpha it keeps the latent's r smooth to the end: minimising ||s(z)||^2 over z shrinks what is
     smooth first.
 
-    The constant c = 1 / lambda starts at `initial_const`; it is multiplied by 10 until the image has had
-    a success and then bisected, each time from a new start. Of the image itself and all iterates the success
-    of least ||r|| is kept; success is misclassification, whatever the confidence.
+    The constant c = 1 / lambda starts at `initial_const`, or, where that is 0, at each image's own: with a margin of l
+    and the slope g in r, a linear model's least ||r||^2 + c l lies on the boundary where c = 2 l / ||g||^2, of which it
+    is four times as much. It is multiplied by 10 until the image has had a success and then bisected, each time from a
+    new start. Of the image itself and all iterates the success of least ||r|| is kept; success is misclassification,
+    whatever the confidence.
 
     Args:
         steps: gradients for each constant.
         binary_search_steps: constants to try.
         learning_rate: the optimiser's, at the first step of each constant.
         learning_rate_decay: let it fall linearly over the steps, to learning_rate / steps at the last; False keeps it.
-        initial_const: c = 1 / lambda, above 0 and at most 1e10, where the search for it ends, too.
+        initial_const: c = 1 / lambda, at most 1e10, where the search for it ends, too; 0 for each image's own.
         confidence: margin m of (3), in logits, at least 0.
         smoothing: shape the perturbation like the image; None for the plain attack.
         smoothness_penalty: mu of (14), at least 0; needs `smoothing`, whose graph it is measured on.
@@ -105,7 +108,7 @@ class CarliniWagner(core.Attack):
         checks.count("steps", self.steps)
         checks.count("binary_search_steps", self.binary_search_steps)
         checks.in_range("learning_rate", self.learning_rate, 0, open_low=True)
-        checks.in_range("initial_const", self.initial_const, 0, LARGEST_CONST, open_low=True, open_high=False)
+        checks.in_range("initial_const", self.initial_const, 0, LARGEST_CONST, open_high=False)
         checks.in_range("confidence", self.confidence, 0)
         checks.optional("smoothing", self.smoothing, Smoothing)
         checks.optional("masking", self.masking, Masking)
@@ -145,14 +148,14 @@ class CarliniWagner(core.Attack):
             x = tf.sigmoid(value)
             return x, x - images
 
-        def descend(const: tf.Tensor, best: core.AttackResult, first: tf.Tensor) -> tuple[tf.Tensor, core.AttackResult]:
-            """From the start with this constant; which images have had a success, and the best iterates."""
+        def loss(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
+            confidence = self.confidence + core.allowance(model, logits, labels, targets)
+            return criteria.margin_loss(logits, labels, targets, confidence)
 
-            def loss(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
-                confidence = self.confidence + core.allowance(model, logits, labels, targets)
-                margin = criteria.margin_loss(logits, labels, targets, confidence)
-                return core.per_draw(model, const) * margin
-
+        def descend(
+            const: tf.Tensor, best: core.AttackResult, first: tf.Tensor
+        ) -> tuple[tf.Tensor, tf.Tensor, core.AttackResult]:
+            """From the start with this constant; it, which images have had a success, and the best iterates."""
             value, last, state = start, start, optimizer.begin(start)
             any_success = tf.zeros_like(labels, tf.bool)
             for step in tf.range(self.steps):
@@ -165,7 +168,9 @@ class CarliniWagner(core.Attack):
                         size += self.smoothness_penalty * shaper.smoother.penalty(r)
                 shown = shaper.delivered(x)
                 slope = core.slope(model, shown.images, labels, targets, loss, first & (step == 0))
-                pull = shaper.in_iterate(slope.gradient)
+                if first & (step == 0) & (self.initial_const == 0):
+                    const = own_const(slope.loss, tensors.l2_norm(shaper.pull_back(slope.gradient)))
+                pull = tensors.per_image(const) * shaper.in_iterate(slope.gradient)
                 gradient = tape.gradient([x, size], decoded, [pull, tf.ones_like(size)])
                 if shaper.smoother is not None:
                     gradient = shaper.smoother.pull_back(value, gradient)
@@ -174,7 +179,7 @@ class CarliniWagner(core.Attack):
                 rate = tf.cast(1 - step / self.steps, value.dtype) if self.learning_rate_decay else 1.0
                 following, state = optimizer.step(value, state, gradient, self.learning_rate * rate)
                 value, last = core.go_on(slope.usable, following, value, last)
-            return any_success, best
+            return const, any_success, best
 
         shown = shaper.delivered(images)
         best = core.start(images, self.steps * self.binary_search_steps * model.samples, shown.code)
@@ -183,10 +188,16 @@ class CarliniWagner(core.Attack):
         const = tf.fill(tf.shape(labels), self.initial_const)
         low, high = tf.zeros_like(const), tf.fill(tf.shape(labels), const.dtype.max)
         for search in tf.range(self.binary_search_steps):
-            any_success, best = descend(const, best, search == 0)
+            const, any_success, best = descend(const, best, search == 0)
             low, high = tf.where(any_success, low, const), tf.where(any_success, const, high)
             const = tf.where(high == const.dtype.max, tf.minimum(10 * const, LARGEST_CONST), (low + high) / 2)
         return best
+
+
+def own_const(loss: tf.Tensor, steepness: tf.Tensor) -> tf.Tensor:
+    """The constant at which a linear model crosses its boundary, times BEYOND; 1 where the image errs as it is; [B]."""
+    const = BEYOND * 2 * tf.math.divide_no_nan(loss, tf.square(steepness))
+    return tf.where(const > 0, tf.minimum(const, LARGEST_CONST), 1.0)
 
 
 def _sigmoid_inverse(x: tf.Tensor) -> tf.Tensor:
