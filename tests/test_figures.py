@@ -76,15 +76,19 @@ class TestPlots:
 
     def test_budget_draws_success_and_distortion_by_gradients(self, folder, other):
         runs = {"c4": run_of(folder), "other": run_of(other)}
-        panels = iter(plots.budget(runs, [1.5]).axes)
+        panels = iter(plots.budget(runs, [1.5], [0.5, 2.0]).axes)
         for run in runs.values():
             success, within, distortion = (dict(zip(run.attacks, next(panels).lines)) for _ in range(3))
+            robust = [(epsilon, dict(zip(run.attacks, next(panels).lines))) for epsilon in (0.5, 2.0)]
             for name in run.attacks:
                 progress = run.progress(name)
                 gradients, share = success[name].get_data()
                 assert (gradients[0], gradients[-1]) == (1, max(run.outcome(name).gradients))
                 np.testing.assert_array_equal(share, progress.p_suc(gradients))
                 np.testing.assert_array_equal(within[name].get_ydata(), progress.p_suc(gradients, 1.5))
+                for epsilon, lines in robust:
+                    taken = [run.robust_accuracy(name, epsilon, int(k)).value for k in gradients]
+                    np.testing.assert_allclose(lines[name].get_ydata(), taken)
                 known, median = distortion[name].get_data()
                 np.testing.assert_array_equal(median, progress.median_distortion(known))
                 assert known.tolist() == [k for k in gradients if np.isfinite(progress.median_distortion(k))]

@@ -108,7 +108,9 @@ def shares(
     return figure, axes
 
 
-def budget(runs: Mapping[str, metrics.Run], distortions: Sequence[float] = ()) -> Figure:
+def budget(
+    runs: Mapping[str, metrics.Run], distortions: Sequence[float] = (), epsilons: Sequence[float] = ()
+) -> Figure:
     """Success and distortion against the gradients taken, as computed; a row of panels a run, a line an attack.
 
     Left the share of images with a success until then. Right the median over all images of the least distortion until
@@ -117,9 +119,10 @@ def budget(runs: Mapping[str, metrics.Run], distortions: Sequence[float] = ()) -
     Args:
         runs: by network.
         distortions: between the two, a panel each: the share with a success at a distortion of at most D.
+        epsilons: behind them, a panel each: the robust accuracy at epsilon.
     """
     limits = [np.inf, *distortions]
-    columns = len(limits) + 1
+    columns = len(limits) + 1 + len(epsilons)
     figure = Figure(figsize=(1.5 + 3.6 * columns, 3.2 * len(runs)), layout="constrained")
     lines, looks = {}, styles(runs)
     for row, (name, run) in zip(figure.subplots(len(runs), columns, squeeze=False, sharex=True), runs.items()):
@@ -131,6 +134,7 @@ def budget(runs: Mapping[str, metrics.Run], distortions: Sequence[float] = ()) -
             progress = run.progress(attack)
             gradients = np.unique(np.geomspace(1, most, 500).round().astype(int))
             curves = [progress.p_suc(gradients, limit) for limit in limits] + [progress.median_distortion(gradients)]
+            curves += [run.accuracy * (1 - progress.p_suc(gradients, epsilon)) for epsilon in epsilons]
             for axes, values in zip(row, curves):
                 finite = np.isfinite(values)
                 (lines[attack],) = axes.semilogx(
@@ -147,8 +151,11 @@ def budget(runs: Mapping[str, metrics.Run], distortions: Sequence[float] = ()) -
             at_most = f" at D of at most {limit:g}" if np.isfinite(limit) else ""
             axes.set(ylabel="share of images", ylim=(0, 1.02))
             axes.set_title(f"{label(name)}: success{at_most}", fontsize=9)
-        row[-1].set(ylabel="median distortion")
-        row[-1].set_title(f"{label(name)}: the least distortion so far", fontsize=9)
+        row[len(limits)].set(ylabel="median distortion")
+        row[len(limits)].set_title(f"{label(name)}: the least distortion so far", fontsize=9)
+        for axes, epsilon in zip(row[len(limits) + 1 :], epsilons):
+            axes.set(ylabel="share of all images", ylim=(0, 1.02))
+            axes.set_title(f"{label(name)}: robust accuracy at {epsilon:g}", fontsize=9)
         for axes in row:
             if not axes.lines:
                 axes.set(xscale="log", xlim=(1, 100))  # a logarithmic axis must have some limits
