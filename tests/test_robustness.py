@@ -84,6 +84,12 @@ class TestRobustAccuracy:
         assert run.robust_accuracy("fmn", 2.5, gradients=3) == robustness.wilson(2, 5)
         assert run.robust("fmn", 1.0, 100) == run.robust("fmn", 1.0)
 
+    def test_of_all_attacks_together_is_what_none_of_them_gets(self):
+        other = (dataclasses.replace(record(index, size), attack="alma") for index, size in enumerate((3.0, 0.5, 3.0)))
+        run = Run((record(0, 0.5), record(1, 1.5), record(2, 2.5), *other), num_images=4, num_correct=3)
+        assert [run.robust(name, 1.0) for name in ("fmn", "alma", None)] == [{1, 2}, {0, 2}, {2}]
+        assert run.robust_accuracy(None, 1.0) == robustness.wilson(1, 4)
+
 
 class TestMcNemar:
     @pytest.mark.parametrize(("only_a", "only_b"), [(0, 1), (2, 9), (9, 2), (5, 5), (0, 12), (30, 14)])
@@ -116,6 +122,20 @@ class TestShown:
         assert tables.robust_cells(self.RUN, "pgd2") == [NONE] * 4
         assert len(list(tables.robust_accuracy(self.RUN))) == 1
         assert list(tables.robust_accuracy(dataclasses.replace(self.RUN, epsilons=()))) == []
+
+    def test_all_together_where_there_are_several(self):
+        (one,) = tables.robust_accuracy(self.RUN)
+        again = (dataclasses.replace(record, attack="alma") for record in self.RUN.records)
+        (two,) = tables.robust_accuracy(dataclasses.replace(self.RUN, records=(*self.RUN.records, *again)))
+        assert [list(table.columns[0].cells) for table in (one, two)] == [["fmn"], ["fmn", "alma", tables.ALL]]
+        assert tables.robust_cells(self.RUN, tables.ALL) == tables.robust_cells(self.RUN, "fmn")
+
+    def test_masked_gradients_are_called_so_and_never_robust(self):
+        records = (*self.RUN.records[:2], dataclasses.replace(self.RUN.records[2], masked=True))
+        run = dataclasses.replace(self.RUN, records=records)
+        for attack in ("fmn", tables.ALL):
+            assert tables.robust_cells(run, attack) == ["masked", "at most 0.500", "masked", "at most 0.250"]
+        assert outputs.summary(run, self.MADE_WITH)["attacks"]["fmn"]["masked_images"] == 1
 
     def test_in_the_summary(self):
         found = outputs.summary(self.RUN, self.MADE_WITH)["attacks"]["fmn"]["robust_accuracy"]

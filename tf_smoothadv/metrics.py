@@ -62,6 +62,7 @@ class Record:
         trace: the improvements of the distortion as computed, in their order: for each the gradients taken until then
             and the new least distortion of a success; empty without any success, or where it is not known.
         faulty: how many of the gradients were not finite in every pixel or, without success, zero in all.
+        masked: whether only a control without gradients succeeded, see `attacks.Standard`.
 
     Raises:
         ValueError: a trace whose gradients do not rise, up to `gradients`, or whose distortions do not fall.
@@ -81,6 +82,7 @@ class Record:
     seconds: float
     trace: Trace
     faulty: int = dataclasses.field(default=0, kw_only=True)
+    masked: bool = dataclasses.field(default=False, kw_only=True)
 
     @property
     def image(self) -> int:
@@ -364,17 +366,19 @@ class Run:
         """
         return Progress([record.trace for record in self._of(attack)])
 
-    def robust(self, attack: str, epsilon: float, gradients: int | None = None) -> frozenset[int]:
+    def robust(self, attack: str | None, epsilon: float, gradients: int | None = None) -> frozenset[int]:
         """The indices of the images that the model is robust on at epsilon, as far as `attack` tells, as computed.
 
         Args:
-            attack: its name.
+            attack: its name; None for all of them together, those images that none of them gets.
             epsilon: the largest distortion of the adversary, above 0.
             gradients: within so many; None for all that the attack took.
 
         Raises:
             ValueError: an attack that the run does not have, or an epsilon that is not above 0.
         """
+        if attack is None:
+            return frozenset.intersection(*(self.robust(name, epsilon, gradients) for name in self.attacks))
         outcome = self.outcome(attack)
         least = np.where(outcome.success, outcome.distortion, np.inf)
         if gradients is not None:
@@ -382,7 +386,7 @@ class Run:
         found = robustness.robust(least, np.ones_like(outcome.success), epsilon)
         return frozenset(record.index for record, holds in zip(self._of(attack), found) if holds)
 
-    def robust_accuracy(self, attack: str, epsilon: float, gradients: int | None = None) -> Estimate:
+    def robust_accuracy(self, attack: str | None, epsilon: float, gradients: int | None = None) -> Estimate:
         """The share of all N' images that the model is robust on, with its 95 % interval (`robustness.wilson`).
 
         Args, raises: see `robust`.
@@ -405,6 +409,18 @@ class Run:
         """
         counts = [record.faulty for record in self._of(attack)]
         return sum(count > 0 for count in counts), sum(counts)
+
+    def masked(self, attack: str | None) -> int:
+        """On how many images a control without gradients succeeded where `attack` did not, see `attacks.Standard`.
+
+        Of all attacks together it is the largest number.
+
+        Raises:
+            ValueError: an attack that the run does not have.
+        """
+        if attack is None:
+            return max(map(self.masked, self.attacks))
+        return sum(record.masked for record in self._of(attack))
 
     def _of(self, attack: str) -> list[Record]:
         checks.one_of("attack", attack, self.attacks)

@@ -288,9 +288,9 @@ def attack_batches(
                 result = result._replace(faulty=result.faulty + 1)
             adversarial = result.adversarial.numpy()
             seconds = (time.perf_counter() - began) / len(originals.indices)
-            counts = {"gradients": result.gradients.numpy(), "faulty": result.faulty.numpy()}
+            told = {name: getattr(result, name).numpy() for name in ("gradients", "faulty", "masked")}
             yield score(
-                model, name, originals, adversarial, smoother, seconds=seconds, trace=result.trace.numpy(), **counts
+                model, name, originals, adversarial, smoother, seconds=seconds, trace=result.trace.numpy(), **told
             )
 
 
@@ -304,6 +304,7 @@ def score(
     seconds: float = 0.0,
     trace: np.ndarray | None = None,
     faulty: Any = 0,
+    masked: Any = False,
 ) -> Batch:
     """The records of adversarial images, of any attack or library: as computed, and as delivered in 8 bits.
 
@@ -316,7 +317,7 @@ def score(
         gradients: how many each image took, [B], or a number for all.
         seconds: wall time for each image.
         trace: [B, G + 1], as in an `AttackResult`; None where it is not known.
-        faulty: as in an `AttackResult`, [B], or a number for all.
+        faulty, masked: as in an `AttackResult`, [B], or one for all.
 
     Raises:
         ValueError: images of another shape or dtype than the originals', or values outside [0, 1].
@@ -332,7 +333,7 @@ def score(
     adversarial = tf.cast(checks.as_images(adversarial, "adversarial"), tf.float32).numpy()
     checks.same_shape("adversarial", adversarial.shape, originals.images.shape)
     delivered = quantize(adversarial)
-    counts = [np.broadcast_to(count, len(adversarial)).tolist() for count in (gradients, faulty)]
+    counts = [np.broadcast_to(count, len(adversarial)).tolist() for count in (gradients, faulty, masked)]
     traces = [()] * len(adversarial) if trace is None else map(_improvements, trace)
     columns = (originals.indices.tolist(), originals.labels.tolist(), *counts, traces)
     computed, rounded = (_scores(model, originals, images, smoother) for images in (adversarial, delivered))
@@ -347,8 +348,9 @@ def score(
             seconds=seconds,
             trace=improvements,
             faulty=flaws,
+            masked=hidden,
         )
-        for index, label, count, flaws, improvements, one, other in zip(*columns, computed, rounded)
+        for index, label, count, flaws, hidden, improvements, one, other in zip(*columns, computed, rounded)
     ]
     return Batch(attack, records, originals.images, adversarial, delivered)
 

@@ -6,6 +6,7 @@ from tf_smoothadv.attacks.core import Attack, AttackResult
 from tf_smoothadv.attacks.gradient import FGSM, IFGSM, PGD2
 from tf_smoothadv.attacks.minimal_norm import BP, DDN, FMN
 from tf_smoothadv.attacks.nearest_classes import NearestClasses
+from tf_smoothadv.attacks.square import Square
 from tf_smoothadv.attacks.standard import Standard
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "AttackResult",
     "CarliniWagner",
     "NearestClasses",
+    "Square",
     "Standard",
 ]

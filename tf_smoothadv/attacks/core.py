@@ -75,6 +75,8 @@ class AttackResult(NamedTuple):
         norm: [B], what the attack minimised: with `masking` the attacks that search the norm minimise that of z,
             r = T z (`Masker`), without it their `distortion`, as do the others; of gradient attacks that keep the
             strongest iterate it is the margin.
+        masked: [B] bool, whether only the control of `Standard`, which needs no gradient, succeeded: the model's
+            gradients are masked there.
         code: what a file holds of the adversarial images, where `delivery` saves something else than their pixels
             (`Jpeg.encode`); otherwise empty.
 
@@ -96,6 +98,7 @@ class AttackResult(NamedTuple):
     faulty: Any = 0
     share: Any = 0.0
     norm: Any = None
+    masked: Any = False
     code: Any = ()
 
     def __repr__(self) -> str:
@@ -142,6 +145,7 @@ def start(images: tf.Tensor, gradients: tf.Tensor | int, code: tuple[tf.Tensor, 
         faulty=tf.zeros([batch], tf.int32),
         share=tf.zeros([batch], images.dtype),
         norm=tf.zeros([batch], images.dtype),
+        masked=tf.zeros([batch], tf.bool),
         code=code,
     )
 
@@ -172,7 +176,8 @@ def keep_best(
     count = tf.zeros_like(taken) if faulty is None else tf.cast(faulty, tf.int32)
     share = tf.zeros_like(distortion)
     size = norm(r) if callable(norm) else norm
-    later = AttackResult(shown.images, success, distortion, taken, trace, count, share, size, shown.code)
+    masked = tf.zeros_like(success)
+    later = AttackResult(shown.images, success, distortion, taken, trace, count, share, size, masked, shown.code)
     return merge_results(best, later)
 
 
@@ -197,6 +202,7 @@ def merge_results(best: AttackResult, later: AttackResult) -> AttackResult:
         faulty=best.faulty + later.faulty,
         share=kept(later.share, best.share),
         norm=kept(later.norm, best.norm),
+        masked=best.masked | later.masked,
         code=tuple(map(kept, later.code, best.code)),
     )
 

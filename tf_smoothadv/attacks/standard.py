@@ -14,6 +14,7 @@ from tf_smoothadv.attacks import core
 from tf_smoothadv.attacks.augmented_lagrangian import ALMA
 from tf_smoothadv.attacks.minimal_norm import FMN
 from tf_smoothadv.attacks.nearest_classes import nearest_first
+from tf_smoothadv.attacks.square import Square
 from tf_smoothadv.classifier import Classifier
 from tf_smoothadv.delivery import Delivery
 from tf_smoothadv.smoothing import Smoothing
@@ -79,12 +80,18 @@ class Standard(core.Attack):
     where reach falls from infinity, at the first, over 1.2 to 1.05; an image without any success goes on. Without
     epsilons every image gets all, for the least distortion.
 
+    Then a control: `Square`, which needs no gradient, attacks within the largest epsilon what is still robust there.
+    What it finds counts, and is told (`AttackResult.masked`): there the model hides its gradients, as by quantising
+    what it sees, and the robustness that remains may be no more than what attacks by these gradients do not find.
+
     It takes no `masking`: masked attacks minimise another norm than the one that epsilon limits.
 
     Args:
         epsilons: L2 norms, for pixels in [0, 1]; none for the least distortion alone.
         smoothing: smooth the gradients like the image (12); None for the plain attack.
         delivery: what the result is saved as, `Levels` of 8 bits or a `Jpeg`; None for floats.
+        queries: calls of the model, an image, that the control may take; they do not count as gradients. 0 for none,
+            5,000 for as many as AutoAttack's.
 
     Raises:
         ValueError: a value outside these; targets at the call, which this attack chooses itself.
@@ -106,11 +113,12 @@ class Standard(core.Attack):
     [0.25] [141]
     """
 
-    tensors: ClassVar[dict[str, tf.DType]] = {"epsilons": tf.float32}
+    tensors: ClassVar[dict[str, tf.DType]] = {"epsilons": tf.float32, "queries": tf.int32}
 
     epsilons: tuple[float, ...] = ()
     smoothing: Smoothing | None = None
     delivery: Delivery | None = None
+    queries: int = 200
 
     def __post_init__(self) -> None:
         if not isinstance(self.epsilons, tuple):
@@ -119,6 +127,7 @@ class Standard(core.Attack):
             checks.in_range("epsilons", epsilon, 0, open_low=True)
         checks.optional("smoothing", self.smoothing, Smoothing)
         checks.optional("delivery", self.delivery, Delivery)
+        checks.count("queries", self.queries, at_least=0)
 
     def within(self, gradients: int | None) -> Standard:
         if gradients is not None:
@@ -163,6 +172,23 @@ class Standard(core.Attack):
                 batch = core.gather((images, labels, aim, begin, step_size), some)
                 merged = core.merge_results(core.gather(best, some), loops[stage.attack](*batch))
                 best = core.scatter(best, some, merged, active)
+        return self.controlled(best, model, images, labels)
+
+    def controlled(
+        self, best: core.AttackResult, model: Classifier, images: tf.Tensor, labels: tf.Tensor
+    ) -> core.AttackResult:
+        """The result after the control; its calls of the model stand neither in `gradients` nor in the trace."""
+        largest = tf.reduce_max(tf.concat([[0.0], self.epsilons], 0))
+        active = (self.queries > 0) & (largest > 0) & (~best.success | (best.distortion > largest))
+        if tf.reduce_any(active):
+            some = core.active_first(active)
+            square = Square(1.0, delivery=self.delivery and self.delivery.take(some))
+            square = square.holding({"epsilon": largest, "queries": self.queries})
+            found = square.run(model, tf.gather(images, some), tf.gather(labels, some), None)
+            within = found.success & (found.distortion <= largest)
+            won = core.scatter(tf.zeros_like(active), some, within, active)
+            kept = {name: getattr(found, name) for name in ("adversarial", "success", "distortion", "norm", "code")}
+            best = core.scatter(best, some, core.gather(best, some)._replace(masked=within, **kept), won)
         return best
 
 

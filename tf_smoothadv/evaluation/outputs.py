@@ -41,7 +41,7 @@ def write_outputs(folder: pathlib.Path, run: metrics.Run, terminal: rich.console
     made_with = records.settings_of(folder)
     records.write(folder / records.SUMMARY, summary(run, made_with))
     named = {made_with["model"]: run}
-    figures = {"characteristic": plots.characteristic(named), "budget": plots.budget(named)}
+    figures = {"characteristic": plots.characteristic(named), "budget": plots.budget(named, epsilons=run.epsilons)}
     if run.measures:
         figures["visibility"] = plots.visibility(named, run.measures[0])
     for name, figure in figures.items():
@@ -54,6 +54,14 @@ def write_outputs(folder: pathlib.Path, run: metrics.Run, terminal: rich.console
             terminal.print(
                 f"{name}: on {images} of the {run.num_correct} images {gradients} gradients were not finite, or zero; "
                 "where these images are failures, the network is not robust for that",
+                markup=False,
+                soft_wrap=True,
+            )
+        if run.masked(name):
+            terminal.print(
+                f"{name}: the network's gradients are masked: on {run.masked(name)} of the {run.num_correct} images an "
+                "attack without gradients succeeded and none with them did; do not trust its robust accuracy: find "
+                "what hides them, such as quantisation or noise, and attack the network without it",
                 markup=False,
                 soft_wrap=True,
             )

@@ -158,7 +158,8 @@ def _robust_table(dataset: str, runs: Mapping[str, Finished]) -> Table:
         )
         for name, finished in runs.items()
     ]
-    rows = {attack: [tables.robust_cells(one.run, attack) for one in runs.values()] for attack in attacks}
+    names = [*attacks, *[tables.ALL] * (len(attacks) > 1)]
+    rows = {name: [tables.robust_cells(one.run, name) for one in runs.values()] for name in names}
     return Table(f"Robust accuracy on {dataset}, L2", groups, rows)
 
 

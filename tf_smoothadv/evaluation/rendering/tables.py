@@ -94,6 +94,7 @@ COLUMNS = (
     Column("seconds_per_image", _mean("seconds"), "ms", COST, 0, 0, scale=1000),
     Column("mean_margin_8bit", _delivered("mean_margin"), None, None),
     Column("faulty_images", lambda run, attack: run.faulty(attack)[0], None, None),
+    Column("masked_images", lambda run, attack: run.masked(attack), None, None),
 )
 P_LOSSLESS = Column("p_lossless", _delivered("p_lossless"), "P90", DELIVERED, 3, 3)
 VISIBILITY = {name: Column(name, _seen(name), None, None, row.digits, row.digits) for name, row in MEASURES.items()}
@@ -146,6 +147,7 @@ def visibility(run: metrics.Run) -> Iterator[rich.table.Table]:
         yield result
 
 
+ALL = "all together"
 ROBUST_LEGEND = (
     "The share of all the images that the network gets right, and that the attack leaves so within an L2 distortion of "
     "epsilon; those that it gets wrong unattacked count as lost. With 95 % confidence intervals (Wilson)."
@@ -159,16 +161,23 @@ def robust_accuracy(run: metrics.Run) -> Iterator[rich.table.Table]:
         result.add_column("attack", overflow="fold")
         for heading in (part for epsilon in run.epsilons for part in (f"at {epsilon:g}", "95 %")):
             result.add_column(heading, justify="right", no_wrap=True)
-        for attack in run.attacks:
+        for attack in (*run.attacks, *[ALL] * (len(run.attacks) > 1)):
             result.add_row(rich.markup.escape(attack), *robust_cells(run, attack))
         yield result
 
 
 def robust_cells(run: metrics.Run, attack: str) -> list[str]:
-    """For each epsilon the robust accuracy and its interval; dashes for an attack that the run does not have."""
-    if attack not in run.attacks:
+    """For each epsilon the robust accuracy and its interval, by an attack or by ALL; dashes for one that is not there.
+
+    Of a network whose gradients are masked it is a bound, and not called robust accuracy.
+    """
+    if attack not in (*run.attacks, ALL):
         return [NONE] * 2 * len(run.epsilons)
-    return _with_intervals(run.robust_accuracy(attack, epsilon) for epsilon in run.epsilons)
+    name = None if attack == ALL else attack
+    found = [run.robust_accuracy(name, epsilon) for epsilon in run.epsilons]
+    if run.masked(name):
+        return [cell for estimate in found for cell in ("masked", f"at most {estimate.value:.3f}")]
+    return _with_intervals(found)
 
 
 def compared_cells(one: metrics.Run, two: metrics.Run, attack: str, epsilons: Iterable[float]) -> list[str]:
