@@ -10,7 +10,7 @@ INSTALLED_LEGACY := $(VENV_LEGACY)/.installed
 LEGACY := graph solvers smoothing criteria attacks optimizers filters defenses addons magnification protocol imports \
 	tf_slim slim models inspection data pictures
 
-.PHONY: demo test test-slow test-legacy lint bench reference figure screenshot clean
+.PHONY: demo test test-slow test-legacy lint docs bench reference figure screenshot clean
 
 demo: $(INSTALLED)  ## the paper's MNIST table, and a report to look at, on the digits and weights that ship here
 	$(BIN)/python -m eval.white_box --save_images --output=results/demo
@@ -35,8 +35,13 @@ bench: $(INSTALLED)  ## the tables of benchmarks/results, some hours
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m benchmarks
 
-reference: $(INSTALLED)  ## docs/reference.md, from the docstrings
+reference: $(INSTALLED)  ## docs/reference.md from the docstrings, docs/commands.md from the flags
 	$(BIN)/python -m docs.reference
+	$(BIN)/python -m docs.commands
+
+docs: $(INSTALLED)  ## the documentation's site, site/index.html; a link that leads nowhere is an error
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(BIN)/mkdocs build --quiet
 
 figure: $(INSTALLED)  ## the figure of the README
 	$(BIN)/python -m eval.white_box --attacks=cw,scw --num_images=3 --output=results/figure
