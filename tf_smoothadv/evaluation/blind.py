@@ -45,8 +45,14 @@ def make(
         What the page has, in a line.
 
     Raises:
-        ValueError: a folder without such results or without the images, an attack that it does not have, no success.
+        ValueError: a folder without such results or without the images, an attack that it does not have, no success,
+            or a setting out of its range.
     """
+    checks.one_of("design", design, blind.DESIGNS)
+    checks.count("num_images", num_images)
+    checks.count("zoom", zoom)
+    checks.in_range("seconds", seconds, 0)
+    checks.in_range("catch", catch, 0, 0.5, open_high=False)
     finished = records.read(pathlib.Path(folder))
     successes = finished.successes()
     for attack in attacks:
@@ -92,6 +98,7 @@ def score(
         ValueError: a folder without results; files that are missing, damaged, there twice, or of another page; attacks
             that the folder does not have; no observer who is not left out.
     """
+    checks.in_range("catch_least", catch_least, 0, 1, open_high=False)
     finished = records.read(pathlib.Path(folder))
     page = pathlib.Path(page or finished.folder / PAGE)
     experiment = records.read_experiment(page)
@@ -100,12 +107,12 @@ def score(
         raise ValueError(
             f"{page} shows {min(unknown)}, an attack that {folder} does not have: name the page's own folder"
         )
-    by_observer = collections.defaultdict(list)
+    by_observer: dict[str, list[blind.Trial]] = collections.defaultdict(list)
     for one in records.read_answers([pathlib.Path(path) for path in answers], page):
         by_observer[one.pseudonym] += one.trials
 
     catches = {
-        name: (sum(trial.right for trial in trials if trial.catch), sum(trial.catch for trial in trials))
+        name: [sum(trial.right for trial in trials if trial.catch), sum(trial.catch for trial in trials)]
         for name, trials in by_observer.items()
     }
     left_out = [name for name, (right, count) in catches.items() if right < catch_least * count]

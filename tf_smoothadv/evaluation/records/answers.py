@@ -96,7 +96,7 @@ class Findings:
     attacks: dict[str, blind.Sight]
     observers: dict[str, blind.Sight]
     images: dict[str, dict[str, blind.Sight]]
-    catches: dict[str, tuple[int, int]]
+    catches: dict[str, list[int]]
     left_out: list[str]
 
 
@@ -185,6 +185,10 @@ def _check(answers: Answers, experiment: Experiment) -> None:
     for name in ("design", "seconds", "zoom", "magnified"):
         if getattr(answers, name) != getattr(experiment, name):
             raise ValueError(f"{name} is {getattr(answers, name)!r}, the page's is {getattr(experiment, name)!r}")
+    if not answers.trials:
+        raise ValueError("it holds no answers")
+    if not answers.pseudonym.isprintable():
+        raise ValueError(f"pseudonym must be printable; received {answers.pseudonym!r}")
     choices = blind.DESIGNS[experiment.design]
     truths = [None] if experiment.design == "pair" else choices  # a single image is shown once unchanged, once changed
     asked = collections.Counter(
@@ -199,5 +203,3 @@ def _check(answers: Answers, experiment: Experiment) -> None:
         if not asked[key]:
             raise ValueError(f"the page does not ask so often about {trial.attack!r} on {trial.image!r}")
         asked[key] -= 1
-    if not answers.trials:
-        raise ValueError("it holds no answers")

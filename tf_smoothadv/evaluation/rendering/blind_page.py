@@ -95,8 +95,8 @@ def obvious(picture: np.ndarray) -> np.ndarray:
     inside = np.zeros([height, width], bool)
     inside[height // 4 : height - height // 4, width // 4 : width - width // 4] = True
     step = OBVIOUS if picture[inside].mean() < 128 else -OBVIOUS
-    changed = picture + step * (inside & ((rows + columns) % 2 == 0))[..., np.newaxis]
-    return np.clip(changed, 0, 255).astype(np.uint8)
+    changed: np.ndarray = picture + step * (inside & ((rows + columns) % 2 == 0))[..., np.newaxis]
+    return changed.clip(0, 255).astype(np.uint8)
 
 
 def _pictures(finished: Finished, image: int, attacks: Sequence[str], magnified: bool) -> list[np.ndarray]:

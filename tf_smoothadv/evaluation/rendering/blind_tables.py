@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import rich.box
 import rich.markup
@@ -15,6 +15,7 @@ from tf_smoothadv.evaluation.rendering.terminal import NONE
 __all__ = ["IMAGES_SHOWN", "LEGEND", "cells", "tables", "told"]
 
 IMAGES_SHOWN = 10
+HEADINGS = ("N", "right", "95 %", "d'", "p", "")
 LEGEND = (
     "right: share of right answers, 0.5 by chance, with its exact 95 % confidence interval (Clopper-Pearson). d': 0 is "
     "unseen, 1 is right in 0.76 of pairs. p: one-sided binomial test against chance, corrected for the number of rows "
@@ -31,13 +32,16 @@ def told(findings: Findings) -> str:
 
 def tables(findings: Findings, title: str) -> Iterator[rich.table.Table]:
     """What is seen of each attack, by each observer, and of the images that are seen most often."""
-    yield _table(f"{title}: {told(findings)}", ["attack"], [([name], one) for name, one in findings.attacks.items()])
-    rows = [([name, _of(findings.catches[name])], one) for name, one in findings.observers.items()]
-    yield _table("by observer", ["observer", "catch"], rows)
-    images = [([attack, name], one) for attack, sights in findings.images.items() for name, one in sights.items()]
-    images.sort(key=lambda row: (-row[1].share.value, -row[1].answers))
+    attacks = [[name, *cells(one)] for name, one in findings.attacks.items()]
+    yield _table(f"{title}: {told(findings)}", ["attack"], HEADINGS, attacks)
+    catches = {name: f"{right} of {count}" for name, (right, count) in findings.catches.items()}
+    observers = [[name, catches[name], *cells(one)] for name, one in findings.observers.items()]
+    yield _table("by observer", ["observer", "catch"], HEADINGS, observers)
+    images = [(attack, name, one) for attack, sights in findings.images.items() for name, one in sights.items()]
+    images.sort(key=lambda row: (-row[2].share.value, -row[2].answers))
     first = f"the {IMAGES_SHOWN} of {len(images)} images seen most often" if len(images) > IMAGES_SHOWN else "by image"
-    yield _table(first, ["attack", "image"], images[:IMAGES_SHOWN])
+    rows = [[attack, name, *cells(one)[:3]] for attack, name, one in images[:IMAGES_SHOWN]]
+    yield _table(first, ["attack", "image"], HEADINGS[:3], rows)
 
 
 def cells(sight: Sight | None) -> list[str]:
@@ -50,17 +54,12 @@ def cells(sight: Sight | None) -> list[str]:
     return [str(sight.answers), *numbers, sight.verdict]
 
 
-def _table(title: str, names: list[str], rows: list[tuple[list[str], Sight]]) -> rich.table.Table:
+def _table(title: str, names: list[str], headings: Sequence[str], rows: list[list[str]]) -> rich.table.Table:
     result = rich.table.Table(title=rich.markup.escape(title), box=rich.box.SIMPLE, padding=(0, 1, 0, 0))
     for name in names:
         result.add_column(name, overflow="fold")
-    for heading in ("N", "right", "95 %", "d'", "p"):
-        result.add_column(heading, justify="right", no_wrap=True)
-    result.add_column("", overflow="fold")
-    for texts, sight in rows:
-        result.add_row(*map(rich.markup.escape, texts), *cells(sight))
+    for heading in headings:
+        result.add_column(heading, justify="right", overflow="fold", no_wrap=bool(heading))
+    for row in rows:
+        result.add_row(*map(rich.markup.escape, row))
     return result
-
-
-def _of(count: tuple[int, int]) -> str:
-    return f"{count[0]} of {count[1]}"

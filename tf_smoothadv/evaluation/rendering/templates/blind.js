@@ -126,7 +126,7 @@ async function train() {
     const names = fit();
     const truth = names[choices.indexOf(question.truth)].toLowerCase();
     stage.classList.add("shown");
-    element("told").textContent = `${answer === question.truth ? "Right" : "No"}: `
+    element("told").textContent = `${answer === question.truth ? "Correct" : "Not so"}: `
       + (single ? `this image was ${truth === "changed" ? "" : "not "}changed.` : `the ${truth} image was changed.`);
     element("onward").hidden = false;
     element("onward").focus();
@@ -172,16 +172,16 @@ function save(pseudonym, planned) {
 const keep = (event) => { event.preventDefault(); };
 
 async function run() {
-  const others = single ? 2 : 1;
-  element("planned").textContent = experiment.trials.length * others;
-  element("every").textContent = EVERY;
+  const count = experiment.trials.length * (single ? 2 : 1);
+  element("planned").textContent = `${count} questions${count > EVERY ? `, with a break after every ${EVERY}` : ""}`;
   element("pseudonym").placeholder = `observer-${seed.slice(0, 6)}`;
   warn();
   addEventListener("resize", () => { warn(); if (!element("trial").hidden) fit(); });
   await new Promise((resolve) => {
     element("begin").addEventListener("submit", (event) => { event.preventDefault(); resolve(); }, { once: true });
   });
-  const pseudonym = element("pseudonym").value.trim() || element("pseudonym").placeholder;
+  const { value, placeholder } = element("pseudonym");
+  const pseudonym = value.replace(/\p{C}/gu, "").trim() || placeholder; // without what does not print
   addEventListener("beforeunload", keep);
   if (single) element("second").remove();
   turnTo("trial");
