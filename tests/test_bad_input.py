@@ -449,7 +449,6 @@ TABLE = [
     ),
     ("eval.blind", "missing", r"missing holds no results of eval\.white_box: records\.jsonl is missing"),
     ("eval.blind", "IN/unfinished", r"unfinished holds an unfinished run: summary\.json is missing; give the command"),
-    ("eval.blind", "IN/shrunk", r"00000\.png must be of the shape|00001\.png or its original is missing"),
     ("eval.blind", "--output=IN IN/run", "cannot write IN: Is a directory; .* name another --output"),
     ("eval.blind", "--output=/dev/full IN/run", "cannot write /dev/full: No space left on device; make room"),
     ("eval.blind", "--score missing x.json", r"missing holds no results of eval\.white_box: records\.jsonl is missing"),

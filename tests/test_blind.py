@@ -244,6 +244,11 @@ class TestPage:
             with pytest.raises(ValueError, match=f"{next(iter(flags))} must be"):
                 evaluation.make(folder, **flags)
         image = records.read(folder).successes()["cw"][0]
+        save(folder, "cw", f"{image:05d}", np.zeros((8, 8, 1), np.uint8))
+        with pytest.raises(
+            ValueError, match=r"must be of the shape \(32, 32, 1\), like its original; received \(8, 8, 1\)"
+        ):
+            evaluation.make(folder)
         records.read(folder).picture(image).unlink()
         with pytest.raises(ValueError, match=r"\.png or its original is missing, .* --save_images"):
             evaluation.make(folder)
