@@ -72,7 +72,7 @@ def make(
     times = 1 if design == "pair" else 2  # a single image comes changed and unchanged
     return (
         f"{path}: images on which the attack succeeded, {counts}; {times * len(experiment.trials)} trials, "
-        f"{times * catches} of them catch trials; {len(text) / 1e6:.1f} MB"
+        f"{times * catches} of them catch trials; {len(text) / 1e6:.2g} MB"
     )
 
 

@@ -1,6 +1,6 @@
 "use strict";
 
-const EVERY = 25; // trials from break to break
+const LONGEST = 25; // trials from break to break, at most
 const BLANK = 500; // milliseconds without images before each trial
 const element = (id) => document.getElementById(id);
 const packed = Uint8Array.from(atob(element("experiment").textContent), (letter) => letter.charCodeAt(0));
@@ -14,6 +14,8 @@ const images = single ? [element("first")] : [element("first"), element("second"
 const seeds = crypto.getRandomValues(new Uint32Array(2));
 const seed = [...seeds].map((part) => part.toString(16).padStart(8, "0")).join("");
 const draw = generator(...seeds);
+const count = experiment.trials.length * (single ? 2 : 1);
+const every = Math.ceil(count / Math.ceil(count / LONGEST));
 const answers = [];
 let give = null; // takes the answer that is awaited
 let stopped = false;
@@ -141,7 +143,7 @@ async function test() {
   const asked = questions(experiment.trials);
   element("stop").hidden = false;
   for (const [place, question] of asked.entries()) {
-    if (place && place % EVERY === 0) {
+    if (place && place % every === 0) {
       element("left").textContent = `${asked.length - place} of ${asked.length} questions are left.`;
       turnTo("rest");
       await pressed("continue");
@@ -153,13 +155,12 @@ async function test() {
     const { attack, image, catch: isCatch } = question.trial;
     answers.push({ attack, image, catch: isCatch, truth: question.truth, ...given });
   }
-  return asked.length;
 }
 
-function save(pseudonym, planned) {
+function save(pseudonym) {
   const { version, identity, design, seconds, zoom, magnified } = experiment;
   const content = {
-    version, identity, design, seconds, zoom, magnified, pseudonym, seed, planned,
+    version, identity, design, seconds, zoom, magnified, pseudonym, seed, planned: count,
     device_pixel_ratio: devicePixelRatio, screen: [screen.width, screen.height], trials: answers,
   };
   const link = element("save");
@@ -172,8 +173,7 @@ function save(pseudonym, planned) {
 const keep = (event) => { event.preventDefault(); };
 
 async function run() {
-  const count = experiment.trials.length * (single ? 2 : 1);
-  element("planned").textContent = `${count} questions${count > EVERY ? `, with a break after every ${EVERY}` : ""}`;
+  element("planned").textContent = `${count} questions${every < count ? `, with a break after every ${every}` : ""}`;
   element("pseudonym").placeholder = `observer-${seed.slice(0, 6)}`;
   warn();
   addEventListener("resize", () => { warn(); if (!element("trial").hidden) fit(); });
@@ -186,11 +186,11 @@ async function run() {
   if (single) element("second").remove();
   turnTo("trial");
   await train();
-  const planned = await test();
+  await test();
   turnTo("end");
   element("saved").hidden = !answers.length;
   element("nothing").hidden = answers.length > 0;
-  if (answers.length) save(pseudonym, planned);
+  if (answers.length) save(pseudonym);
   removeEventListener("beforeunload", keep);
 }
 
