@@ -320,6 +320,7 @@ class TestScore:
         assert (found.attacks, found.images, found.observers) == (alone.attacks, alone.images, alone.observers)
         told = " ".join(capsys.readouterr().out.split())
         assert "left out, less than 0.75 of the catch trials right: [b]zoe (0 of 3)" in told
+        assert "1 observer, left out [b]zoe" in Tags(report.page({"c4": records.read(folder)}, 1)).text
         with pytest.raises(ValueError, match=r"no answers are left; less than 0\.75 .* had \[b\]zoe \(0 of 3\)"):
             evaluation.score(folder, [sleeper])
         assert evaluation.score(folder, [good, sleeper], catch_least=0).left_out == []

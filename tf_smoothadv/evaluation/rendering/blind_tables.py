@@ -12,7 +12,7 @@ from tf_smoothadv.blind import Sight
 from tf_smoothadv.evaluation.records import Findings
 from tf_smoothadv.evaluation.rendering.terminal import NONE
 
-__all__ = ["IMAGES_SHOWN", "LEGEND", "cells", "tables", "told"]
+__all__ = ["IMAGES_SHOWN", "LEGEND", "cells", "observers", "tables", "told"]
 
 IMAGES_SHOWN = 10
 HEADINGS = ("N", "right", "95 %", "d'", "p", "")
@@ -30,13 +30,20 @@ def told(findings: Findings) -> str:
     return f"{shown}{', magnified' if findings.magnified else ''}, {time}, zoom {findings.zoom}"
 
 
+def observers(findings: Findings) -> str:
+    """How many observers count, and who does not."""
+    left_out = f", left out {', '.join(findings.left_out)}" if findings.left_out else ""
+    count = len(findings.observers)
+    return f"{count} observer{'' if count == 1 else 's'}{left_out}"
+
+
 def tables(findings: Findings, title: str) -> Iterator[rich.table.Table]:
     """What is seen of each attack, by each observer, and of the images that are seen most often."""
     attacks = [[name, *cells(one)] for name, one in findings.attacks.items()]
     yield _table(f"{title}: {told(findings)}", ["attack"], HEADINGS, attacks)
     catches = {name: f"{right} of {count}" for name, (right, count) in findings.catches.items()}
-    observers = [[name, catches[name], *cells(one)] for name, one in findings.observers.items()]
-    yield _table("by observer", ["observer", "catch"], HEADINGS, observers)
+    by_observer = [[name, catches[name], *cells(one)] for name, one in findings.observers.items()]
+    yield _table("by observer", ["observer", "catch"], HEADINGS, by_observer)
     images = [(attack, name, one) for attack, sights in findings.images.items() for name, one in sights.items()]
     images.sort(key=lambda row: (-row[2].share.value, -row[2].answers))
     first = f"the {IMAGES_SHOWN} of {len(images)} images seen most often" if len(images) > IMAGES_SHOWN else "by image"

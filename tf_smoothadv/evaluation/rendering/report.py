@@ -237,11 +237,10 @@ def _detection_table(
 
 def _blind_tables(runs: Mapping[str, Finished]) -> list[Table]:
     """What persons saw, of the runs where `eval.blind` has scored their answers: a table a run, a row an attack."""
-    made = []
+    parts, made = {"": ["answers"], "right": ["", "95 %"], "against chance": ["d'", "p", ""]}, []
     for name, finished in runs.items():
         if findings := read_blind(finished):
-            observers = f"{len(findings.observers)} observers"
-            group = _Group(name, observers, {"": ["answers"], "right": ["", "95 %"], "against chance": ["d'", "p", ""]})
+            group = _Group(name, blind_tables.observers(findings), parts)
             rows = {attack: [blind_tables.cells(findings.attacks.get(attack))] for attack in finished.run.attacks}
             made.append(Table(f"Seen by persons on {finished.dataset}: {blind_tables.told(findings)}", [group], rows))
     return made
