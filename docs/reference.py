@@ -26,6 +26,8 @@ MODULES = (
     sa.magnification,
     sa.metrics,
     sys.modules["tf_smoothadv.visibility"],
+    sys.modules["tf_smoothadv.robustness"],
+    sys.modules["tf_smoothadv.blind"],
     sa.protocol,
     sys.modules["tf_smoothadv.front"],
     sa.transfer,

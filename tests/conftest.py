@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -28,6 +29,23 @@ def rng() -> np.random.Generator:
 def digits() -> tuple[np.ndarray, np.ndarray]:
     """The shipped test digits, [200, 28, 28, 1] in [0, 1], and their classes."""
     return mnist.read(str(SAMPLE), "test")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window, that logs what it complains of and what it asks for."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("needs chromium and chromedriver: Debian's packages chromium and chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,900"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    running = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    yield running
+    running.quit()
 
 
 def photograph(size: int = 64) -> np.ndarray:

@@ -24,7 +24,7 @@ from tests.many_runs import Finished, here, outcomes
 from tests.test_interruption import record
 from tests.test_report import finished_run
 from tf_smoothadv import metrics
-from tf_smoothadv.evaluation import records
+from tf_smoothadv.evaluation import blind, records
 from tf_smoothadv.evaluation.data import decoding, mnist
 
 FULL = pathlib.Path("/dev/full")
@@ -38,6 +38,7 @@ DEFAULTS = {
     "eval.magnify": "--output=OUT",
     "eval.merge": "--output=OUT",
     "eval.detect": "",
+    "eval.blind": "",
     "models.convert_slim": "--network=resnet_v2_50 --checkpoint=nowhere.ckpt --output=OUT/model.keras",
     "models.train": "--output=OUT",
 }
@@ -129,6 +130,24 @@ TABLE = [
     ("eval.merge", "", "name the folders of all the shards; received none"),
     ("eval.detect", "", "name at least one folder of results; received none"),
     ("eval.detect", "--images=IN/run IN/run", "Unknown command line flag 'images'.*--help tells the flags"),
+    ("eval.blind", "", "name a folder of results; received none"),
+    ("eval.blind", "--design=triple IN/run", "--design=triple: value should be one of <pair.single>"),
+    ("eval.blind", "--seconds=-1 IN/run", "--seconds=-1"),
+    ("eval.blind", "--seconds=nan IN/run", r"seconds must be a number in \[0, inf\); received nan"),
+    ("eval.blind", "--zoom=0 IN/run", "--zoom=0"),
+    ("eval.blind", "--zoom=1.5 IN/run", "--zoom=1.5"),
+    ("eval.blind", "--num_images=0 IN/run", "--num_images=0"),
+    ("eval.blind", "--catch=0.6 IN/run", "--catch=0.6"),
+    ("eval.blind", "--attacks=fgsm IN/run", "attack must be one of 'cw', 'scw'; received 'fgsm'"),
+    ("eval.blind", "IN/run IN/shard1", "one folder makes one page; received also .*: answers are scored by --score"),
+    ("eval.blind", "--score", "name a folder of results; received none"),
+    ("eval.blind", "--score IN/asked", "name the files of answers after the folder; received none"),
+    ("eval.blind", "--score --catch_least=2 IN/asked x.json", "--catch_least=2"),
+    (
+        "eval.blind",
+        "--score --catch_least=nan IN/asked x.json",
+        r"catch_least must be a number in \[0, 1\]; received nan",
+    ),
     ("models.convert_slim", "--network=vgg_16", "--network=vgg_16: value should be one of <"),
     ("models.convert_slim", "--output=OUT/model.h5", r"output must end in \.keras; received .*model\.h5"),
     ("models.train", "--training=robust", "--training=robust: value should be one of <"),
@@ -428,6 +447,58 @@ TABLE = [
         "IN/run",
         r"needs an attack that succeeds on at least 100 images; in .*run cw on \d+, scw on \d+: attack more images",
     ),
+    ("eval.blind", "missing", r"missing holds no results of eval\.white_box: records\.jsonl is missing"),
+    ("eval.blind", "IN/unfinished", r"unfinished holds an unfinished run: summary\.json is missing; give the command"),
+    ("eval.blind", "--output=IN IN/run", "cannot write IN: Is a directory; .* name another --output"),
+    ("eval.blind", "--output=/dev/full IN/run", "cannot write /dev/full: No space left on device; make room"),
+    ("eval.blind", "--score missing x.json", r"missing holds no results of eval\.white_box: records\.jsonl is missing"),
+    (
+        "eval.blind",
+        "--score IN/run x.json",
+        r"cannot read .*run/blind\.html: No such file or directory; --output names",
+    ),
+    ("eval.blind", "--score --output=IN/text.py IN/asked x.json", r"text\.py is no page of eval\.blind: it holds no"),
+    ("eval.blind", "--score --output=IN/grey.png IN/asked x.json", r"grey\.png is no page of eval\.blind: "),
+    ("eval.blind", "--score --output=IN/asked/blind.html IN/transfer x.json", r"transfer holds no results of eval"),
+    ("eval.blind", "--score IN/asked missing.json", r"cannot read missing\.json: No such file or directory"),
+    (
+        "eval.blind",
+        "--score IN/asked IN/asked/cut.json",
+        r"cut\.json is not what the page saved; ask its observer for the",
+    ),
+    (
+        "eval.blind",
+        "--score IN/asked IN/asked/list.json",
+        r"list\.json is not what the page saved.*: it must hold a JSON",
+    ),
+    ("eval.blind", "--score IN/asked IN/asked/lacks.json", r"lacks\.json is not what the page saved.*: it lacks seed"),
+    (
+        "eval.blind",
+        "--score IN/asked IN/asked/version.json",
+        r"version\.json .*: its version is 2, this program reads 1",
+    ),
+    ("eval.blind", "--score IN/asked IN/asked/unknown.json", r"unknown\.json .*: the page does not ask so often about"),
+    ("eval.blind", "--score IN/asked IN/asked/other.json", r"other\.json holds answers to another page than .*blind\."),
+    (
+        "eval.blind",
+        "--score IN/asked IN/asked/ann.json IN/asked/again.json",
+        r"ann\.json and .*again\.json hold the same answers, of 'ann': leave one out",
+    ),
+    (
+        "eval.blind",
+        "--score --output=IN/asked/blind.html IN/shard_other IN/asked/ann.json",
+        r"shows cw, an attack that .*shard_other does not have: name the page's own folder",
+    ),
+    (
+        "eval.blind",
+        "--score IN/asked IN/asked/asleep.json",
+        r"no answers are left; less than 0\.75 of their catch trials right had ann \(0 of 1\)",
+    ),
+    (
+        "eval.report",
+        "IN/blinded",
+        r"blind\.json is not what eval\.blind writes for this folder: it lacks .*; python -m",
+    ),
     ("eval.merge", "IN/run", r"run holds no results of a --shard=i/n"),
     ("eval.merge", "IN/shard1", "all the shards of one run must be named; received 1/2, without 2/2"),
     ("eval.merge", "IN/shard1 IN/shard1_again", "shard1 and .*shard1_again both hold shard 1/2"),
@@ -666,6 +737,34 @@ def make_results(folder: pathlib.Path) -> None:
     (folder / "transfer" / records.TRANSFER).write_text("{}")
 
 
+def make_answers(folder: pathlib.Path) -> None:
+    """A run with the page of a blind test, and answers to it."""
+    asked = shutil.copytree(folder / "run", folder / "asked")
+    finished_run(folder / "shard_other", np.zeros((2, 8, 8, 1), np.uint8), attacks=("fgsm", "scw"))
+    records.write(shutil.copytree(folder / "run", folder / "blinded") / records.BLIND, {})
+    blind.make(asked)
+    page = records.read_experiment(asked / blind.PAGE)
+    trials = [
+        {**{key: one[key] for key in ("attack", "image", "catch")}, "truth": "left", "answer": "left", "ms": 800}
+        for one in page.trials
+    ]
+    values = {key: getattr(page, key) for key in ("version", "identity", "design", "seconds", "zoom", "magnified")}
+    values |= {"pseudonym": "ann", "seed": "1", "device_pixel_ratio": 1, "screen": [800, 600], "planned": len(trials)}
+    values |= {"trials": trials}
+    for name, content in {
+        "ann": values,
+        "again": values,
+        "list": [values],
+        "lacks": {name: value for name, value in values.items() if name != "seed"},
+        "version": values | {"version": 2},
+        "other": values | {"identity": 64 * "0"},
+        "unknown": values | {"trials": [trials[0] | {"image": "none"}]},
+        "asleep": values | {"trials": [one | {"answer": "right"} for one in trials]},
+    }.items():
+        (asked / f"{name}.json").write_text(json.dumps(content))
+    (asked / "cut.json").write_text(json.dumps(values)[:-20])
+
+
 def contents(folder: pathlib.Path) -> dict[pathlib.Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -677,6 +776,7 @@ def inputs(tmp_path_factory):
     make_models(folder)
     make_given(folder / "given")
     make_results(folder)
+    make_answers(folder)
     before = contents(folder)
     yield folder
     after = contents(folder)

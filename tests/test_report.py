@@ -13,9 +13,7 @@ import shutil
 import numpy as np
 import PIL.Image
 import pytest
-import selenium.webdriver
 from selenium.webdriver import ActionChains, Keys
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
@@ -353,22 +351,6 @@ def test_a_damaged_folder_is_refused(folder, tmp_path, name, text):
     (tmp_path / "run" / name).write_text(text)
     with pytest.raises(ValueError, match=r"does not hold results as eval\.white_box writes them"):
         records.read(tmp_path / "run")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium without a window, that logs what it complains of and what it asks for."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("needs chromium and chromedriver: Debian's packages chromium and chromium-driver")
-    options = selenium.webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,900"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    running = selenium.webdriver.Chrome(options, Service(driver))
-    yield running
-    running.quit()
 
 
 @pytest.fixture(scope="module")

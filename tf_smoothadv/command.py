@@ -17,6 +17,7 @@ BINARIES = (
     "referee",
     "deliver",
     "detect",
+    "blind",
     "report",
     "figures",
     "magnify",

@@ -42,7 +42,7 @@ def evaluate(folder: str | pathlib.Path) -> dict[str, dict[str, detection.Detect
             f"detectability needs an attack that succeeds on at least {detection.LEAST_IMAGES} images; in {folder} "
             f"{counts}: attack more images"
         )
-    _check_pictures(finished, enough)
+    finished.check_pictures(enough)
 
     shape = decoding.read(finished.picture(min(min(images) for images in enough.values()))).shape
     colors = [color for color in detection.COLORS if color == detection.CHANNELS or shape[-1] == 3]
@@ -70,19 +70,3 @@ def evaluate(folder: str | pathlib.Path) -> dict[str, dict[str, detection.Detect
     terminal.print(tables.DETECTION_LEGEND, markup=False)
     terminal.print(f"{records.DETECTABILITY} is in {finished.folder}", markup=False, soft_wrap=True)
     return found
-
-
-def _check_pictures(finished: records.Finished, successes: dict[str, list[int]]) -> None:
-    """Raises ValueError unless there are files of all the images on which an attack succeeded."""
-    pictured = {(record.attack, record.index) for record in finished.pictured}
-    missing = [
-        finished.picture(image, name)
-        for name, images in successes.items()
-        for image in images
-        if (name, image) not in pictured
-    ]
-    if missing:
-        raise ValueError(
-            f"{missing[0]} or its original is missing, and so are {len(missing) - 1} others: eval.white_box "
-            "--save_images with a new --output keeps them"
-        )

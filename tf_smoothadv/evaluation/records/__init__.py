@@ -1,7 +1,26 @@
 """Folders of results: written record by record, and read when a run has come to its end."""
 
-from tf_smoothadv.evaluation.records.finished import Finished, named, read, read_all, read_detectability, read_transfer
+from tf_smoothadv.evaluation.records.answers import (
+    CATCH,
+    VERSION,
+    Answers,
+    Experiment,
+    Findings,
+    packed,
+    read_answers,
+    read_experiment,
+)
+from tf_smoothadv.evaluation.records.finished import (
+    Finished,
+    named,
+    read,
+    read_all,
+    read_blind,
+    read_detectability,
+    read_transfer,
+)
 from tf_smoothadv.evaluation.records.folder import (
+    BLIND,
     DETECTABILITY,
     IMAGES,
     KEY,
@@ -23,6 +42,8 @@ from tf_smoothadv.evaluation.records.folder import (
 )
 
 __all__ = [
+    "BLIND",
+    "CATCH",
     "DETECTABILITY",
     "IMAGES",
     "KEY",
@@ -32,16 +53,24 @@ __all__ = [
     "SHARD",
     "SUMMARY",
     "TRANSFER",
+    "VERSION",
+    "Answers",
+    "Experiment",
+    "Findings",
     "Finished",
     "Results",
     "different",
     "finite",
     "named",
     "output_folder",
+    "packed",
     "parsed",
     "read",
     "read_all",
+    "read_answers",
+    "read_blind",
     "read_detectability",
+    "read_experiment",
     "read_transfer",
     "settings_of",
     "write",

@@ -10,9 +10,11 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from tf_smoothadv import detection, metrics
+from tf_smoothadv import blind, detection, metrics
 from tf_smoothadv.evaluation.records import schema
+from tf_smoothadv.evaluation.records.answers import Findings
 from tf_smoothadv.evaluation.records.folder import (
+    BLIND,
     DETECTABILITY,
     IMAGES,
     KEY,
@@ -25,7 +27,7 @@ from tf_smoothadv.evaluation.records.folder import (
     settings_of,
 )
 
-__all__ = ["Finished", "named", "read", "read_all", "read_detectability", "read_transfer"]
+__all__ = ["Finished", "named", "read", "read_all", "read_blind", "read_detectability", "read_transfer"]
 
 R = TypeVar("R", bound=metrics.Record)
 
@@ -66,6 +68,17 @@ class Finished(NamedTuple):
             for record in self.run.records
             if self.picture(record.index).exists() and self.picture(record.index, record.attack).exists()
         ]
+
+    def check_pictures(self, images: Mapping[str, Sequence[int]]) -> None:
+        """Raises ValueError unless there are files of these images of each attack, and of their originals."""
+        pictured = {(record.attack, record.index) for record in self.pictured}
+        asked = [(name, image) for name, indices in images.items() for image in indices]
+        missing = [self.picture(image, name) for name, image in asked if (name, image) not in pictured]
+        if missing:
+            raise ValueError(
+                f"{missing[0]} or its original is missing, and so are {len(missing) - 1} others: eval.white_box "
+                "--save_images with a new --output keeps them"
+            )
 
     def successes(self) -> dict[str, list[int]]:
         """The images on which each attack succeeded as delivered, in order."""
@@ -134,6 +147,38 @@ def read_detectability(finished: Finished) -> dict[str, dict[str, detection.Dete
             f"{path} is not what eval.detect writes for this folder: {error}; python -m eval.detect {finished.folder} "
             "makes it anew"
         ) from error
+
+
+def read_blind(finished: Finished) -> Findings | None:
+    """What `eval.blind --score` found in a folder; None where it has not been.
+
+    Raises:
+        ValueError: a damaged file, or one of other attacks than the folder has.
+    """
+    path = finished.folder / BLIND
+    if not path.exists():
+        return None
+    try:
+        kinds = typing.get_type_hints(Findings)
+        by_name, by_image = dict[str, dict[str, Any]], dict[str, dict[str, dict[str, Any]]]
+        kinds |= {"attacks": by_name, "observers": by_name, "images": by_image}
+        found = schema.taken(schema.read(path), kinds)
+        for name in ("attacks", "observers"):
+            found[name] = _sights(found[name])
+        found["images"] = {attack: _sights(images) for attack, images in found["images"].items()}
+        unknown = [attack for attack in found["attacks"] if attack not in finished.attacks]
+        if unknown:
+            raise ValueError(f"it tells of {unknown[0]!r}, {SETTINGS} of {', '.join(finished.attacks)}")
+        return Findings(**found)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is not what eval.blind writes for this folder: {error}; python -m eval.blind --score "
+            f"{finished.folder} ANSWERS makes it anew"
+        ) from error
+
+
+def _sights(values: Mapping[str, dict[str, Any]]) -> dict[str, blind.Sight]:
+    return {name: schema.built(blind.Sight, one) for name, one in values.items()}
 
 
 def read(folder: pathlib.Path) -> Finished:

@@ -26,6 +26,7 @@ from tf_smoothadv import metrics
 from tf_smoothadv.evaluation.records import schema
 
 __all__ = [
+    "BLIND",
     "DETECTABILITY",
     "IMAGES",
     "KEY",
@@ -52,6 +53,7 @@ LOCK = ".lock"
 SUMMARY = "summary.json"
 TRANSFER = "transfer.json"
 DETECTABILITY = "detectability.json"
+BLIND = "blind.json"
 IMAGES = "images"
 KEY = ("attack", "index")
 ORIGINAL = "original"  # where an attack's name stands for its own

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import collections
-import hashlib
 import itertools
 import math
 import pathlib
@@ -12,21 +11,19 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jinja2
 from markupsafe import Markup
 
 from tf_smoothadv import metrics
 from tf_smoothadv.detection import Detectability
 from tf_smoothadv.evaluation import presets
-from tf_smoothadv.evaluation.records import Finished, read_detectability
-from tf_smoothadv.evaluation.rendering import plots, published, tables
+from tf_smoothadv.evaluation.records import Finished, read_blind, read_detectability
+from tf_smoothadv.evaluation.rendering import blind_tables, offline, plots, published, tables
 from tf_smoothadv.evaluation.rendering.gallery import VIEWS, gallery
 from tf_smoothadv.evaluation.rendering.terminal import compact, number
 from tf_smoothadv.visibility import MEASURES
 
 __all__ = ["HEADINGS", "P_E", "Table", "cells", "page", "settings", "shown", "transfer_tables", "white_box_tables"]
 
-TEMPLATES = pathlib.Path(__file__).parent / "templates"
 P_SUC = Markup("P<sub>suc</sub>")
 P_E = Markup("P<sub>E</sub>")
 HEADINGS = {
@@ -78,23 +75,19 @@ def page(runs: Mapping[str, Finished], num_images: int | None = None, transfers:
         num_images: as `gallery` takes it.
         transfers: what `eval.transfer` found.
     """
-    script, detection = (TEMPLATES / "report.js").read_text(), _detection_tables(runs)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html").render(
+    detection, blind = _detection_tables(runs), _blind_tables(runs)
+    return offline.rendered(
+        "report",
         runs=runs,
         tables=[
             *white_box_tables(runs),
             *detection,
+            *blind,
             *(table for summary in transfers for table in transfer_tables(summary)),
         ],
         transfers=transfers,
         detected=bool(detection),
+        asked=bool(blind),
         curves={name: _drawn(plots.characteristic({name: finished.run})) for name, finished in runs.items()},
         seen={
             name: _drawn(plots.visibility({name: finished.run}, finished.run.measures[0]))
@@ -109,10 +102,6 @@ def page(runs: Mapping[str, Finished], num_images: int | None = None, transfers:
         gallery=gallery(runs, num_images),
         views=list(VIEWS),
         labels={name: entry.label for name, entry in presets.ENTRIES.items()},
-        style=Markup((TEMPLATES / "report.css").read_text()),
-        script=Markup(script),
-        # The browser runs this script and no other, whatever a name in the results may hold.
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 
@@ -245,6 +234,17 @@ def _detection_table(
         for attack in dict.fromkeys(attack for finished in runs.values() for attack in finished.run.attacks)
     }
     return Table(f"Original against delivered images, told apart by SPAM features of {color}", groups, rows)
+
+
+def _blind_tables(runs: Mapping[str, Finished]) -> list[Table]:
+    """What persons saw, of the runs where `eval.blind` has scored their answers: a table a run, a row an attack."""
+    parts, made = {"": ["answers"], "right": ["", "95 %"], "against chance": ["d'", "p", ""]}, []
+    for name, finished in runs.items():
+        if findings := read_blind(finished):
+            group = _Group(name, blind_tables.observers(findings), parts)
+            rows = {attack: [blind_tables.cells(findings.attacks.get(attack))] for attack in finished.run.attacks}
+            made.append(Table(f"Seen by persons on {finished.dataset}: {blind_tables.told(findings)}", [group], rows))
+    return made
 
 
 def transfer_tables(summary: Mapping[str, Any]) -> list[Table]:
