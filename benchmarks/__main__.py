@@ -66,7 +66,9 @@ DEFINE_integer("batch_size", 8, "Photographs attacked at once.", lower_bound=1, 
 DEFINE_integer("photographs", 24, "Photographs that are delivered.", lower_bound=1, flag_values=FLAGS)
 DEFINE_integer("digits", 200, "Digits attacked at once.", lower_bound=1, flag_values=FLAGS)
 DEFINE_integer("slow_digits", 20, "Digits for the slowest attack of another library.", lower_bound=1, flag_values=FLAGS)
-DEFINE_string("data", None, "MNIST's npz file for --only=minimal; else the 200 digits that ship.", flag_values=FLAGS)
+DEFINE_string(
+    "data", None, "MNIST's npz file for --only=minimal,delivery; else the 200 digits that ship.", flag_values=FLAGS
+)
 DEFINE_string(
     "records", "results/minimal", "Folder of the records of minimal and grid, which go on from them.", flag_values=FLAGS
 )
@@ -136,7 +138,7 @@ def deliveries() -> dict[str, delivery.Case]:
     """The networks whose adversarial images are delivered."""
     made: dict[str, delivery.Case] = {}
     if "c4" in FLAGS.networks:
-        made["C4"] = delivery.Case(networks.c4(FLAGS.digits), peers.DIGITS, FLAGS.digits, FLAGS.slow_digits)
+        made["C4"] = delivery.Case(networks.c4(FLAGS.digits, FLAGS.data), peers.DIGITS, FLAGS.digits, FLAGS.slow_digits)
     if "file" in FLAGS.networks and FLAGS.network is not None:
         problem = networks.saved(FLAGS.network, FLAGS.images, FLAGS.photographs)
         name, size = pathlib.Path(FLAGS.network).stem, FLAGS.batch_size

@@ -13,20 +13,23 @@ import tensorflow as tf
 import tf_smoothadv as sa
 from benchmarks import networks, timing
 from tf_smoothadv import criteria
-from tf_smoothadv.attacks import FGSM, IFGSM, PGD2, Attack, CarliniWagner
+from tf_smoothadv.attacks import FGSM, FMN, IFGSM, PGD2, Attack, CarliniWagner
+from tf_smoothadv.evaluation import families
 
 FEW, MANY = 2, 10  # steps; a step's time is the difference of two runs', which cancels what an attack does once
 
 
-def attacks(smoothing: sa.Smoothing) -> dict[str, Any]:
-    """The iterative attacks, plain and smooth, with FEW steps."""
+def attacks(problem: networks.Problem) -> dict[str, Any]:
+    """The iterative attacks, plain and smooth, with FEW steps; FMN also masked, with the rounding to 8 bits inside."""
     plain: dict[str, Any] = {
         "I-FGSM": IFGSM(0.3, 0.01, FEW),
         "PGD2": PGD2(5.0, 0.1, FEW),
         "C&W": CarliniWagner(FEW, 1),
     }
-    smooth = {f"s{name}": dataclasses.replace(attack, smoothing=smoothing) for name, attack in plain.items()}
-    return {**plain, **smooth}
+    plain["FMN"] = FMN(FEW, delivery=sa.Levels())
+    smooth = {f"s{name}": attack.replaced(smoothing=problem.smoothing) for name, attack in plain.items()}
+    masking = families.masking(families.family(problem.images.shape[1:]), families.EYE)
+    return {**plain, **smooth, "mFMN": plain["FMN"].replaced(masking=masking)}
 
 
 def run(problems: dict[str, Callable[[], networks.Problem]], rounds: int) -> Iterator[dict[str, Any]]:
@@ -37,12 +40,12 @@ def run(problems: dict[str, Callable[[], networks.Problem]], rounds: int) -> Ite
         functions = {"gradient": gradient, "smoothing": smoothing_both_ways(problem)}
         functions["FGSM"] = call(FGSM(0.1), problem)
         functions["sFGSM"] = call(FGSM(0.1, problem.smoothing), problem)
-        for name, attack in attacks(problem.smoothing).items():
+        for name, attack in attacks(problem).items():
             functions[f"{name} few"] = call(attack, problem)
             functions[f"{name} many"] = call(dataclasses.replace(attack, steps=MANY), problem)
         times = timing.interleaved(functions, rounds)
         steps = {name: times[name] for name in ("smoothing", "FGSM", "sFGSM")}
-        for name in attacks(problem.smoothing):
+        for name in attacks(problem):
             difference = times[f"{name} many"].rounds - times[f"{name} few"].rounds
             steps[name] = timing.Times(difference / (MANY - FEW))
         for name, step in steps.items():
@@ -99,5 +102,5 @@ def peak(problem: Callable[[], networks.Problem], name: str) -> float:
     """Peak resident memory of this process in MiB, after it has run the attack."""
     made = problem()
     if name != "loading":
-        call(dataclasses.replace(attacks(made.smoothing)[name], steps=MANY), made)()
+        call(dataclasses.replace(attacks(made)[name], steps=MANY), made)()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -38,7 +38,7 @@ def run(network: str, folder: str | None, rounds: int) -> Iterator[dict[str, Any
 
 def seconds(problem: networks.Problem, steps: int, rounds: int) -> dict[str, float]:
     """Median seconds of `steps` bare gradients, and of the attacks with as many."""
-    made = attacks.attacks(problem.smoothing)
+    made = attacks.attacks(problem)
     functions = {"gradient": attacks.bare_gradient(problem)}
     for name in ("C&W", "sC&W"):
         functions[name] = attacks.call(dataclasses.replace(made[name], steps=steps), problem)
