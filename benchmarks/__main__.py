@@ -19,17 +19,31 @@ import rich.console
 import rich.table
 from absl.flags import DEFINE_float, DEFINE_integer, DEFINE_list, DEFINE_string, FlagValues
 
-from benchmarks import adversarial_library, attacks, checks, delivery, growth, minimal, networks, peers, solvers, timing
+from benchmarks import (
+    adversarial_library,
+    attacks,
+    checks,
+    delivery,
+    growth,
+    minimal,
+    networks,
+    peers,
+    robustness,
+    solvers,
+    timing,
+)
 from models import console
 from tf_smoothadv.evaluation.rendering import plots
 
-PARTS = ("solvers", "attacks", "checks", "memory", "peers", "minimal", "grid", "delivery", "growth")
+PARTS = ("solvers", "attacks", "checks", "memory", "peers", "minimal", "grid", "delivery", "robustness", "growth")
 MEDIANS = "Medians; ratios with their quartiles over the rounds."
 NOTES = {
     "minimal": "C4, clean; `_8bit` is as delivered. Rounding inside the attack, after it, or after scaling r.",
     "delivery": "`survive`: of the successes in floats, those that `sa.deliver` keeps; `factor`: of their distortion.",
+    "robustness": "L2, by `Standard` and by AutoAttack's APGD-CE, APGD-T, FAB-T; gradients are those of an image.",
     "grid": "C4, clean, on the first digits: what was tried, the best of each attack first.",
 }
+EPSILONS = (1.0, 1.5, 2.0)  # of digits
 NETWORKS = ("c4", "file", "inception_v3")
 SHARED = pathlib.Path(__file__).parents[2] / "shared"
 NETWORK = SHARED / "models" / "efficientnet_lite0.keras"
@@ -67,7 +81,10 @@ DEFINE_integer("photographs", 24, "Photographs that are delivered.", lower_bound
 DEFINE_integer("digits", 200, "Digits attacked at once.", lower_bound=1, flag_values=FLAGS)
 DEFINE_integer("slow_digits", 20, "Digits for the slowest attack of another library.", lower_bound=1, flag_values=FLAGS)
 DEFINE_string(
-    "data", None, "MNIST's npz file for --only=minimal,delivery; else the 200 digits that ship.", flag_values=FLAGS
+    "data",
+    None,
+    "MNIST's npz file for --only=minimal,delivery,robustness; else the 200 digits that ship.",
+    flag_values=FLAGS,
 )
 DEFINE_string(
     "records", "results/minimal", "Folder of the records of minimal and grid, which go on from them.", flag_values=FLAGS
@@ -100,12 +117,16 @@ def main() -> None:
         "minimal": lambda: minimal.run(FLAGS.data, FLAGS.digits, pathlib.Path(FLAGS.records)),
         "grid": lambda: minimal.run(FLAGS.data, minimal.GRID, pathlib.Path(FLAGS.records), grid=True),
         "delivery": lambda: delivery.run(deliveries(), FLAGS.peer_steps),
+        "robustness": lambda: robustness.run(FLAGS.digits, FLAGS.data, EPSILONS),
         "growth": lambda: growth.run(FLAGS.network, FLAGS.images, FLAGS.rounds),
     }
     terminal = rich.console.Console(highlight=False, width=120)
     for part in FLAGS.only:
         if part == "growth" and FLAGS.network is None:
             terminal.print("growth: left out, it needs --network")
+            continue
+        if part == "robustness" and not adversarial_library.available():
+            terminal.print("robustness: left out, it needs torch, adv-lib and pyautoattack")
             continue
         if part in ("peers", "minimal", "grid") and not adversarial_library.available():
             terminal.print(f"{part}: the rows of adversarial-library are left out, they need torch and adv-lib")

@@ -9,7 +9,7 @@ from PIL import Image
 
 import tf_smoothadv as sa
 from tf_smoothadv import criteria, jpeg
-from tf_smoothadv.attacks import ALMA, FMN, PGD2, CarliniWagner, NearestClasses
+from tf_smoothadv.attacks import ALMA, FMN, PGD2, CarliniWagner, NearestClasses, Standard
 
 pytest.importorskip("jpeglib")
 
@@ -168,6 +168,28 @@ def test_every_attack_delivers_files(attack):
     decoded = np.stack([shown(content) for content in contents])
     np.testing.assert_array_equal(levels(result.adversarial), decoded)
     assert criteria.is_adversarial(model(tf.constant(decoded / np.float32(255))), labels).numpy().all()
+
+
+@pytest.mark.slow
+def test_standard_goes_on_with_some_of_the_files(rng):
+    """Those that an epsilon is not decided of; in another order too, through the same compiled loop."""
+    contents = [saved(pixels(16, 16, seed), 95) for seed in range(4)]
+    weights = tf.constant(rng.normal(size=(16 * 16 * 3, 5)).astype(np.float32))
+
+    def model(x):
+        return tf.tanh(tf.reshape(x - 0.5, [-1, 16 * 16 * 3])) @ weights
+
+    distortions = []
+    for order in (contents, contents[::-1]):
+        files = sa.Jpeg(order)
+        labels = np.argmax(model(files.images), 1)
+        result = Standard((0.1, 0.14, 0.2), delivery=files)(model, files.images, labels)
+        assert len(set(result.gradients.numpy())) > 1
+        decoded = np.stack([shown(content) for content in files.encode(result.code)])
+        np.testing.assert_array_equal(levels(result.adversarial), decoded)
+        assert criteria.is_adversarial(model(tf.constant(decoded / np.float32(255))), labels).numpy().all()
+        distortions.append(result.distortion.numpy())
+    np.testing.assert_allclose(distortions[0], distortions[1][::-1], rtol=1e-4)
 
 
 def test_other_files_of_one_form_share_a_compiled_loop():

@@ -149,6 +149,7 @@ class Standard(core.Attack):
         looked = classes.shape[0] * model.samples
         shaped = {"smoothing": self.smoothing, "delivery": self.delivery}
         loops = {attack: traced(attack.replaced(**shaped), model) for attack in STRONGEST}
+        files = self.delivery.tensors() if self.delivery else ()
 
         best = core.start(images, looked + sum(stage.attack.steps for stage in stages) * model.samples, shown.code)
         best = core.keep_best(best, images, shown, core.errs_in_every_draw(model, logits, labels, None))
@@ -169,7 +170,7 @@ class Standard(core.Attack):
             if tf.reduce_any(active):
                 some = core.active_first(active)
                 step_size = stage.step * tf.where(best.success, best.distortion, outset)
-                batch = core.gather((images, labels, aim, begin, step_size), some)
+                batch = core.gather((images, labels, aim, begin, step_size, files), some)
                 merged = core.merge_results(core.gather(best, some), loops[stage.attack](*batch))
                 best = core.scatter(best, some, merged, active)
         return self.controlled(best, model, images, labels)
@@ -182,7 +183,7 @@ class Standard(core.Attack):
         active = (self.queries > 0) & (largest > 0) & (~best.success | (best.distortion > largest))
         if tf.reduce_any(active):
             some = core.active_first(active)
-            square = Square(1.0, delivery=self.delivery and self.delivery.take(some))
+            square = Square(1.0, delivery=self.delivery and self.delivery.guided_by(images).take(some))
             square = square.holding({"epsilon": largest, "queries": self.queries})
             found = square.run(model, tf.gather(images, some), tf.gather(labels, some), None)
             within = found.success & (found.distortion <= largest)
@@ -201,14 +202,22 @@ def pays(best: core.AttackResult, epsilons: tf.Tensor, reach: float) -> tf.Tenso
 
 
 def traced(attack: FMNFrom | ALMA, model: Classifier) -> Callable[..., core.AttackResult]:
-    """An attack as a function of images, labels, targets, first iterates and step sizes [B], traced only once."""
+    """An attack as a function of images, labels, targets, first iterates, step sizes [B] and what belongs to the files
+    of its delivery, traced only once.
+    """
 
     def run(
-        images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor, begin: tf.Tensor, step_size: tf.Tensor
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        targets: tf.Tensor,
+        begin: tf.Tensor,
+        step_size: tf.Tensor,
+        files: tuple[tf.Tensor, ...],
     ) -> core.AttackResult:
+        held: dict[str, Any] = {"delivery": files} if files else {}
         if isinstance(attack, ALMA):
-            return attack.holding({"step_size": step_size}).run(model, images, labels, targets)
-        held = {"step_size": tensors.per_image(step_size), "begin": begin}
+            return attack.holding({**held, "step_size": step_size}).run(model, images, labels, targets)
+        held |= {"step_size": tensors.per_image(step_size), "begin": begin}
         return attack.holding(held).run(model, images, labels, targets)
 
     function: Callable[..., core.AttackResult] = tf.function(run, reduce_retracing=True)
