@@ -661,7 +661,7 @@ def test_keras_models_run_in_inference_mode():
         (lambda: FGSM(8.0), r"epsilon must be a number in \(0, 1\]; received 8.0"),
         (lambda: IFGSM(1.5, 0.1), r"epsilon must be a number in \(0, 1\]; received 1.5"),
         (lambda: PGD2(np.inf, 0.1), r"epsilon must be a number in \(0, inf\); received inf"),
-        (lambda: CarliniWagner(initial_const=1e39), r"initial_const must be a number in \(0, 1e\+10\]"),
+        (lambda: CarliniWagner(initial_const=1e39), r"initial_const must be a number in \[0, 1e\+10\]"),
         (lambda: IFGSM(0.3, -1.0), "step_size must be .* received -1.0"),
         (lambda: PGD2(1.0, 0.1, 0), "steps must be an integer of at least 1; received 0"),
         (lambda: PGD2(1.0, 0.1, binary_search_steps=-1), "binary_search_steps must be an integer of at least 0"),
