@@ -60,6 +60,6 @@ def test_an_unknown_part_is_one_line():
     finished = here("benchmarks.__main__", "--only=speed")
     assert finished.status == 2
     assert finished.stderr.splitlines()[-1] == (
-        "error: --only must be of solvers, attacks, checks, memory, peers, minimal, grid, delivery, robustness, growth; "
-        "received speed"
+        "error: --only must be of solvers, attacks, checks, memory, peers, minimal, grid, delivery, robustness, "
+        "growth; received speed"
     )
