@@ -127,10 +127,11 @@ def score(
         raise ValueError(
             f"no answers are left; less than {catch_least:g} of their catch trials right had {told or 'none'}"
         )
-    attacks = [attack for attack in finished.run.attacks if any(trial.attack == attack for _, trial in kept)]
+    seen = _grouped(kept, lambda _, trial: trial.attack)
+    attacks = [attack for attack in finished.run.attacks if attack in seen]
     findings = records.Findings(
         **{name: getattr(experiment, name) for name in ("identity", "design", "seconds", "zoom", "magnified")},
-        attacks={attack: _grouped(kept, lambda _, trial: trial.attack)[attack] for attack in attacks},
+        attacks={attack: seen[attack] for attack in attacks},
         observers=_grouped(kept, lambda name, _: name),
         images={
             attack: _grouped([one for one in kept if one[1].attack == attack], lambda _, trial: trial.image)
