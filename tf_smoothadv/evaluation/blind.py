@@ -130,7 +130,7 @@ def score(
     seen = _grouped(kept, lambda _, trial: trial.attack)
     attacks = [attack for attack in finished.run.attacks if attack in seen]
     findings = records.Findings(
-        **{name: getattr(experiment, name) for name in ("identity", "design", "seconds", "zoom", "magnified")},
+        **experiment.page(),
         attacks={attack: seen[attack] for attack in attacks},
         observers=_grouped(kept, lambda name, _: name),
         images={

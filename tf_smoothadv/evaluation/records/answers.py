@@ -23,37 +23,50 @@ PLACE = re.compile(r'<script type="text/plain" id="experiment">([\w+/=]*)</scrip
 
 
 @dataclasses.dataclass(frozen=True)
-class Experiment:
-    """What a page shows.
+class Page:
+    """Which page it is, and how it shows images.
 
     Attributes:
-        version: of the files.
         identity: a hash of all that the page shows.
         design: one of `blind.DESIGNS`.
         seconds: how long the images of a trial are shown; 0 is until the answer.
         zoom: pixels of the screen a side for each of an image.
         magnified: whether images are shown by adversarial magnification.
-        width: of the widest image, in its own pixels.
-        training, trials: {"attack", "image", "catch", "original", "changed"} each, the last two places of pictures.
     """
 
-    version: int
     identity: str
     design: str
     seconds: float
     zoom: int
     magnified: bool
+
+    def page(self) -> dict[str, Any]:
+        """These attributes by name, of whatever else knows them."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(Page)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment(Page):
+    """What a page shows.
+
+    Attributes:
+        version: of the files.
+        width: of the widest image, in its own pixels.
+        training, trials: {"attack", "image", "catch", "original", "changed"} each, the last two places of pictures.
+    """
+
+    version: int
     width: int
     training: list[dict[str, Any]]
     trials: list[dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Answers:
+class Answers(Page):
     """What one observer answered on a page.
 
     Attributes:
-        version, identity, design, seconds, zoom, magnified: those of the page's `Experiment`.
+        version: that of the page's `Experiment`.
         pseudonym: what the observer chose to be called.
         seed: of the order and the sides, drawn anew whenever the page is loaded.
         device_pixel_ratio: pixels of the screen for one of the page.
@@ -63,11 +76,6 @@ class Answers:
     """
 
     version: int
-    identity: str
-    design: str
-    seconds: float
-    zoom: int
-    magnified: bool
     pseudonym: str
     seed: str
     device_pixel_ratio: float
@@ -77,22 +85,16 @@ class Answers:
 
 
 @dataclasses.dataclass(frozen=True)
-class Findings:
+class Findings(Page):
     """What the answers of all observers come to.
 
     Attributes:
-        identity, design, seconds, zoom, magnified: those of the `Experiment`.
         attacks, observers: what is seen of each attack, and by each observer.
         images: by attack, of each of its images.
         catches: by observer, how many catch trials were right, and of how many.
         left_out: observers who overlooked too many of these, and count nowhere else.
     """
 
-    identity: str
-    design: str
-    seconds: float
-    zoom: int
-    magnified: bool
     attacks: dict[str, blind.Sight]
     observers: dict[str, blind.Sight]
     images: dict[str, dict[str, blind.Sight]]
@@ -182,9 +184,9 @@ def _damaged(path: pathlib.Path) -> str:
 
 def _check(answers: Answers, experiment: Experiment) -> None:
     """Raises ValueError unless all the answers are to questions of the page, each at most as often as it asks."""
-    for name in ("design", "seconds", "zoom", "magnified"):
-        if getattr(answers, name) != getattr(experiment, name):
-            raise ValueError(f"{name} is {getattr(answers, name)!r}, the page's is {getattr(experiment, name)!r}")
+    for name, value in experiment.page().items():
+        if getattr(answers, name) != value:
+            raise ValueError(f"{name} is {getattr(answers, name)!r}, the page's is {value!r}")
     if not answers.trials:
         raise ValueError("it holds no answers")
     if not answers.pseudonym.isprintable():

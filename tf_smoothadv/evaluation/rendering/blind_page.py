@@ -70,7 +70,7 @@ def page(
     trials, training = (
         [{**one, **{kind: places[one[kind]] for kind in KINDS}} for one in group] for group in (trials, training)
     )
-    experiment = Experiment(VERSION, "", design, seconds, zoom, magnified, width, training, trials)
+    experiment = Experiment("", design, seconds, zoom, magnified, VERSION, width, training, trials)
     identity = _digest(json.dumps([dataclasses.asdict(experiment), list(places)]))
     experiment = dataclasses.replace(experiment, identity=identity)
     text = offline.rendered(
