@@ -39,6 +39,9 @@ TO_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.
 FROM_YCC = np.linalg.inv(TO_YCC)
 
 
+Planes = tuple[tf.Tensor, ...]
+
+
 class Form(NamedTuple):
     """What files must share to be in one batch.
 
@@ -104,7 +107,7 @@ class Jpeg(Delivery):
         planes = zip(*(file.planes for file in self._files))
         self._planes = [tf.constant(np.stack(plane), tf.float32) for plane in planes]
         self._tables = tf.constant(np.stack([file.tables for file in self._files]), tf.float32)
-        self.images = self._decoded(self._planes, tf.constant(self.form[:2]))
+        self.images = _decoded(tuple(self._planes), self._tables, tf.constant(self.form[:2]), self.form.sampling)
 
     def get_config(self) -> dict[str, Any]:
         return {"jpeg": self.form._asdict()}
@@ -137,29 +140,17 @@ class Jpeg(Delivery):
         return taken
 
     def delivered(self, x: tf.Tensor, rounded: Callable[[tf.Tensor], tf.Tensor] = tf.round) -> Delivered:
-        r = 255 * tf.stop_gradient(x - self.images)
-        size = tf.shape(r)[1:3]
-        changes = _changes(r, self._tables, self.form.sampling, self.form.planes)
-        images = self._decoded(self._changed(changes), size)
-        moved = 255 * (images - self.images)
-        nearer = _over_blocks(tf.reduce_sum((2 * r - moved) * moved, axis=-1), self.form.sampling) > 0
-        factors = [self.form.sampling, (1, 1), (1, 1)]
-        chosen = (_repeated(nearer, factor, tf.shape(change)[1:3]) for factor, change in zip(factors, changes))
-        code = self._changed([tf.where(block[..., None, None], change, 0) for block, change in zip(chosen, changes)])
-        if self.form.sampling == (1, 1):  # where blocks do not touch
-            images = tf.where(_repeated(nearer, (BLOCK, BLOCK), size)[..., tf.newaxis], images, self.images)
-        else:
-            images = self._decoded(code, size)
-        return Delivered(tf.stop_gradient(images), tuple(tf.cast(plane, tf.int16) for plane in code))
+        size = tf.shape(x)[1:3]
+        planes = tuple(self._planes)
+        images, code = _delivered(tf.stop_gradient(x), self.images, planes, self._tables, size, self.form.sampling)
+        return Delivered(tf.stop_gradient(images), code)
 
     def pull_back(self, gradient: tf.Tensor) -> tf.Tensor:
-        if self.form.sampling == (1, 1) and self.form.planes == 3:
+        if self.form.sampling == (1, 1):
             return gradient  # the transform is orthonormal, and what colours do to it they undo
-        with tf.GradientTape() as tape:
-            r = tf.zeros_like(gradient)
-            tape.watch(r)
-            held = _held(r, self.form.sampling)
-        return tape.gradient(held, r, gradient)
+        y, *chroma = _split(gradient)
+        size = tf.shape(gradient)[1:3]
+        return _joined(y, *(_spread(_collected(plane, self.form.sampling), size, self.form.sampling) for plane in chroma))
 
     def encode(self, code: Sequence[tf.Tensor]) -> list[bytes]:
         """The files with other coefficients.
@@ -174,32 +165,49 @@ class Jpeg(Delivery):
         planes = zip(*(np.asarray(plane) for plane in code))
         return [jpeg_files.written(file, list(each)) for file, each in zip(self._files, planes, strict=True)]
 
-    def _changed(self, changes: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """The coefficients with these changes, as far as a file can hold them."""
-        return [tf.clip_by_value(plane + change, -LARGEST, LARGEST) for plane, change in zip(self._planes, changes)]
-
-    def _decoded(self, planes: Sequence[tf.Tensor], size: tf.Tensor) -> tf.Tensor:
-        """The images [B, H, W, C] in [0, 1] of coefficients, to the last bit; `size` is [H, W]."""
-        pixels = _decoded(tuple(planes), self._tables, size, self.form.sampling)
-        return tf.cast(tensors.at_level(pixels, 256), tf.float32)
-
 
 def _form(file: jpeg_files.File) -> Form:
     return Form(file.height, file.width, file.sampling, len(file.planes))
 
 
-@functools.partial(tf.function, jit_compile=True, autograph=False, reduce_retracing=True)
-def _decoded(planes: tuple[tf.Tensor, ...], tables: tf.Tensor, size: tf.Tensor, sampling: tuple[int, int]) -> tf.Tensor:
-    """The bytes [B, H, W, C] of coefficients [B, rows, columns, 8, 8], as floats; `size` is [H, W]."""
-    decoded = [_plane(plane, tables[:, index]) for index, plane in enumerate(planes)]
-    luminance = decoded[0][:, : size[0], : size[1]]
-    if len(planes) == 1:
-        return luminance[..., tf.newaxis]
-    small = -(-size // sampling)
-    chroma = [plane[:, : small[0], : small[1]] for plane in decoded[1:]]
-    if sampling[1] == 2:
-        chroma = [_upsampled(plane, sampling[0]) for plane in chroma]
-    return _colors(luminance, *(plane[:, : size[0], : size[1]] for plane in chroma))
+_compiled = functools.partial(tf.function, jit_compile=True, autograph=False, reduce_retracing=True)
+
+
+@_compiled
+def _decoded(planes: Planes, tables: tf.Tensor, size: tf.Tensor, sampling: tuple[int, int]) -> tf.Tensor:
+    """The images [B, H, W, C] in [0, 1] of coefficients [B, rows, columns, 8, 8]; `size` is [H, W]."""
+    return tensors.at_level(_colored(_pixels(planes, tables), size, sampling), 256)
+
+
+@_compiled
+def _delivered(
+    x: tf.Tensor, originals: tf.Tensor, planes: Planes, tables: tf.Tensor, size: tf.Tensor, sampling: tuple[int, int]
+) -> tuple[tf.Tensor, Planes]:
+    """The image to save for an iterate, and its coefficients as int16; see `Jpeg`. All in one piece of code, because
+    the largest photographs are as slow as memory is.
+    """
+    r = 255 * (x - originals)
+    changes = _changes(r, tables, sampling, len(planes))
+    pixels = _pixels(_changed(planes, changes), tables)
+    moved = _colored(pixels, size, sampling) - 255 * originals
+    nearer = _over_blocks(tf.reduce_sum((2 * r - moved) * moved, axis=-1), sampling) > 0
+    factors = [sampling, *[(1, 1)] * (len(planes) - 1)]
+    chosen = [_repeated(nearer, factor, tf.shape(change)[1:3]) for factor, change in zip(factors, changes)]
+    code = _changed(planes, [tf.where(block[..., None, None], change, 0) for block, change in zip(chosen, changes)])
+    blocks = [_repeated(block, (BLOCK, BLOCK), tf.shape(plane)[1:3]) for block, plane in zip(chosen, pixels)]
+    pixels = [tf.where(block, *pair) for block, *pair in zip(blocks, pixels, _pixels(planes, tables))]
+    images = tensors.at_level(_colored(pixels, size, sampling), 256)
+    return images, tuple(tf.cast(plane, tf.int16) for plane in code)
+
+
+def _changed(planes: Planes, changes: Sequence[tf.Tensor]) -> Planes:
+    """The coefficients with these changes, as far as a file can hold them."""
+    return tuple(tf.clip_by_value(plane + change, -LARGEST, LARGEST) for plane, change in zip(planes, changes))
+
+
+def _pixels(planes: Planes, tables: tf.Tensor) -> list[tf.Tensor]:
+    """The bytes of planes, each [B, 8 rows, 8 columns], as floats."""
+    return [_plane(plane, tables[:, index]) for index, plane in enumerate(planes)]
 
 
 def _plane(coefficients: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
@@ -208,7 +216,8 @@ def _plane(coefficients: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
     columns = _shifted(tf.einsum("yv,brcvu->brcyu", INVERSE, frequencies), 11)
     pixels = _shifted(tf.einsum("xu,brcyu->brycx", INVERSE, columns), 18) + 128
     shape = tf.shape(pixels)
-    return tf.clip_by_value(tf.reshape(pixels, [shape[0], shape[1] * BLOCK, shape[3] * BLOCK]), 0, 255)
+    pixels = tf.clip_by_value(tf.reshape(pixels, [shape[0], shape[1] * BLOCK, shape[3] * BLOCK]), 0, 255)
+    return tf.cast(pixels, tf.float32)
 
 
 def _shifted(x: tf.Tensor, bits: int) -> tf.Tensor:
@@ -216,24 +225,45 @@ def _shifted(x: tf.Tensor, bits: int) -> tf.Tensor:
     return tf.floor(x / 2**bits + 0.5)
 
 
+def _colored(pixels: Sequence[tf.Tensor], size: tf.Tensor, sampling: tuple[int, int]) -> tf.Tensor:
+    """The bytes [B, H, W, C] of those of the planes; `size` is [H, W]. All of it float32 holds exactly."""
+    luminance = pixels[0][:, : size[0], : size[1]]
+    if len(pixels) == 1:
+        return luminance[..., tf.newaxis]
+    small = -(-size // sampling)
+    chroma = [plane[:, : small[0], : small[1]] for plane in pixels[1:]]
+    if sampling[1] == 2:
+        chroma = [_upsampled(plane, sampling[0]) for plane in chroma]
+    return _colors(luminance, *(plane[:, : size[0], : size[1]] for plane in chroma))
+
+
 def _upsampled(plane: tf.Tensor, down: int) -> tf.Tensor:
     """A chroma plane [B, h, w] with twice its columns and, of 4:2:0, rows: each new one 3/4 of the nearer old one, 1/4
     of the further; halves are rounded up and down in turn.
     """
+
+    def rounded(total: tf.Tensor, unit: int, bias: float) -> tf.Tensor:
+        return tf.floor(total / unit + bias)
+
     if down == 1:
-        return _interleaved(plane, axis=2, biases=(1 / 4, 2 / 4), unit=4)
-    rows = _interleaved(plane, axis=1, biases=(0.0, 0.0), unit=1)
-    return _interleaved(rows, axis=2, biases=(8 / 16, 7 / 16), unit=16)
+        return _interleaved([rounded(*each) for each in zip(_beside(plane, 2), (4, 4), (1 / 4, 2 / 4))], axis=2)
+    rows = _interleaved(_beside(plane, 1), axis=1)
+    return _interleaved([rounded(*each) for each in zip(_beside(rows, 2), (16, 16), (8 / 16, 7 / 16))], axis=2)
 
 
-def _interleaved(x: tf.Tensor, axis: int, biases: tuple[float, float], unit: int) -> tf.Tensor:
-    """floor((3 x_i + x_j) / unit + bias), j before and after i in turn, along an axis that becomes twice as long."""
-    length = tf.shape(x)[axis]
-    before = tf.gather(x, tf.maximum(tf.range(length) - 1, 0), axis=axis)
-    after = tf.gather(x, tf.minimum(tf.range(length) + 1, length - 1), axis=axis)
-    pair = [tf.floor((3 * x + other) / unit + bias) for other, bias in zip((before, after), biases)]
-    shape = tf.concat([tf.shape(x)[:axis], [2 * length], tf.shape(x)[axis + 1 :]], 0)
-    return tf.reshape(tf.stack(pair, axis=axis + 1), shape)
+def _beside(x: tf.Tensor, axis: int) -> list[tf.Tensor]:
+    """3 x_i + x_{i-1} and 3 x_i + x_{i+1} along an axis, 1 or 2; its ends stand beside themselves."""
+    along = [slice(None)] * axis
+    before = tf.concat([x[(*along, slice(0, 1))], x[(*along, slice(0, -1))]], axis)
+    after = tf.concat([x[(*along, slice(1, None))], x[(*along, slice(-1, None))]], axis)
+    return [3 * x + before, 3 * x + after]
+
+
+def _interleaved(pair: Sequence[tf.Tensor], axis: int) -> tf.Tensor:
+    """Two tensors [B, h, w] in turn along an axis."""
+    shape = tf.shape(pair[0])
+    longer = tf.concat([shape[:axis], [2 * shape[axis]], shape[axis + 1 :]], 0)
+    return tf.reshape(tf.stack(pair, axis=axis + 1), longer)
 
 
 def _colors(y: tf.Tensor, cb: tf.Tensor, cr: tf.Tensor) -> tf.Tensor:
@@ -245,8 +275,7 @@ def _colors(y: tf.Tensor, cb: tf.Tensor, cr: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(tf.stack([red, green, blue], axis=-1), 0, 255)
 
 
-@functools.partial(tf.function, jit_compile=True, autograph=False, reduce_retracing=True)
-def _changes(r: tf.Tensor, tables: tf.Tensor, sampling: tuple[int, int], planes: int) -> tuple[tf.Tensor, ...]:
+def _changes(r: tf.Tensor, tables: tf.Tensor, sampling: tuple[int, int], planes: int) -> list[tf.Tensor]:
     """How many steps each coefficient has to go for a perturbation [B, H, W, C] of bytes; [B, rows, columns, 8, 8].
 
     One plane after the other: the nearest to what those before have left of it, along the colour that it stands for.
@@ -261,7 +290,7 @@ def _changes(r: tf.Tensor, tables: tf.Tensor, sampling: tuple[int, int], planes:
         found.append(steps)
         if index + 1 < planes:
             r -= _repeated(_restored(steps * table), factors, tf.shape(r)[1:3])[..., tf.newaxis] * color
-    return tuple(found)
+    return found
 
 
 def _repeated(x: tf.Tensor, factors: tuple[int, int], size: tf.Tensor) -> tf.Tensor:
@@ -273,28 +302,30 @@ def _repeated(x: tf.Tensor, factors: tuple[int, int], size: tf.Tensor) -> tf.Ten
 
 def _over_blocks(x: tf.Tensor, sampling: tuple[int, int]) -> tf.Tensor:
     """The sums of [B, H, W] over the pixels that one block of chroma covers; [B, rows, columns]."""
-    size = [BLOCK * factor for factor in sampling]
-    return size[0] * size[1] * tf.nn.avg_pool2d(_to_multiples(x, *size)[..., tf.newaxis], size, size, "VALID")[..., 0]
+    down, across = (BLOCK * factor for factor in sampling)
+    shape = tf.shape(x)
+    padded = tf.pad(x, [[0, 0], [0, -shape[1] % down], [0, -shape[2] % across]])
+    return tf.reduce_sum(_windows(padded, down, across), axis=[2, 4])
 
 
-def _to_multiples(plane: tf.Tensor, down: int, across: int) -> tf.Tensor:
-    """[B, h, w] with zeros beyond its border, up to the next multiples."""
-    shape = tf.shape(plane)
-    return tf.pad(plane, [[0, 0], [0, -shape[1] % down], [0, -shape[2] % across]])
+def _windows(plane: tf.Tensor, down: int, across: int) -> tf.Tensor:
+    """[B, h, w] as [B, h / down, down, w / across, across]."""
+    batch, height, width = tf.unstack(tf.shape(plane))
+    return tf.reshape(plane, [batch, height // down, down, width // across, across])
 
 
 def _downsampled(plane: tf.Tensor, sampling: tuple[int, int]) -> tf.Tensor:
     """The means over as many pixels as become one, [B, h, w]; what lies beyond the border counts nothing."""
     if sampling == (1, 1):
         return plane
-    return tf.nn.avg_pool2d(plane[..., tf.newaxis], sampling, sampling, "SAME")[..., 0]
+    odd = tf.shape(plane)[1:] % sampling  # one pixel twice is the mean of the one that is there
+    return tf.reduce_mean(_windows(tf.pad(plane, [[0, 0], [0, odd[0]], [0, odd[1]]], "SYMMETRIC"), *sampling), [2, 4])
 
 
 def _transformed(plane: tf.Tensor) -> tf.Tensor:
     """The cosine transform of each block of [B, h, w]; [B, rows, columns, 8, 8]."""
-    plane = _to_multiples(plane, BLOCK, BLOCK)
-    batch, height, width = tf.unstack(tf.shape(plane))
-    blocks = tf.reshape(plane, [batch, height // BLOCK, BLOCK, width // BLOCK, BLOCK])
+    beyond = -tf.shape(plane)[1:] % BLOCK
+    blocks = _windows(tf.pad(plane, [[0, 0], [0, beyond[0]], [0, beyond[1]]]), BLOCK, BLOCK)
     forward = tf.constant(FORWARD, plane.dtype)
     return tf.einsum("vy,ux,brycx->brcvu", forward, forward, blocks)
 
@@ -307,15 +338,52 @@ def _restored(frequencies: tf.Tensor) -> tf.Tensor:
     return tf.reshape(pixels, [batch, rows * BLOCK, columns * BLOCK])
 
 
-def _held(r: tf.Tensor, sampling: tuple[int, int]) -> tf.Tensor:
-    """The part of a perturbation [B, H, W, C] that a file can hold but for its steps: of chroma, what is smooth."""
-    if r.shape[-1] == 1:
-        return tf.reduce_mean(r, axis=-1, keepdims=True) + tf.zeros_like(r)
-    components = tf.unstack(tf.einsum("ji,bhwi->jbhw", tf.constant(TO_YCC, r.dtype), r))
-    size = tf.shape(r)[1:3]
-    chroma = []
-    for plane in components[1:]:
-        small = _downsampled(plane, sampling)[..., tf.newaxis]
-        large = tf.image.resize(small, sampling * tf.shape(small)[1:3])
-        chroma.append(large[:, : size[0], : size[1], 0])
-    return tf.einsum("ij,jbhw->bhwi", tf.constant(FROM_YCC, r.dtype), tf.stack([components[0], *chroma]))
+# The adjoint of what a file makes of a perturbation but for its steps: colours to YCbCr, chroma to means of few pixels,
+# each pixel 3/4 of the nearer mean and 1/4 of the further, and back to colours. Compiled in four pieces: in one, each
+# pixel is computed anew for each of its neighbours.
+
+
+@_compiled
+def _split(gradient: tf.Tensor) -> list[tf.Tensor]:
+    """The gradient [B, H, W] in Y, Cb and Cr, by that in red, green and blue."""
+    return _mixed(FROM_YCC.T, tf.unstack(gradient, axis=-1))
+
+
+@_compiled
+def _joined(*planes: tf.Tensor) -> tf.Tensor:
+    """The gradient [B, H, W, 3] in red, green and blue, by that in Y, Cb and Cr."""
+    return tf.stack(_mixed(TO_YCC.T, planes), axis=-1)
+
+
+def _mixed(matrix: np.ndarray, planes: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """The products of a matrix with the colours of each pixel, which are given plane by plane."""
+    return [tf.add_n([weight * plane for weight, plane in zip(row, planes)]) for row in matrix.tolist()]
+
+
+@_compiled
+def _collected(plane: tf.Tensor, sampling: tuple[int, int]) -> tf.Tensor:
+    """The gradient [B, h, w] in the means, by that in the pixels [B, H, W] that a decoder makes of them."""
+    for axis, factor in enumerate(sampling, 1):
+        if factor == 1:
+            continue
+        odd = tf.shape(plane)[axis] % 2
+        plane = tf.pad(plane, [[0, 0], [0, odd * (axis == 1)], [0, odd * (axis == 2)]])
+        shape = tf.shape(plane)
+        split = tf.concat([shape[:axis], [shape[axis] // 2, 2], shape[axis + 1 :]], 0)
+        even, odds = tf.unstack(tf.reshape(plane, split), axis=axis + 1)
+        along = [slice(None)] * axis
+        before = tf.concat([even[(*along, slice(1, None))], odds[(*along, slice(-1, None))]], axis)
+        after = tf.concat([even[(*along, slice(0, 1))], odds[(*along, slice(0, -1))]], axis)
+        plane = (3 * (even + odds) + before + after) / 4
+    return plane
+
+
+@_compiled
+def _spread(plane: tf.Tensor, size: tf.Tensor, sampling: tuple[int, int]) -> tf.Tensor:
+    """The gradient [B, H, W] in the pixels, by that in their means [B, h, w]; `size` is [H, W]."""
+    spread = _repeated(plane, sampling, size)
+    for axis, factor in enumerate(sampling):
+        alone = (tf.range(size[axis]) == size[axis] - 1) & (size[axis] % factor > 0)  # the mean of itself
+        share = tf.where(alone, 1.0, 1 / factor)
+        spread *= share[:, tf.newaxis] if axis == 0 else share
+    return spread

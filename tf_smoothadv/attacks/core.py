@@ -191,7 +191,7 @@ def merge_results(best: AttackResult, later: AttackResult) -> AttackResult:
     rows = tf.range(tf.shape(columns)[0])[:, tf.newaxis] + tf.zeros_like(columns)
 
     def kept(later: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
-        return tf.where(tf.reshape(better, [-1] + [1] * (best.shape.rank - 1)), later, best)
+        return tensors.choose(better, later, best)
 
     return AttackResult(
         adversarial=kept(later.adversarial, best.adversarial),
@@ -292,11 +292,11 @@ def slope(
     gradient = tape.gradient(logits, images, upstream / per_draw(model, scale)[:, tf.newaxis])
     if gradient is None:
         raise NoGradientError(NO_GRADIENT)
-    gradient = tf.cast(gradient, images.dtype) * tensors.per_image(scale)
+    gradient = tf.ensure_shape(tf.cast(gradient, images.dtype), images.shape) * tensors.per_image(scale)
 
     success = errs_in_every_draw(model, logits, labels, targets)
     finite = tf.math.is_finite(gradient)
-    gradient = tf.where(finite, gradient, 0)
+    gradient = tf.where(finite, gradient, tf.zeros_like(gradient))
     usable = success | tf.reduce_any(gradient != 0, axis=[1, 2, 3])
     usable &= tf.reduce_all(tf.math.is_finite(over_draws(model, logits)), axis=[0, 2])
     faulty = ~(usable & tf.reduce_all(finite, axis=[1, 2, 3]))
@@ -378,8 +378,7 @@ def go_on(usable: tf.Tensor, following: tf.Tensor, x: tf.Tensor, last: tf.Tensor
         following: what the attack steps to from x.
         x, last: the iterate, and the last one before it with a usable gradient.
     """
-    usable = tensors.per_image(usable)
-    return tf.where(usable, following, (x + last) / 2), tf.where(usable, x, last)
+    return tensors.choose(usable, following, (x + last) / 2), tensors.choose(usable, x, last)
 
 
 def judge(

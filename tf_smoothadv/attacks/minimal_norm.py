@@ -264,7 +264,7 @@ class BP(MinimalNormAttack):
         longer = norm / (1 - norm_step)
         length = along + tf.sqrt(tf.square(longer) - tf.square(norm) + tf.square(along))
         crossing = z - tensors.per_image(tf.where(tried.any_success, length, step_size)) * direction
-        return tf.where(tensors.per_image(tried.success), walked, crossing), epsilon
+        return tensors.choose(tried.success, walked, crossing), epsilon
 
 
 def side(hypotenuse: tf.Tensor, other: tf.Tensor) -> tf.Tensor:

@@ -98,7 +98,7 @@ class Square(core.Attack):
             margin = core.clear_margin(model, logits, labels, targets)
             better = margin < search.margin
             best = core.keep_best(search.best, images, shown, success, model.samples)
-            r, margin = tf.where(tensors.per_image(better), r, search.r), tf.where(better, margin, search.margin)
+            r, margin = tensors.choose(better, r, search.r), tf.where(better, margin, search.margin)
             return _Search(r, margin, best)
 
         best = core.start(images, self.queries * model.samples, shaper.delivered(images).code)
