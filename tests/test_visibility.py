@@ -252,6 +252,11 @@ class TestRefusals:
                 "ms_ssim judges images of at least 161 pixels a side, on smaller ones it lacks some",
             ),
             ("ssim", (10, 30, 3), "ssim judges images of at least 11 pixels a side"),
+            (
+                "magnified_ssim",
+                (2001, 2000, 3),
+                "magnified_ssim judges images of at least 11 pixels a side, at most 4 megapixels; received .2001, 2000, 3",
+            ),
             ("ciede2000_mean", (30, 30, 4), "ciede2000_mean judges images of 1 or 3 channels; received .30, 30, 4"),
             ("lpips", (300, 300, 3), "measure must be one of 'ssimulacra2', .*; received 'lpips'"),
         ],

@@ -19,7 +19,7 @@ from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier, NoGradientError
 from tf_smoothadv.metrics import Record, Run, Score, Trace
 from tf_smoothadv.smoothing import Smoother, Smoothing
-from tf_smoothadv.visibility import visibility
+from tf_smoothadv.visibility import MEASURES, visibility
 
 __all__ = [
     "Batch",
@@ -358,6 +358,8 @@ def score(
 def with_visibility(batch: Batch, measures: Sequence[str]) -> Batch:
     """The batch, its records with what these measures say of the delivered images beside the originals in 8 bits.
 
+    A measure that cannot judge images of their size is left out.
+
     Raises:
         ValueError: what `tf_smoothadv.visibility` refuses.
 
@@ -370,6 +372,7 @@ def with_visibility(batch: Batch, measures: Sequence[str]) -> Batch:
     >>> round(record.delivered.visibility["ssim"], 2)
     0.99
     """
+    measures = [name for name in measures if name not in MEASURES or MEASURES[name].judges(batch.images.shape[1:])]
     if not measures:
         return batch
     found = visibility(quantize(batch.images), batch.delivered, measures).of_images()

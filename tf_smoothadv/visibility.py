@@ -1,7 +1,7 @@
 """What the eye makes of a perturbation: published measures of the difference between two images, in one table.
 
 Measures of the eye take images as a screen shows them, in the colours of sRGB; a grey image is one whose three colours
-are equal. What a measure cannot judge it does not judge, see `Measure.smallest`.
+are equal. What a measure cannot judge it does not judge, see `Measure.judges`.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class Measure(NamedTuple):
         pooled: from that to a number.
         smallest: pixels a side of the smallest image that it can judge.
         lacks: what it has not on a smaller one.
+        largest: megapixels of the largest image that it can judge within a few gigabytes; None for any.
         colors: whether it takes sRGB, and so 1 or 3 channels; others take any channels.
 
     >>> MEASURES["flip"].ideal, MEASURES["flip"].larger_is_better, MEASURES["flip"].unit
@@ -69,6 +70,7 @@ class Measure(NamedTuple):
     pooled: Callable[[Any], float] = float
     smallest: int = 1
     lacks: str = ""
+    largest: int | None = None
     colors: bool = False
 
     @property
@@ -79,8 +81,9 @@ class Measure(NamedTuple):
         ('at least 11 pixels a side', 'at least 67 pixels a side, 1 or 3 channels')
         """
         size = f"at least {self.smallest} pixels a side" if self.smallest > 1 else ""
+        pixels = f"at most {self.largest} megapixels" if self.largest else ""
         channels = "1 or 3 channels" if self.colors else ""
-        return ", ".join(filter(None, (size, channels)))
+        return ", ".join(filter(None, (size, pixels, channels)))
 
     def judges(self, shape: Sequence[int]) -> bool:
         """Whether it can judge images of a shape [H, W, C].
@@ -89,7 +92,8 @@ class Measure(NamedTuple):
         (True, False)
         """
         height, width, channels = shape
-        return min(height, width) >= self.smallest and (not self.colors or channels in (1, 3))
+        fits = self.largest is None or height * width <= 1e6 * self.largest
+        return fits and min(height, width) >= self.smallest and (not self.colors or channels in (1, 3))
 
     def seen(self, values: Any) -> Any:
         """The values turned so that more visible is larger.
@@ -323,6 +327,7 @@ MEASURES = {
         digits=4,
         smallest=11,
         lacks="a whole window",
+        largest=4,
         needs="scipy",
         source="SSIM of both images as `magnify` (22) shows them, their common range scaled to [0, 1]",
         compare=_magnified_ssim,
@@ -409,7 +414,7 @@ def check(measures: Iterable[str], shape: Sequence[int]) -> None:
         checks.one_of("measure", name, tuple(MEASURES))
         row = MEASURES[name]
         if not row.judges(shape):
-            lacking = f", on smaller ones it lacks {row.lacks}" if row.lacks else ""
+            lacking = f", on smaller ones it lacks {row.lacks}" if min(shape[:2]) < row.smallest else ""
             raise ValueError(f"{name} judges images of {row.needed}{lacking}; received {list(shape)}")
         if not installed(name):
             kind = "program" if row.needs in PROGRAMS else "package"

@@ -24,6 +24,8 @@ from tf_smoothadv.visibility import MEASURES, visibility
 __all__ = ["Failure", "Made", "Work", "make", "output_of", "photos", "told"]
 
 MARK = ".adversarial"  # what the name of an output ends in
+ALL_GRADIENTS = 240e6  # pixels of all gradients of a photograph together, some minutes of two cores
+FEWEST = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Work:
 
     Attributes:
         attack: one of `presets.ENTRIES` with one setting.
-        gradients: how many it may take; None for what its preset says.
+        gradients: how many it may take; None for what its preset says, and of photographs above 2.4 megapixels for as
+            many as have 240 megapixels together, at least 20.
         image_size: the side in pixels of what the network takes; None for what it says itself, or else 299.
         resize: how an image comes to that size, see `Resized`.
         format: of `photographs.FORMATS`; None for the input's own.
@@ -225,10 +228,17 @@ def _made(
 def _attack(networks: _Networks, photo: Photo, work: Work) -> Attack:
     """The preset's attack for images of this shape, with steps as long as the way to the network's size asks for."""
     shape = photo.pixels.shape
-    (attack,) = presets.preset(families.family(shape), "tuned", [work.attack], gradients=work.gradients)[work.attack]
+    (attack,) = presets.preset(families.family(shape), "tuned", [work.attack], gradients=_gradients(shape, work))[
+        work.attack
+    ]
     if hasattr(attack, "step_size"):
         attack = attack.replaced(step_size=attack.step_size * networks.magnification(shape))
     return attack.replaced(delivery=photo.delivery)
+
+
+def _gradients(shape: tuple[int, ...], work: Work) -> int | None:
+    affordable = max(FEWEST, int(ALL_GRADIENTS / (shape[0] * shape[1])))
+    return work.gradients if work.gradients or affordable >= 100 else affordable
 
 
 def _predicted(network: sa.Classifier, pixels: np.ndarray) -> tuple[int, float]:
