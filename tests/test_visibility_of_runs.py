@@ -11,6 +11,7 @@ import threading
 import numpy as np
 import pytest
 import rich.console
+import tensorflow as tf
 
 import tf_smoothadv as sa
 from tests.test_attacks import Linear
@@ -228,6 +229,16 @@ class TestMeasuresOfARun:
         monkeypatch.setattr(protocol, "with_visibility", judge)
         assert list(of_runs.beside(batches(), ["ssim"])) == ["first by ssim", "second by ssim"]
         assert list(of_runs.beside(batches(), [])) == ["first", "second"]
+
+    def test_a_measure_that_cannot_judge_an_image_is_left_out(self):
+        images = protocol.CorrectImages(
+            lambda x: tf.reshape(x, [-1, 400]) @ ([[1.0, -1.0]] * 400), [(tf.fill([1, 20, 20, 1], 0.5), [0])]
+        )
+        (batch,) = protocol.attack_batches(images._model, images, {"fgsm": sa.attacks.FGSM(epsilon=0.6)})
+        (record,) = protocol.with_visibility(batch, ["flip", "ssim"]).records
+        assert set(record.delivered.visibility) == {"ssim"}
+        (record,) = protocol.with_visibility(batch, ["flip"]).records
+        assert record.delivered.visibility == {}
 
     def test_an_error_of_a_measure_ends_the_run(self, monkeypatch):
         def judge(batch: str, names: list[str]) -> str:

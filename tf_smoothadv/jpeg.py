@@ -148,9 +148,9 @@ class Jpeg(Delivery):
     def pull_back(self, gradient: tf.Tensor) -> tf.Tensor:
         if self.form.sampling == (1, 1):
             return gradient  # the transform is orthonormal, and what colours do to it they undo
+        size, sampling = tf.shape(gradient)[1:3], self.form.sampling
         y, *chroma = _split(gradient)
-        size = tf.shape(gradient)[1:3]
-        return _joined(y, *(_spread(_collected(plane, self.form.sampling), size, self.form.sampling) for plane in chroma))
+        return _joined(y, *(_spread(_collected(plane, sampling), size, sampling) for plane in chroma))
 
     def encode(self, code: Sequence[tf.Tensor]) -> list[bytes]:
         """The files with other coefficients.
