@@ -1,4 +1,4 @@
-"""Charts of a run for a page that draws them itself: lines as vectors, and the numbers under every place of the axis."""
+"""Charts of a run that a page draws itself: lines as vectors, and the numbers at every place of the axis."""
 
 from __future__ import annotations
 
@@ -46,10 +46,9 @@ class Axis(NamedTuple):
 
     def places(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
         """Where values are, 0 at the low end, 1 at the high one."""
-        low, high, values = self.low, self.high, np.asarray(values, float)
-        if self.logarithmic:
-            low, high, values = np.log(low), np.log(high), np.log(values)
-        places: np.ndarray = (values - low) / (high - low)
+        scaled = np.array([self.low, self.high, *values], float)
+        low, high, *others = np.log(scaled) if self.logarithmic else scaled
+        places: np.ndarray = (np.array(others) - low) / (high - low)
         return places
 
     def ticks(self) -> list[tuple[float, str]]:

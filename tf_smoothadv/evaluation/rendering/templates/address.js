@@ -1,6 +1,5 @@
 
 // The page's address tells what is seen: the gallery's controls, and what is compared. It can be kept and opened again.
-let known = null; // what the gallery's controls were when it was drawn
 
 function controlled() {
   const set = [...new FormData(controls)].filter(([name, value]) => value !== (DEFAULTS[name] ?? ""));
@@ -32,17 +31,15 @@ function openAddress() {
   const parameters = new URLSearchParams(location.hash.slice(1));
   const anchor = location.hash.length > 1 && !location.hash.includes("=");
   if (!anchor) {
+    controls.reset();
     for (const control of controls.elements) {
-      if (control.type === "radio") control.checked = control.value === (parameters.get(control.name) ?? DEFAULTS.view);
-      else if (control.name) control.value = parameters.get(control.name) ?? DEFAULTS[control.name] ?? "";
-      if (control.tagName === "SELECT" && control.selectedIndex < 0) control.selectedIndex = 0;
+      const value = parameters.get(control.name);
+      if (control.type === "radio") control.checked ||= control.value === value;
+      else if (control.name && value !== null) control.value = value;
+      if (control.tagName === "SELECT" && control.selectedIndex < 0) control.selectedIndex = 0; // it has no such value
     }
   }
-  if (known !== String(controlled())) {
-    known = String(controlled());
-    limit = PAGE;
-    render();
-  }
+  refresh();
   const image = parameters.get("image");
   if (!anchor && cardsOf(image).length) {
     const numbers = ["zoom", "x", "y"].map((name) => [name, Number.parseFloat(parameters.get(name))]);

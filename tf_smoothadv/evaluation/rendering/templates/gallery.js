@@ -6,6 +6,7 @@ const list = document.getElementById("cards");
 const swap = document.getElementById("swap");
 const more = document.getElementById("more");
 let limit = PAGE;
+let known = null; // the controls as they were when the gallery was drawn
 
 function chosen() {
   const { search, order, attack, outcome, network } = Object.fromEntries(new FormData(controls));
@@ -85,7 +86,16 @@ function render() {
   more.hidden = shown.length === selected.length;
   const images = new Set(selected.map((card) => card.image)).size;
   const are = shown.length < selected.length ? `, ${shown.length} shown` : "";
-  document.getElementById("count").textContent = `${selected.length} attacks on ${images} images${are}`;
+  document.getElementById("count").textContent = `${selected.length} attacks on ${images} image${images === 1 ? "" : "s"}${are}`;
+}
+
+// Draws the gallery where its controls have changed.
+function refresh() {
+  const now = String(controlled());
+  if (now === known) return;
+  known = now;
+  limit = PAGE;
+  render();
 }
 
 function pressAll(pressed) {
@@ -114,7 +124,7 @@ function side() {
 if (cards.length) {
   list.style.setProperty("--side", `${side()}px`);
   controls.addEventListener("submit", (event) => event.preventDefault());
-  controls.addEventListener("input", () => { limit = PAGE; render(); known = String(controlled()); keepAddress(); });
+  for (const event of ["input", "change"]) controls.addEventListener(event, () => { refresh(); keepAddress(); });
   swap.addEventListener("click", () => pressAll(swap.getAttribute("aria-pressed") !== "true"));
   more.addEventListener("click", () => { limit += PAGE; render(); });
   list.addEventListener("keydown", moveFocus);
