@@ -115,6 +115,7 @@ def line(
 
 
 def stops(axis: Axis, values: np.ndarray) -> list[tuple[float, str]]:
+    """Values as the stops of a slider: their places and their text."""
     return [(round(float(place), 4), f"{value:.4g}") for place, value in zip(axis.places(values), values)]
 
 
