@@ -8,7 +8,8 @@ import re
 import numpy as np
 import pytest
 
-from tf_smoothadv.evaluation.rendering import charts, tables, vectors
+from tf_smoothadv.evaluation import presets
+from tf_smoothadv.evaluation.rendering import charts, styles, tables, vectors
 from tf_smoothadv.evaluation.rendering.terminal import NONE
 from tf_smoothadv.metrics import Record, Run, Score
 
@@ -132,7 +133,29 @@ def test_a_run_without_success_has_charts_with_dashes(run):
     assert made[-1].lines[0].points == []
 
 
-@pytest.mark.parametrize("marker", ["o", "s", "^", "v", "D", "X", "P", "*", "p", "h", "H", "8", "d", "1", "2", "3"])
-def test_markers_are_as_large_as_matplotlibs(marker):
-    numbers = [float(one) for one in re.findall(r"-?[\d.]+", vectors.outline(marker))]
-    assert 4 <= max(map(abs, numbers)) <= 7.1
+@pytest.mark.parametrize(
+    ("low", "high", "logarithmic", "expected"),
+    [
+        (0, 1, False, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (0, 4.83, False, [0, 1, 2, 3, 4]),
+        (100, 93.7, False, [94, 96, 98, 100]),
+        (0, 0.03, False, [0, 0.01, 0.02, 0.03]),
+        (1, 300, True, [1, 10, 100]),
+        (1, 25, True, [1, 2, 5, 10, 20]),
+        (0.09, 0.3, True, [0.1, 0.2]),
+    ],
+)
+def test_ticks_are_round_numbers(low, high, logarithmic, expected):
+    axis = vectors.Axis("", low, high, logarithmic)
+    ticks = axis.ticks()
+    assert [float(text) for _, text in ticks] == expected
+    assert [place for place, _ in ticks] == pytest.approx(axis.places(expected).tolist())
+
+
+def test_every_marker_of_the_figures_has_an_outline_of_its_own():
+    used = {entry.marker for entry in presets.ENTRIES.values()} | {marker for _, marker in styles.OTHERS} | {"*"}
+    outlines = {marker: vectors.outline(marker) for marker in used}
+    assert len(set(outlines.values())) == len(used)
+    for path in outlines.values():
+        numbers = [float(one) for one in re.findall(r"-?[\d.]+", path)]
+        assert max(map(abs, numbers)) == pytest.approx(5, abs=1.5)

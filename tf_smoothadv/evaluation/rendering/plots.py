@@ -1,4 +1,4 @@
-"""Figures from what a run leaves behind, for notebooks and files alike."""
+"""Figures from what a run leaves behind, for notebooks and files alike. The only file that knows matplotlib."""
 
 from __future__ import annotations
 

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib import markers, path, ticker
 
 __all__ = ["SIDE", "Axis", "Chart", "Line", "line", "outline", "staircase", "stops"]
 
 SIDE = 1000  # of the square that lines are drawn in
 MARKED = 3  # markers on a line
-TICKS = 5  # about so many
 MOST_TICKS = 6
+# Markers by the names of matplotlib: corners, the angle of the first in degrees, and how far in those between them lie.
+STARS = {
+    "o": (24, 0, None),
+    "s": (4, 45, None),
+    "D": (4, 0, None),
+    "d": (2, 90, 0.6),
+    "^": (3, 90, None),
+    "v": (3, 270, None),
+    "<": (3, 180, None),
+    ">": (3, 0, None),
+    "p": (5, 90, None),
+    "h": (6, 90, None),
+    "H": (6, 0, None),
+    "8": (8, 22.5, None),
+    "*": (5, 90, 0.4),
+    "P": (4, 90, 0.4),
+    "X": (4, 45, 0.4),
+    "1": (3, 270, 0.25),
+    "2": (3, 90, 0.25),
+    "3": (3, 180, 0.25),
+}
 
 
 class Axis(NamedTuple):
@@ -46,12 +66,14 @@ class Axis(NamedTuple):
         """Round numbers within it, and their places."""
         low, high = sorted((self.low, self.high))
         if self.logarithmic:
-            subs = (1, 2, 5) if high / low < 60 else (1,)
-            values = ticker.LogLocator(subs=subs).tick_values(low, high)
+            powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+            shown = _within(np.outer(powers, (1, 2, 5)).ravel(), low, high)
+            shown = _within(powers, low, high) if len(shown) > MOST_TICKS else shown
         else:
-            values = ticker.MaxNLocator(TICKS, steps=[1, 2, 5, 10]).tick_values(low, high)
-        shown = [value for value in values if low <= value <= high]
-        shown = shown[:: -(-len(shown) // MOST_TICKS)] if shown else []
+            power = 10.0 ** np.floor(np.log10(high - low) - 1)
+            steps = (power * factor for factor in (1, 2, 5, 10, 20, 50))
+            step = next(step for step in steps if (high - low) / step < MOST_TICKS)
+            shown = _within(step * np.arange(np.floor(low / step), np.ceil(high / step) + 1), low, high)
         return [(float(place), f"{value:g}") for place, value in zip(self.places(shown), shown)]
 
 
@@ -143,18 +165,21 @@ def _units(share: float) -> str:
 
 
 def outline(marker: str) -> str:
-    """The SVG path of one of matplotlib's markers, about the origin and about 10 units wide.
+    """The SVG path of a marker of STARS, about the origin, of radius 5.
 
-    >>> outline("s")
-    'M-5 5L5 5L5 -5L-5 -5Z'
+    >>> outline("D")
+    'M5 0L0 -5L-5 0L0 5Z'
     """
-    style = markers.MarkerStyle(marker)
-    letters = {path.Path.MOVETO: "M", path.Path.LINETO: "L", path.Path.CURVE3: "Q", path.Path.CURVE4: "C"}
-    parts = []
-    for vertices, code in style.get_path().transformed(style.get_transform()).iter_segments():
-        if code == path.Path.CLOSEPOLY:
-            parts.append("Z")
-        else:
-            flipped = (10 * vertices.reshape(-1, 2) * (1, -1)).round(2) + 0.0
-            parts.append(letters[code] + " ".join(f"{value:g}" for value in flipped.ravel()))
-    return "".join(parts)
+    corners, first, inner = STARS[marker]
+    radii = [5] if inner is None else [5, 5 * inner]
+    angles = np.deg2rad(first + 360 / (corners * len(radii)) * np.arange(corners * len(radii)))
+    points = [
+        (radius * np.cos(angle), -radius * np.sin(angle)) for radius, angle in zip(itertools.cycle(radii), angles)
+    ]
+    return "M" + "L".join(f"{round(x, 2) + 0.0:g} {round(y, 2) + 0.0:g}" for x, y in points) + "Z"
+
+
+def _within(values: np.ndarray, low: float, high: float) -> list[float]:
+    """The values from low to high, up to rounding errors."""
+    slack = 1e-9 * (high - low)
+    return [float(value) for value in values if low - slack <= value <= high + slack]
