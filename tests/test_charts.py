@@ -142,7 +142,9 @@ def test_a_run_without_success_has_charts_with_dashes(run):
         (0, 0.03, False, [0, 0.01, 0.02, 0.03]),
         (1, 300, True, [1, 10, 100]),
         (1, 25, True, [1, 2, 5, 10, 20]),
-        (0.09, 0.3, True, [0.1, 0.2]),
+        (0.09, 0.31, True, [0.1, 0.15, 0.2, 0.25, 0.3]),
+        (1.2, 3.3, True, [1.5, 2, 2.5, 3]),
+        (1e-9, 1, True, [1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1]),
     ],
 )
 def test_ticks_are_round_numbers(low, high, logarithmic, expected):

@@ -13,6 +13,7 @@ __all__ = ["SIDE", "Axis", "Chart", "Line", "line", "outline", "staircase", "sto
 SIDE = 1000  # of the square that lines are drawn in
 MARKED = 3  # markers on a line
 MOST_TICKS = 6
+FACTORS = ((1, 1.5, 2, 2.5, 3, 4, 5, 6, 8), (1, 2, 5), (1,))  # of powers of ten, those of ticks
 # Markers by the names of matplotlib: corners, the angle of the first in degrees, and how far in those between them lie.
 STARS = {
     "o": (24, 0, None),
@@ -67,8 +68,8 @@ class Axis(NamedTuple):
         low, high = sorted((self.low, self.high))
         if self.logarithmic:
             powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-            shown = _within(np.outer(powers, (1, 2, 5)).ravel(), low, high)
-            shown = _within(powers, low, high) if len(shown) > MOST_TICKS else shown
+            among = [_within(np.outer(powers, factors).ravel(), low, high) for factors in FACTORS]
+            shown = next((values for values in among if len(values) <= MOST_TICKS), among[-1])
         else:
             power = 10.0 ** np.floor(np.log10(high - low) - 1)
             steps = (power * factor for factor in (1, 2, 5, 10, 20, 50))
