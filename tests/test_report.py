@@ -816,6 +816,72 @@ class TestComparison:
         assert page.find_element(By.ID, "compared").text == HOSTILE
 
 
+def test_a_page_without_images_or_without_runs_works_too(opened, folder, transferred, tmp_path):
+    shutil.copytree(folder, tmp_path / "run", ignore=shutil.ignore_patterns(records.IMAGES, "*.html"))
+    path = tmp_path / "page.html"
+    for runs, charts in ((read(tmp_path / "run"), 4), ({}, 0)):
+        path.write_text(report.page(runs, transfers=[records.read_transfer(transferred)]))
+        opened.get(path.as_uri())
+        assert len(opened.find_elements(By.CLASS_NAME, "chart")) == charts
+        opened.find_element(By.CSS_SELECTOR, "th button").click()
+        assert opened.find_element(By.CSS_SELECTOR, "th").get_attribute("aria-sort") == "ascending"
+
+
+def tab_to(page, selector: str) -> None:
+    """Presses tab until an element of the selector has the focus, which must be seen on the screen."""
+    for _ in range(200):
+        ActionChains(page).send_keys(Keys.TAB).perform()
+        if page.execute_script("return document.activeElement.matches(arguments[0])", selector):
+            inside, outline = page.execute_script(
+                """const {top, bottom} = document.activeElement.getBoundingClientRect();
+                return [bottom > 0 && top < innerHeight, getComputedStyle(document.activeElement).outlineStyle];"""
+            )
+            assert (inside, outline) == (True, "solid")
+            return
+    raise AssertionError(f"no {selector} comes with the tab key")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [420, 1100])
+def test_all_of_it_by_keyboard_alone(opened, width, scheme):
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 1000}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+    def press(*keys: str) -> None:
+        ActionChains(opened).send_keys(*keys).perform()
+
+    try:
+        tab_to(opened, "#tables th button")
+        press(Keys.ENTER)
+        assert opened.execute_script("return document.activeElement.parentElement.ariaSort") == "ascending"
+        tab_to(opened, ".slider input")
+        press(Keys.HOME)
+        assert opened.find_element(By.CSS_SELECTOR, ".slider output").text == "0"
+        tab_to(opened, "[name=search]")
+        press("00005")
+        assert opened.find_element(By.ID, "count").text == "4 attacks on 1 image"
+        tab_to(opened, "#cards .picture")
+        press(Keys.SPACE)
+        tab_to(opened, "#cards .compare")
+        press(Keys.ENTER)
+        assert len(windows(opened)) == 2
+        before = windows(opened)
+        press("+", Keys.RIGHT)
+        assert windows(opened) != before
+        tab_to(opened, "#beside input:not(:checked)")
+        press(Keys.SPACE)
+        assert len(windows(opened)) == 3
+        tab_to(opened, "#close")
+        press(Keys.ENTER)
+        assert not opened.find_elements(By.CSS_SELECTOR, "dialog[open]")
+        assert opened.execute_script("return document.activeElement.className") == "compare"
+    finally:
+        opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+        opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def touches(kind: str, x: float, y: float, apart: float) -> dict:
     """Two fingers, so many pixels to the left and to the right of a point."""
     return {"type": kind, "touchPoints": [{"x": x - apart, "y": y, "id": 0}, {"x": x + apart, "y": y, "id": 1}]}
