@@ -148,7 +148,7 @@ class TestReferee:
         summary = json.loads((folder / records.SUMMARY).read_text())
         for name, (cells,) in table.rows.items():
             assert cells[0] == f"{summary['attacks'][name]['p_suc']:.3f}"
-            assert cells[6:8] == [terminal.NONE] * 2
+            assert cells[8:10] == [terminal.NONE] * 2
         assert "floats.npz" in report.page(runs)
         assert len(runs["c4"].pictured) == len(runs["c4"].run.records) >= 4 * 12
         assert set(outputs.kept_examples(folder, ["floats"])[1]["floats"].shape[1:]) == {28, 1}
