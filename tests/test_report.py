@@ -230,6 +230,20 @@ class TestTransferTables:
         with pytest.raises(ValueError, match=r"does not hold results as eval\.transfer writes them"):
             records.read_transfer(tmp_path)
 
+    @pytest.mark.parametrize(
+        ("old", "new", "message"),
+        [
+            ('"p_suc": 0.25', '"p_suc": 7.5', r"p_suc must be a share of 8 images; received 7\.5"),
+            ('"inception_v3": 8}', '"inception_v3": 11}', "it tells of 11 of 10 images"),
+        ],
+    )
+    def test_shares_that_cannot_be_are_refused(self, transferred, tmp_path, old, new, message):
+        text = (transferred / records.TRANSFER).read_text()
+        assert old in text
+        (tmp_path / records.TRANSFER).write_text(text.replace(old, new))
+        with pytest.raises(ValueError, match=message):
+            records.read_transfer(tmp_path)
+
 
 class TestGallery:
     def test_pictures_are_the_files_pixel_by_pixel(self, folder):
