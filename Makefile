@@ -49,8 +49,10 @@ figure: $(INSTALLED)  ## the figure of the README
 
 screenshot: $(INSTALLED)  ## the report of the demo as the README shows it; needs chromium
 	test -f results/demo/report.html || $(MAKE) demo
-	chromium --headless=new --no-sandbox --hide-scrollbars --window-size=1100,2050 --screenshot=docs/report.png \
+	chromium --headless=new --no-sandbox --hide-scrollbars --window-size=1100,2680 --screenshot=docs/report.png \
 		"file://$(CURDIR)/results/demo/report.html"
+	chromium --headless=new --no-sandbox --hide-scrollbars --window-size=1100,640 --screenshot=docs/comparison.png \
+		"file://$(CURDIR)/results/demo/report.html#image=00003&with=original&with=cw&with=scw&as=image&zoom=20&x=14&y=14"
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -6,9 +6,10 @@
     python -m eval.report results/c4 results/transfer                with the tables of eval.transfer
     python -m eval.report --num_images=50 results/c4                 more images, and a larger file
 
-It has the tables of the paper with the published numbers beside one's own, the operating characteristics, and a gallery
-in which original and adversarial image take each other's place. The gallery starts with the image that each attack had
-to distort most and goes on with images spread evenly from the weakest to the strongest.
+It has the tables of the paper with the published numbers beside one's own, with intervals, sorted by any column; curves
+to point at; and a gallery in which original and adversarial image take each other's place, or attacks stand side by
+side, down to the pixel. The gallery starts with the image that each attack had to distort most and goes on with images
+spread evenly from the weakest to the strongest; the page's address tells what is seen, and opens it again.
 """
 
 from __future__ import annotations

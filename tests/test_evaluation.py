@@ -21,7 +21,7 @@ from tf_smoothadv import protocol
 from tf_smoothadv.evaluation import config, data, families, merge, presets, records, run, transfer
 from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.evaluation.data import dataset, formats
-from tf_smoothadv.evaluation.rendering import report, tables
+from tf_smoothadv.evaluation.rendering import page_tables, tables
 
 FGSM = {"fgsm": (sa.attacks.FGSM(0.2),)}
 
@@ -185,10 +185,10 @@ def test_a_new_defence_is_one_callable_and_its_line(monkeypatch):
 def test_a_new_metric_is_a_row_which_the_terminal_the_report_and_the_summary_show(linear, tmp_path, monkeypatch):
     column = tables.Column("median", lambda run, attack: 0.125, "median", tables.COMPUTED, 3, 3)
     monkeypatch.setattr(tables, "COLUMNS", (*tables.COLUMNS, column))
-    monkeypatch.setitem(report.HEADINGS, "median", "median")
+    monkeypatch.setitem(page_tables.HEADINGS, "median", "median")
     run.white_box(linear, Config(num_images=8, batch_size=8, output=tmp_path), FGSM)
     assert json.loads((tmp_path / records.SUMMARY).read_text())["attacks"]["fgsm"]["median"] == 0.125
-    (table,) = report.white_box_tables(records.named([records.read(tmp_path)]))
+    (table,) = page_tables.white_box(records.named([records.read(tmp_path)]))
     assert "0.125" in table.rows["fgsm"][0]
     shown = rich.console.Console(file=io.StringIO(), width=120)
     shown.print(tables.white_box(records.read(tmp_path).run, {"model": "a", "dataset": "b"}))

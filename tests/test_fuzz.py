@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tf_smoothadv import metrics, transfer
 from tf_smoothadv.evaluation import records
 from tf_smoothadv.evaluation.data import formats
-from tf_smoothadv.evaluation.rendering import report
+from tf_smoothadv.evaluation.rendering import page_tables
 
 T = TypeVar("T")
 # The same examples each time, however long one takes.
@@ -165,7 +165,7 @@ class TestResults:
         if finished:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # sums of the largest floats
-                report.white_box_tables({"run": finished})
+                page_tables.white_box({"run": finished})
 
     def test_what_is_right_is_read(self, folder):
         self.check(folder)
@@ -193,7 +193,7 @@ class TestResults:
         (folder / records.TRANSFER).write_bytes(encoded(summary))
         read = returned(lambda: records.read_transfer(folder))
         if read:
-            report.transfer_tables(read)
+            page_tables.transfer(read)
 
 
 @pytest.mark.parametrize(

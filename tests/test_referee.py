@@ -19,7 +19,7 @@ from tf_smoothadv import metrics, protocol
 from tf_smoothadv.attacks import FGSM
 from tf_smoothadv.evaluation import data, outputs, records
 from tf_smoothadv.evaluation.data import submissions
-from tf_smoothadv.evaluation.rendering import report, terminal
+from tf_smoothadv.evaluation.rendering import page_tables, report, terminal
 
 COUNT = ["--num_images=12", "--batch_size=8"]
 MISSING = (3, 7)
@@ -144,11 +144,11 @@ class TestReferee:
     def test_everything_that_reads_runs_reads_it(self, judged):
         _, folder = judged
         runs = records.named([records.read(folder)])
-        (table,) = report.white_box_tables(runs)
+        (table,) = page_tables.white_box(runs)
         summary = json.loads((folder / records.SUMMARY).read_text())
         for name, (cells,) in table.rows.items():
             assert cells[0] == f"{summary['attacks'][name]['p_suc']:.3f}"
-            assert cells[6:8] == [terminal.NONE] * 2
+            assert cells[8:10] == [terminal.NONE] * 2
         assert "floats.npz" in report.page(runs)
         assert len(runs["c4"].pictured) == len(runs["c4"].run.records) >= 4 * 12
         assert set(outputs.kept_examples(folder, ["floats"])[1]["floats"].shape[1:]) == {28, 1}

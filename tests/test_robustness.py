@@ -13,7 +13,7 @@ import pytest
 from tf_smoothadv import robustness
 from tf_smoothadv.evaluation import outputs
 from tf_smoothadv.evaluation.records import Finished
-from tf_smoothadv.evaluation.rendering import report, tables
+from tf_smoothadv.evaluation.rendering import page_tables, tables
 from tf_smoothadv.evaluation.rendering.terminal import NONE
 from tf_smoothadv.metrics import Record, Run, Score
 
@@ -148,6 +148,6 @@ class TestShown:
             name: Finished(tmp_path, name, "b", "tuned", None, names, "c", {"fmn": {}}, run)
             for name, run in (("one", self.RUN), ("two", other))
         }
-        robust, compared = [table for table in report.white_box_tables(runs) if "Robust" in table.caption]
+        robust, compared = [table for table in page_tables.white_box(runs) if "Robust" in table.caption]
         assert robust.rows["fmn"][0] == tables.robust_cells(self.RUN, "fmn")
         assert compared.rows["fmn"] == [["0", "1", "1", "0", "1", "1"]]

@@ -22,7 +22,7 @@ from tf_smoothadv.evaluation import merge, records, run
 from tf_smoothadv.evaluation import visibility as of_runs
 from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.evaluation.data import decoding
-from tf_smoothadv.evaluation.rendering import figures, gallery, plots, report, tables
+from tf_smoothadv.evaluation.rendering import figures, gallery, page_tables, plots, report, tables
 from tf_smoothadv.front import Front, over_alpha
 from tf_smoothadv.visibility import MEASURES, available
 
@@ -129,7 +129,7 @@ class TestRun:
         outcome = finished.run.outcome("fgsm", delivered=True)
         summary = json.loads((seen / records.SUMMARY).read_text())["attacks"]["fgsm"]
         text = shown(*tables.visibility(finished.run))
-        _, table = report.white_box_tables({"linear": finished})
+        _, table = page_tables.white_box({"linear": finished})
         better = {heading: part for part, columns in table.groups[0].parts.items() for heading in columns}
         found = dict(zip(better, table.rows["fgsm"][0]))
         for name in OF_DIGITS:

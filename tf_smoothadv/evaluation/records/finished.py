@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import math
 import operator
 import pathlib
 import types
@@ -109,10 +110,15 @@ def read_transfer(folder: pathlib.Path) -> dict[str, Any]:
     try:
         summary = schema.taken(schema.read(folder / TRANSFER), TRANSFERRED)
         for source, by_attack in summary["transfer"].items():
-            schema.taken(summary["num_correct"], {source: int})
+            count = schema.taken(summary["num_correct"], {source: int})[source]
+            if not 0 <= count <= summary["num_images"]:
+                raise ValueError(f"it tells of {count} of {summary['num_images']} images")
             for on_targets in by_attack.values():
                 for target in summary["accuracy"]:
                     on_targets[target] = schema.taken(on_targets.get(target, {}), SCORES)
+                    p_suc = on_targets[target]["p_suc"]
+                    if not (math.isnan(p_suc) or (count and 0 <= p_suc <= 1)):
+                        raise ValueError(f"p_suc must be a share of {count} images; received {p_suc}")
         return summary
     except ValueError as error:
         raise ValueError(f"{folder} does not hold results as eval.transfer writes them: {error}") from error

@@ -85,12 +85,14 @@ def gallery(runs: Mapping[str, Finished], num_images: int | None = None) -> dict
         num_images: at most so many images, each with all its attacks; by default as many as BUDGET holds.
 
     Returns:
-        {"pictures": data URLs, "cards": one an image and attack, with the places of its pictures by view,
+        {"pictures": data URLs, "cards": one an image and attack, with the places of its pictures by view and
+        as "image" what tells its image from all others,
         "num_images": how many images there are, "num_shown": how many of them the gallery has}.
     """
     by_subject = collections.defaultdict(list)
     for entry in entries(runs):
         by_subject[entry.subject].append(entry)
+    names = collections.Counter(name for _, _, name in by_subject)
     places: dict[str, int] = {}
     cards: list[dict[str, Any]] = []
     size = num_shown = 0
@@ -99,11 +101,13 @@ def gallery(runs: Mapping[str, Finished], num_images: int | None = None) -> dict
         size += sum(map(len, {url for one in drawn for pair in one["views"].values() for url in pair}))
         if num_images is None and num_shown and size > BUDGET:
             break
+        dataset, data, name = subject
+        image = name if names[name] == 1 else f"{name} ({dataset}, {data})"
         for one in drawn:
             drawings = {
                 view: [places.setdefault(url, len(places)) for url in pair] for view, pair in one["views"].items()
             }
-            cards.append({**one, "views": drawings})
+            cards.append({**one, "image": image, "views": drawings})
         num_shown += 1
     return {"pictures": list(places), "cards": cards, "num_images": len(by_subject), "num_shown": num_shown}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import jinja2
@@ -13,14 +14,15 @@ from markupsafe import Markup
 __all__ = ["rendered"]
 
 TEMPLATES = pathlib.Path(__file__).parent / "templates"
-STYLE = "report.css"  # what all pages have in common
+COMMON = "page"  # styles of all pages
 
 
-def rendered(name: str, **values: Any) -> str:
-    """The page of the template NAME.html, with NAME.js and the styles of NAME.css beside those of all pages.
+def rendered(name: str, parts: Sequence[str] = (), **values: Any) -> str:
+    """The page of the template NAME.html, with the script and the styles of its parts beside the styles of all pages.
 
     Args:
         name: of the template.
+        parts: names of scripts, PART.js, which run in this order, and of styles, PART.css; by default the page's name.
         values: what it shows.
     """
     environment = jinja2.Environment(
@@ -30,8 +32,10 @@ def rendered(name: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    script = (TEMPLATES / f"{name}.js").read_text()
-    style = "".join((TEMPLATES / file).read_text() for file in dict.fromkeys((STYLE, f"{name}.css")))
+    parts = parts or (name,)
+    files = {part: [TEMPLATES / f"{part}.{kind}" for kind in ("js", "css")] for part in (COMMON, *parts)}
+    script = "".join(files[part][0].read_text() for part in parts)
+    style = "".join(file.read_text() for _, file in files.values() if file.exists())
     return environment.get_template(f"{name}.html").render(
         values,
         style=Markup(style),

@@ -2,69 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import collections
-import itertools
-import math
-import pathlib
-import tempfile
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from markupsafe import Markup
-
-from tf_smoothadv import metrics
-from tf_smoothadv.detection import Detectability
 from tf_smoothadv.evaluation import presets
-from tf_smoothadv.evaluation.records import Finished, read_blind, read_detectability
-from tf_smoothadv.evaluation.rendering import blind_tables, offline, plots, published, tables
+from tf_smoothadv.evaluation.records import Finished
+from tf_smoothadv.evaluation.rendering import charts, offline, page_tables
 from tf_smoothadv.evaluation.rendering.gallery import VIEWS, gallery
-from tf_smoothadv.evaluation.rendering.terminal import compact, number
+from tf_smoothadv.evaluation.rendering.terminal import compact
 from tf_smoothadv.visibility import MEASURES
 
-__all__ = ["HEADINGS", "P_E", "Table", "cells", "page", "settings", "shown", "transfer_tables", "white_box_tables"]
+__all__ = ["page", "settings"]
 
-P_SUC = Markup("P<sub>suc</sub>")
-P_E = Markup("P<sub>E</sub>")
-HEADINGS = {
-    "p_suc": P_SUC,
-    "mean_distortion": "D",
-    "smoothness_energy": "E",
-    "p_suc_8bit": P_SUC,
-    "mean_distortion_8bit": "D",
-    "smoothness_energy_8bit": "E",
-    "gradients_per_image": "gradients",
-    "seconds_per_image": "ms",
-    "p_lossless": P_SUC + "90",
-}
-
-
-class _Group(NamedTuple):
-    """Columns of a table under one heading.
-
-    Attributes:
-        heading: the network.
-        note: its accuracy.
-        parts: columns by what they have in common.
-    """
-
-    heading: str
-    note: str
-    parts: dict[str, list[str]]
-
-
-class Table(NamedTuple):
-    """A table of the paper.
-
-    Attributes:
-        caption: what it is about.
-        groups: its columns but the first.
-        rows: by their heading, for each group a cell a column.
-    """
-
-    caption: str
-    groups: list[_Group]
-    rows: dict[str, list[list[str]]]
+PARTS = ("charts", "sorting", "gallery", "compare", "address")
 
 
 def page(runs: Mapping[str, Finished], num_images: int | None = None, transfers: Sequence[dict[str, Any]] = ()) -> str:
@@ -75,214 +25,35 @@ def page(runs: Mapping[str, Finished], num_images: int | None = None, transfers:
         num_images: as `gallery` takes it.
         transfers: what `eval.transfer` found.
     """
-    detection, blind = _detection_tables(runs), _blind_tables(runs)
+    drawn = {name: list(charts.charts(finished.run)) for name, finished in runs.items()}
+    detection, blind = page_tables.detection(runs), page_tables.blind(runs)
     return offline.rendered(
         "report",
+        PARTS,
         runs=runs,
         tables=[
-            *white_box_tables(runs),
+            *page_tables.white_box(runs),
             *detection,
             *blind,
-            *(table for summary in transfers for table in transfer_tables(summary)),
+            *(table for summary in transfers for table in page_tables.transfer(summary)),
         ],
         transfers=transfers,
         detected=bool(detection),
         asked=bool(blind),
-        curves={name: _drawn(plots.characteristic({name: finished.run})) for name, finished in runs.items()},
-        seen={
-            name: _drawn(plots.visibility({name: finished.run}, finished.run.measures[0]))
-            for name, finished in runs.items()
-            if finished.run.measures
-        },
+        charts=drawn,
+        chart_data=[
+            {"stops": chart.stops, "lines": [line.values for line in chart.lines]}
+            for drawings in drawn.values()
+            for chart in drawings
+        ],
         measures=[
             MEASURES[name] for name in MEASURES if any(name in finished.run.measures for finished in runs.values())
         ],
-        planes={name: _drawn(plots.plane({name: finished.run})) for name, finished in runs.items()},
         settings={name: settings(finished) for name, finished in runs.items()},
         gallery=gallery(runs, num_images),
         views=list(VIEWS),
         labels={name: entry.label for name, entry in presets.ENTRIES.items()},
     )
-
-
-def white_box_tables(runs: Mapping[str, Finished]) -> list[Table]:
-    """Tables 1 and 2 of the paper, and what the eye sees: for a dataset, a row an attack, a group of columns a run."""
-    by_dataset = collections.defaultdict(list)
-    for name, finished in runs.items():
-        by_dataset[finished.dataset].append((name, finished))
-    made = []
-    for dataset, group in by_dataset.items():
-        seen = {name: finished for name, finished in group if finished.run.measures}
-        told = {name: finished for name, finished in group if finished.run.epsilons}
-        made += [_white_box_table(dataset, dict(group)), *([_robust_table(dataset, told)] if told else [])]
-        made += [*compared(dataset, told), *([_visibility_table(dataset, seen)] if seen else [])]
-    return made
-
-
-def _visibility_table(dataset: str, runs: Mapping[str, Finished]) -> Table:
-    """The measures that each run took, those of which larger is less visible first."""
-    groups = []
-    rows: dict[str, list[list[str]]] = {attack: [] for finished in runs.values() for attack in finished.run.attacks}
-    for name, finished in runs.items():
-        measures = sorted(finished.run.measures, key=lambda measure: not MEASURES[measure].larger_is_better)
-        parts: dict[str, list[str]] = {}
-        for row in (MEASURES[measure] for measure in measures):
-            parts.setdefault(f"{'larger' if row.larger_is_better else 'smaller'} is less visible", []).append(
-                row.heading
-            )
-        groups.append(_Group(name, "means over the successes", parts))
-        for attack, groups_of_cells in rows.items():
-            groups_of_cells.append(cells(finished, attack, [tables.VISIBILITY[measure] for measure in measures]))
-    return Table(f"White-box attacks on {dataset} as the eye sees them, in 8 bits", groups, rows)
-
-
-def _robust_table(dataset: str, runs: Mapping[str, Finished]) -> Table:
-    """Robust accuracy at the epsilons of each run."""
-    attacks = dict.fromkeys(attack for finished in runs.values() for attack in finished.run.attacks)
-    groups = [
-        _Group(
-            name,
-            f"of {finished.run.num_images} images",
-            {f"at {epsilon:g}": ["", "95 %"] for epsilon in finished.run.epsilons},
-        )
-        for name, finished in runs.items()
-    ]
-    names = [*attacks, *[tables.ALL] * (len(attacks) > 1)]
-    rows = {name: [tables.robust_cells(one.run, name) for one in runs.values()] for name in names}
-    return Table(f"Robust accuracy on {dataset}, L2", groups, rows)
-
-
-def compared(dataset: str, runs: Mapping[str, Finished]) -> list[Table]:
-    """For every two runs on the same images, on how many of these the one is robust and the other is not.
-
-    The p-value is that of McNemar's exact test, for models that are equally robust.
-    """
-    made = []
-    for (name, one), (other, two) in itertools.combinations(runs.items(), 2):
-        epsilons = [epsilon for epsilon in one.run.epsilons if epsilon in two.run.epsilons]
-        attacks = [attack for attack in one.run.attacks if attack in two.run.attacks]
-        if (one.data, one.images) == (two.data, two.images) and epsilons and attacks:
-            rows = {attack: [tables.compared_cells(one.run, two.run, attack, epsilons)] for attack in attacks}
-            parts = {f"at {epsilon:g}": ["first", "second", "p"] for epsilon in epsilons}
-            group = _Group(f"{name}, then {other}", "images that it alone is robust on", parts)
-            made.append(Table(f"Robust accuracy compared on {dataset}, McNemar", [group], rows))
-    return made
-
-
-def _white_box_table(dataset: str, runs: Mapping[str, Finished]) -> Table:
-    """P_suc, distortion and energy of every attack, what it costs, and what the paper has."""
-    groups = []
-    attacks = dict.fromkeys(attack for finished in runs.values() for attack in finished.run.attacks)
-    rows: dict[str, list[list[str]]] = {attack: [] for attack in attacks}
-    for name, finished in runs.items():
-        run = finished.run
-        paper = published.on(dataset, finished.model)
-        parts = {**_own_parts(run), **_published_part(paper)}
-        note = f"accuracy {run.accuracy:.3f}: {run.num_correct} of {run.num_images} images"
-        groups.append(_Group(name, note, parts))
-        for attack, groups_of_cells in rows.items():
-            groups_of_cells.append(cells(finished, attack, shown(run)) + _published_cells(paper, attack))
-    return Table(f"White-box attacks on {dataset}", groups, rows)
-
-
-def _own_parts(run: metrics.Run) -> dict[str, list[str]]:
-    """The headings of an attack's own numbers, by what is over them."""
-    parts: dict[str, list[str]] = {}
-    for column in shown(run):
-        parts.setdefault(str(column.part), []).append(HEADINGS[column.key])
-    return parts
-
-
-def shown(run: metrics.Run) -> list[tables.Column]:
-    """The columns of a run on a page, those of one part side by side."""
-    columns = tables.columns(run)
-    parts = list(dict.fromkeys(column.part for column in columns if column.part))
-    return [column for part in parts for column in columns if column.part == part]
-
-
-def cells(finished: Finished, attack: str, columns: Sequence[tables.Column]) -> list[str]:
-    """An attack's own numbers; dashes for an attack that the run does not have."""
-    known = attack in finished.run.attacks
-    return [
-        number(column.scale * column.value(finished.run, attack) if known else math.nan, column.page_digits)
-        for column in columns
-    ]
-
-
-def _detection_tables(runs: Mapping[str, Finished]) -> list[Table]:
-    """How well a detector finds the images of each attack, of the runs where `eval.detect` has measured it."""
-    found = {name: detected for name, finished in runs.items() if (detected := read_detectability(finished))}
-    colors = dict.fromkeys(color for detected in found.values() for color in tables.detected_colors(detected))
-    return [_detection_table(color, {name: runs[name] for name in found}, found) for color in colors]
-
-
-def _detection_table(
-    color: str, runs: Mapping[str, Finished], found: Mapping[str, Mapping[str, Mapping[str, Detectability]]]
-) -> Table:
-    """The numbers of features of one kind: a row an attack, a group of columns a run."""
-    parts = {"": ["images"], "AUC": ["", "95 %"], P_E: ["", "95 %"], "found at 5 % false alarms": ["", "95 %"]}
-    groups = [_Group(name, f"on {finished.dataset}", parts) for name, finished in runs.items()]
-    successes = {name: finished.successes() for name, finished in runs.items()}
-    rows = {
-        attack: [
-            [
-                str(len(successes[name].get(attack, []))),
-                *tables.detection_cells(found[name].get(attack, {}).get(color)),
-            ]
-            for name in runs
-        ]
-        for attack in dict.fromkeys(attack for finished in runs.values() for attack in finished.run.attacks)
-    }
-    return Table(f"Original against delivered images, told apart by SPAM features of {color}", groups, rows)
-
-
-def _blind_tables(runs: Mapping[str, Finished]) -> list[Table]:
-    """What persons saw, of the runs where `eval.blind` has scored their answers: a table a run, a row an attack."""
-    parts, made = {"": ["answers"], "right": ["", "95 %"], "against chance": ["d'", "p", ""]}, []
-    for name, finished in runs.items():
-        if findings := read_blind(finished):
-            group = _Group(name, blind_tables.observers(findings), parts)
-            rows = {attack: [blind_tables.cells(findings.attacks.get(attack))] for attack in finished.run.attacks}
-            made.append(Table(f"Seen by persons on {finished.dataset}: {blind_tables.told(findings)}", [group], rows))
-    return made
-
-
-def transfer_tables(summary: Mapping[str, Any]) -> list[Table]:
-    """Table 3 of the paper for each source: a row an attack, a group of columns a network that judges."""
-    dataset, result = summary["dataset"], []
-    for source, by_attack in summary["transfer"].items():
-        groups = []
-        rows: dict[str, list[list[str]]] = {attack: [] for attack in by_attack}
-        for target, accuracy in summary["accuracy"].items():
-            paper = published.transferred(dataset, source, target)
-            parts = {"in 8 bits": [P_SUC, "D", P_SUC + "*"], **_published_part(paper)}
-            groups.append(_Group(target, f"accuracy {accuracy:.3f}", parts))
-            for attack, on_targets in by_attack.items():
-                scores = on_targets[target]
-                own = [("p_suc", 3), ("mean_distortion", 2), ("p_suc_correct", 3)]
-                cells = [number(scores[key], digits) for key, digits in own]
-                rows[attack].append(cells + _published_cells(paper, attack))
-        count = f"{summary['num_correct'][source]} of {summary['num_images']} images of {dataset}"
-        result.append(Table(f"Attacks on {source}, judged by each network: {count}", groups, rows))
-    return result
-
-
-def _published_part(paper: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The columns of the paper's numbers, where it has any."""
-    return {"paper": [P_SUC, "D"]} if paper else {}
-
-
-def _published_cells(paper: Mapping[str, tuple[float, float]], attack: str) -> list[str]:
-    """The cells of those columns; dashes for an attack that the paper does not have."""
-    return [number(value, 2) for value in paper.get(attack, (math.nan, math.nan))] if paper else []
-
-
-def _drawn(figure: plots.Figure) -> str:
-    """A figure as the data URL of an SVG."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "figure.svg"
-        plots.save(figure, path)
-        return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
 def settings(finished: Finished) -> dict[str, str]:

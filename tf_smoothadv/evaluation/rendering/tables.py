@@ -54,6 +54,7 @@ class Column(NamedTuple):
         digits: behind the point, in a terminal.
         page_digits: on a page.
         scale: what it is multiplied by where it is shown.
+        is_share: whether it is a share of the images attacked, beside which a page has its interval.
     """
 
     key: str
@@ -63,6 +64,7 @@ class Column(NamedTuple):
     digits: int = 2
     page_digits: int = 2
     scale: float = 1
+    is_share: bool = False
 
 
 def _computed(name: str) -> Callable[[metrics.Run, str], float]:
@@ -83,10 +85,10 @@ def _mean(name: str) -> Callable[[metrics.Run, str], float]:
 
 COMPUTED, DELIVERED, COST = "as computed", "in 8 bits", "an image"
 COLUMNS = (
-    Column("p_suc", _computed("p_suc"), "P", COMPUTED, 3, 3),
+    Column("p_suc", _computed("p_suc"), "P", COMPUTED, 3, 3, is_share=True),
     Column("mean_distortion", _computed("mean_distortion"), "D", COMPUTED),
     Column("max_distortion", _computed("max_distortion"), None, None),
-    Column("p_suc_8bit", _delivered("p_suc"), "P8", DELIVERED, 3, 3),
+    Column("p_suc_8bit", _delivered("p_suc"), "P8", DELIVERED, 3, 3, is_share=True),
     Column("mean_distortion_8bit", _delivered("mean_distortion"), "D8", DELIVERED),
     Column("smoothness_energy", _computed("mean_smoothness_energy"), "E", COMPUTED, 2, 3),
     Column("smoothness_energy_8bit", _delivered("mean_smoothness_energy"), None, DELIVERED, 2, 3),
@@ -96,7 +98,7 @@ COLUMNS = (
     Column("faulty_images", lambda run, attack: run.faulty(attack)[0], None, None),
     Column("masked_images", lambda run, attack: run.masked(attack), None, None),
 )
-P_LOSSLESS = Column("p_lossless", _delivered("p_lossless"), "P90", DELIVERED, 3, 3)
+P_LOSSLESS = Column("p_lossless", _delivered("p_lossless"), "P90", DELIVERED, 3, 3, is_share=True)
 VISIBILITY = {name: Column(name, _seen(name), None, None, row.digits, row.digits) for name, row in MEASURES.items()}
 
 

@@ -185,6 +185,7 @@ async function run() {
   addEventListener("beforeunload", keep);
   if (single) element("second").remove();
   turnTo("trial");
+  fit(); // the buttons have names from the first moment on
   await train();
   await test();
   turnTo("end");

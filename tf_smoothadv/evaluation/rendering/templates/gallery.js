@@ -1,29 +1,45 @@
-"use strict";
 
 const PAGE = 48; // cards shown at once, and added by "Show more"
-const { pictures, cards } = JSON.parse(document.getElementById("data").textContent);
+const { pictures, cards } = data;
 const controls = document.getElementById("controls");
 const list = document.getElementById("cards");
 const swap = document.getElementById("swap");
 const more = document.getElementById("more");
 let limit = PAGE;
+let known = null; // the controls as they were when the gallery was drawn
 
 function chosen() {
-  const { order, attack, outcome, network } = Object.fromEntries(new FormData(controls));
+  const { search, order, attack, outcome, network } = Object.fromEntries(new FormData(controls));
   const key = order.replace("-", "");
   const sign = order === key ? 1 : -1;
+  const sought = search.trim().toLowerCase();
   return cards
     .filter((card) => [["attack", attack], ["outcome", outcome], ["network", network]]
       .every(([name, value]) => value === "" || card[name] === value))
+    .filter((card) => [card.name, card.label, card.prediction].some((text) => text.toLowerCase().includes(sought)))
     .sort((a, b) => (a[key] === null) - (b[key] === null) || sign * (a[key] - b[key]) || a.index - b.index);
 }
 
-function described(card) {
-  const view = controls.view.value;
+function described(card, view) {
   const who = `${card.name}, ${card.title} on ${card.network}`;
   return {
     original: `${card.name}: original, ${card.label}`,
     attacked: view === "image" ? `${who}: adversarial, taken for ${card.prediction}` : `${who}: ${view}`,
+  };
+}
+
+const several = () => controls.network.length > 2; // "all" and more than one network
+
+function texts(card) {
+  const numbers = [["D", card.distortion, 2], ["E", card.energy, 3]]
+    .concat(card.visibility === null ? [] : [["SSIMULACRA2", card.visibility, 1]])
+    .map(([name, value, digits]) => `${name} ${value === null ? "–" : value.toFixed(digits)}`);
+  return {
+    attack: card.title,
+    outcome: card.outcome,
+    name: card.name + (several() ? `, ${card.network}` : ""),
+    classes: card.label === card.prediction ? `${card.label} kept` : `${card.label} → ${card.prediction}`,
+    numbers: `${numbers.join(", ")}, at most ±${card.change} of 255`,
   };
 }
 
@@ -32,7 +48,7 @@ function drawn(card) {
   const view = controls.view.value;
   const [original, attacked] = card.views[view];
   const picture = item.querySelector(".picture");
-  const alt = described(card);
+  const alt = described(card, view);
   for (const [kind, place] of [["original", original], ["attacked", attacked]]) {
     const image = item.querySelector(`img.${kind}`);
     image.width = card.width;
@@ -53,19 +69,13 @@ function drawn(card) {
     picture.addEventListener(event, ({ pointerType }) => { hovered = inside && pointerType === "mouse"; update(); });
   }
   update();
-  const numbers = [["D", card.distortion, 2], ["E", card.energy, 3]]
-    .concat(card.visibility === null ? [] : [["SSIMULACRA2", card.visibility, 1]])
-    .map(([name, value, digits]) => `${name} ${value === null ? "–" : value.toFixed(digits)}`);
-  const network = controls.network.length > 2 ? `, ${card.network}` : "";
-  const texts = {
-    attack: card.title,
-    outcome: card.outcome,
-    name: card.name + network,
-    classes: card.label === card.prediction ? `${card.label} kept` : `${card.label} → ${card.prediction}`,
-    numbers: `${numbers.join(", ")}, at most ±${card.change} of 255`,
-  };
-  for (const [name, text] of Object.entries(texts)) item.querySelector(`figcaption .${name}`).textContent = text;
+  for (const [name, text] of Object.entries(texts(card))) {
+    item.querySelector(`figcaption .${name}`).textContent = text;
+  }
   item.querySelector(".outcome").dataset.outcome = card.outcome;
+  const link = item.querySelector(".compare");
+  link.href = address({ image: card.image, with: [ORIGINAL, key(card)], as: view });
+  link.setAttribute("aria-label", `Compare ${alt.attacked}`);
   return item;
 }
 
@@ -74,9 +84,18 @@ function render() {
   const shown = selected.slice(0, limit);
   list.replaceChildren(...shown.map(drawn));
   more.hidden = shown.length === selected.length;
-  const images = new Set(selected.map((card) => `${card.index} ${card.name}`)).size;
+  const images = new Set(selected.map((card) => card.image)).size;
   const are = shown.length < selected.length ? `, ${shown.length} shown` : "";
-  document.getElementById("count").textContent = `${selected.length} attacks on ${images} images${are}`;
+  document.getElementById("count").textContent = `${selected.length} attacks on ${images} image${images === 1 ? "" : "s"}${are}`;
+}
+
+// Draws the gallery where its controls have changed.
+function refresh() {
+  const now = String(controlled());
+  if (now === known) return;
+  known = now;
+  limit = PAGE;
+  render();
 }
 
 function pressAll(pressed) {
@@ -104,10 +123,10 @@ function side() {
 
 if (cards.length) {
   list.style.setProperty("--side", `${side()}px`);
-  controls.addEventListener("change", () => { limit = PAGE; render(); });
+  controls.addEventListener("submit", (event) => event.preventDefault());
+  for (const event of ["input", "change"]) controls.addEventListener(event, () => { refresh(); keepAddress(); });
   swap.addEventListener("click", () => pressAll(swap.getAttribute("aria-pressed") !== "true"));
   more.addEventListener("click", () => { limit += PAGE; render(); });
   list.addEventListener("keydown", moveFocus);
-  pressAll(false);
-  render();
+  for (const card of cards) card.pressed = false;
 }
