@@ -161,6 +161,7 @@ class Config:
             "dataset": self.dataset,
             "data": images.path,
             "images": images.names,
+            **({"begins": list(images.begins)} if images.begins else {}),
             "image_size": self.image_size,
             "resize": self.resize,
             "resolution": self.resolution,

@@ -27,7 +27,7 @@ from tf_smoothadv.evaluation.rendering import tensorboard
 from tf_smoothadv.evaluation.rendering.terminal import print_settings, progress
 from tf_smoothadv.smoothing import Smoother, Smoothing
 
-__all__ = ["referee", "white_box"]
+__all__ = ["is_complete", "referee", "white_box"]
 
 CHECKED = 32  # images that a model is checked on
 
@@ -80,6 +80,21 @@ def white_box(model: core.Model, config: Config, attacks: presets.Preset | None 
     images = prepared(model, config)
     work = _attacking(model, config.preset(images) if attacks is None else attacks, config.reference(images))
     return run(model, images, work, config)
+
+
+def is_complete(model: core.Model, config: Config) -> bool:
+    """Whether the folder holds all that `white_box` would leave there: nothing is attacked to see it.
+
+    Raises:
+        ValueError: what is wrong with the images or with the folder.
+    """
+    folder = pathlib.Path(config.output)
+    if not (folder / records.SUMMARY).exists():
+        return False
+    images = batched(loaded(config), [model], config)
+    work = _attacking(model, config.preset(images), config.reference(images))
+    work = work._replace(measures=visibility.measures(config, images.shape))
+    return records.holds(folder, made_with(model, images, work, config))
 
 
 def referee(model: core.Model, config: Config, paths: Iterable[pathlib.Path]) -> metrics.Run:
@@ -176,7 +191,8 @@ def batched(dataset: data.Dataset, models: Iterable[core.Model], config: Config)
     A run that goes on in its folder takes the batches that it began with: what a network computes for an image depends,
     in its last bits, on how many others it is given.
     """
-    begun = records.settings_of(pathlib.Path(config.output)).get("batch_size")
+    settings = records.settings_of(pathlib.Path(config.output))
+    begun = settings.get("batch_size")
     if config.batch_size is not None:
         size = config.batch_size
     elif begun:
@@ -186,7 +202,7 @@ def batched(dataset: data.Dataset, models: Iterable[core.Model], config: Config)
         size = 1  # the largest image is not known
     else:
         size = min(batch_size.automatic(model, dataset.shape) for model in models)
-    return dataclasses.replace(dataset, batch_size=size)
+    return dataclasses.replace(dataset, batch_size=size, begins=records.begins(settings, dataset.names))
 
 
 def run(model: core.Model, images: data.Dataset, work: Work, config: Config) -> metrics.Run:
@@ -210,10 +226,15 @@ def run(model: core.Model, images: data.Dataset, work: Work, config: Config) -> 
 
 def opened(model: core.Model, images: data.Dataset, work: Work, config: Config) -> records.Results[metrics.Record]:
     """The folder of a run on one model, with the records that are in it already."""
+    made = made_with(model, images, work, config)
+    return records.Results(records.output_folder(config.output), made, metrics.Record)
+
+
+def made_with(model: core.Model, images: data.Dataset, work: Work, config: Config) -> dict[str, Any]:
+    """What the records of a run depend on, plain values by name."""
     weights = {"model": config.model, "weights": loading.fingerprint(model)}
     seen = {visibility.SETTING: list(work.measures)} if work.measures else {}
-    made_with = {**weights, **config.made_with(images, work.described), **Classifier.of(model).settings(), **seen}
-    return records.Results(records.output_folder(config.output), made_with, metrics.Record)
+    return {**weights, **config.made_with(images, work.described), **Classifier.of(model).settings(), **seen}
 
 
 def go_through(
@@ -234,7 +255,7 @@ def go_through(
         The images that the model classifies correctly, all counted.
     """
     board = tensorboard.Board(str(records.output_folder(config.tensorboard))) if config.tensorboard else None
-    correct = protocol.CorrectImages(model, images)
+    correct = protocol.CorrectImages(model, images, images.begins)
     done = results.done if done is None else done
     total = len(images.names) * len(work.described)
     task = bar.add_task("", total=total, completed=len(done))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
@@ -20,7 +21,7 @@ from tf_smoothadv.evaluation.rendering.terminal import print_settings, progress
 from tf_smoothadv.evaluation.run import Batches, Work, batched, go_through, loaded
 from tf_smoothadv.smoothing import Smoothing
 
-__all__ = ["KEY", "check", "evaluate", "predictions", "summarized", "write_outputs"]
+__all__ = ["KEY", "check", "evaluate", "is_complete", "predictions", "preset", "summarized", "write_outputs"]
 
 KEY = ("source", "attack", "index")
 
@@ -43,16 +44,10 @@ def evaluate(networks: Mapping[str, core.Model], sources: Iterable[str], config:
     """
     sources, images = list(dict.fromkeys(sources)), loaded(config)
     check(networks, images)
-    family = families.family(images.shape)
-    attacks = variants.transfer(family, config.settings, config.attacks, config.levels, config.gradients)
+    attacks = preset(config, images)
     images = batched(images, networks.values(), config)
-    described = {name: parameters.described(variants) for name, variants in attacks.items()}
-    made_with = {
-        "sources": sources,
-        "targets": list(networks),
-        "weights": {name: loading.fingerprint(network) for name, network in networks.items()},
-        **config.made_with(images, described),
-    }
+    made_with = _made_with(networks, sources, images, attacks, config)
+    described = made_with["attacks"]
     terminal, reference = rich.console.Console(highlight=False), config.reference(images)
     with records.Results(records.output_folder(config.output), made_with, transfer.Record, KEY) as results:
         print_settings(terminal, described)
@@ -71,6 +66,42 @@ def evaluate(networks: Mapping[str, core.Model], sources: Iterable[str], config:
         summary = summarized(results.records, num_correct, made_with)
         write_outputs(results, summary, terminal)
     return summary
+
+
+def is_complete(networks: Mapping[str, core.Model], sources: Iterable[str], config: Config) -> bool:
+    """Whether the folder holds all that `evaluate` would leave there: nothing is attacked to see it.
+
+    Raises:
+        ValueError: what is wrong with the images or with the folder.
+    """
+    folder = pathlib.Path(config.output)
+    if not (folder / records.TRANSFER).exists():
+        return False
+    images = batched(loaded(config), networks.values(), config)
+    attacks = preset(config, images)
+    return records.holds(folder, _made_with(networks, list(dict.fromkeys(sources)), images, attacks, config))
+
+
+def preset(config: Config, images: data.Dataset) -> Preset:
+    """The attacks of a transfer, each of one setting, with their parameters for such images.
+
+    Raises:
+        ValueError: what `presets.preset` refuses.
+    """
+    family = families.family(images.shape)
+    return variants.transfer(family, config.settings, config.attacks, config.levels, config.gradients)
+
+
+def _made_with(
+    networks: Mapping[str, core.Model], sources: list[str], images: data.Dataset, attacks: Preset, config: Config
+) -> dict[str, Any]:
+    """What the records of a transfer depend on, plain values by name."""
+    return {
+        "sources": sources,
+        "targets": list(networks),
+        "weights": {name: loading.fingerprint(network) for name, network in networks.items()},
+        **config.made_with(images, {name: parameters.described(variants) for name, variants in attacks.items()}),
+    }
 
 
 def _transferring(

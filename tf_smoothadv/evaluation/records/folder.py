@@ -1,6 +1,7 @@
 """A folder of results: what it was made with, and its records, written as they come.
 
-A run that was interrupted is started again with the same settings and goes on where its records end.
+A run that was interrupted is started again with the same settings and goes on where its records end. One with more
+attacks, or with more images behind those it had, goes on too: what it has is not made again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import pathlib
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Self, TypeVar
 
 import filelock
@@ -37,8 +38,10 @@ __all__ = [
     "SUMMARY",
     "TRANSFER",
     "Results",
+    "begins",
     "different",
     "finite",
+    "holds",
     "output_folder",
     "parsed",
     "settings_of",
@@ -55,6 +58,8 @@ TRANSFER = "transfer.json"
 DETECTABILITY = "detectability.json"
 BLIND = "blind.json"
 IMAGES = "images"
+ATTACKS = "attacks"
+BEGINS = "begins"
 KEY = ("attack", "index")
 ORIGINAL = "original"  # where an attack's name stands for its own
 SHARD = re.compile(r"([1-9]\d*)/([1-9]\d*)")
@@ -72,7 +77,8 @@ class Results(Generic[R]):
         key: its attributes that tell them apart.
 
     Raises:
-        ValueError: the folder holds records made with other settings, or another process is writing there.
+        ValueError: the folder holds records made with other settings, or another process is writing there. Settings
+            with more attacks, or with more images behind the others, are no other ones.
     """
 
     def __init__(self, folder: pathlib.Path, settings: dict[str, Any], kind: type[R], key: Sequence[str] = KEY) -> None:
@@ -81,7 +87,7 @@ class Results(Generic[R]):
         self._key = operator.attrgetter(*key)
         self._records: dict[tuple[Any, ...], R] = {}
         folder.mkdir(parents=True, exist_ok=True)
-        settings = json.loads(json.dumps(settings))  # as they come back from the file
+        settings = _as_read(settings)
         self._lock = _locked(folder)
         self._file = open(folder / RECORDS, "a")  # noqa: SIM115 (closed by `close`)
         try:
@@ -130,12 +136,15 @@ class Results(Generic[R]):
         if (self.folder / SETTINGS).exists():
             old = settings_of(self.folder)
             name = different(old, settings)
-            if name:
+            if name and not _grown(old, settings):
                 raise ValueError(
                     f"{self.folder} holds results with {name}={old.get(name)!r}, these would have "
                     f"{name}={settings.get(name)!r}: name another --output, or delete it"
                 )
             self._read()
+            if name:  # what is told there is of fewer attacks or images
+                for told in (SUMMARY, TRANSFER):
+                    (self.folder / told).unlink(missing_ok=True)
         write(self.folder / SETTINGS, settings)
 
     def _read(self) -> None:
@@ -171,6 +180,50 @@ def settings_of(folder: pathlib.Path) -> dict[str, Any]:
         ValueError: a file that is not what `Results` writes.
     """
     return schema.read(folder / SETTINGS) if (folder / SETTINGS).exists() else {}
+
+
+def holds(folder: pathlib.Path, settings: dict[str, Any]) -> bool:
+    """Whether a folder holds a run with these settings, no more and no less, that came to its end.
+
+    Raises:
+        ValueError: damaged settings.
+    """
+    ended = (folder / SUMMARY).exists() or (folder / TRANSFER).exists()
+    return ended and different(settings_of(folder), _as_read(settings)) is None
+
+
+def begins(settings: Mapping[str, Any], names: Sequence[str]) -> tuple[int, ...]:
+    """The indices at which a run on these images begins a new batch, where it goes on in a folder with fewer of them.
+
+    Args:
+        settings: of the folder, see `settings_of`.
+        names: of the images.
+
+    >>> begins({"images": ["a", "b"]}, ["a", "b", "c"]), begins({"images": ["a", "b"]}, ["a", "b"]), begins({}, ["a"])
+    ((2,), (), ())
+    """
+    before, known = settings.get(IMAGES), settings.get(BEGINS) or []
+    if not (isinstance(before, list) and isinstance(known, list)):  # damaged, and refused for that
+        return ()
+    return (*known, len(before)) if 0 < len(before) < len(names) else tuple(known)
+
+
+def _grown(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Whether new settings are the old ones, with more attacks or with more images behind the old ones."""
+    try:
+        images = old[IMAGES]
+        more = all(new[ATTACKS].get(name) == parameters for name, parameters in old[ATTACKS].items())
+        expected = {**new, ATTACKS: old[ATTACKS], IMAGES: images, BEGINS: old.get(BEGINS)}
+        followed = new[IMAGES][: len(images)] == images and tuple(new.get(BEGINS, ())) == begins(old, new[IMAGES])
+    except (AttributeError, KeyError, TypeError):  # of another kind, or damaged
+        return False
+    return more and followed and different(old, expected) is None
+
+
+def _as_read(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as they come back from the file."""
+    values: dict[str, Any] = json.loads(json.dumps(settings))
+    return values
 
 
 def write(path: pathlib.Path, values: Any) -> None:
