@@ -21,7 +21,7 @@ from tf_smoothadv.evaluation.rendering.terminal import print_settings, progress
 from tf_smoothadv.evaluation.run import Batches, Work, batched, go_through, loaded
 from tf_smoothadv.smoothing import Smoothing
 
-__all__ = ["KEY", "check", "evaluate", "is_complete", "predictions", "preset", "summarized", "write_outputs"]
+__all__ = ["KEY", "check", "evaluate", "is_complete", "predictions", "prefix", "preset", "summarized", "write_outputs"]
 
 KEY = ("source", "attack", "index")
 
@@ -59,9 +59,8 @@ def evaluate(networks: Mapping[str, core.Model], sources: Iterable[str], config:
                     raise ValueError(f"{source} classifies none of the {len(images.names)} images correctly")
             for source in sources:
                 done = {(attack, image) for name, attack, image in results.done if name == source}
-                prefix = f"{_slug(source)}-" if len(sources) > 1 else ""
                 batches = _transferring(networks, source, attacks, clean, reference)
-                work = Work(described, batches, prefix, examples=False)
+                work = Work(described, batches, prefix(source, sources), examples=False)
                 go_through(networks[source], images, work, results, config, bar, done)
         summary = summarized(results.records, num_correct, made_with)
         write_outputs(results, summary, terminal)
@@ -188,6 +187,6 @@ def write_outputs(
     terminal.print(f"{records.TRANSFER} and records.jsonl are in {results.folder}")
 
 
-def _slug(name: str) -> str:
-    """A network's name, fit to be a folder's."""
-    return re.sub(r"[^\w.+-]+", "_", name)
+def prefix(source: str, sources: Collection[str]) -> str:
+    """What stands before the attacks' names in the folders of images, where there are several sources."""
+    return "{}-".format(re.sub(r"[^\w.+-]+", "_", source)) if len(sources) > 1 else ""

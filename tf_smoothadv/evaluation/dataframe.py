@@ -1,0 +1,161 @@
+"""Results as a table of pandas, one row an image and attack, and as a Parquet or CSV file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tf_smoothadv import checks, metrics, transfer
+from tf_smoothadv.evaluation import records
+from tf_smoothadv.evaluation.transfer import prefix
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["FORMATS", "KINDS", "WHITE_BOX", "load_results", "write"]
+
+WHITE_BOX, TRANSFER = KINDS = ("white_box", "transfer")
+PARQUET, CSV = FORMATS = ("parquet", "csv")
+LISTS = ("trace_gradients", "trace_distortions")
+TEXTS = ("folder", "dataset", "data", "network", "attack", "attack_settings", "image", "file", "settings")
+
+
+def load_results(*folders: str | os.PathLike[str], kind: str = WHITE_BOX) -> pandas.DataFrame:
+    """The records in folders of results as one table, one row an image and attack.
+
+    Args:
+        folders: each a folder of results, or one with such folders anywhere inside, as of a study.
+        kind: "white_box", the runs of `eval.white_box`, `eval.front` and `eval.referee`; or "transfer". Inside of a
+            folder, results of the other kind are left out.
+
+    Returns:
+        A DataFrame. Its columns are `folder`, `dataset`, `data` (where the images lay), `network` (that was attacked),
+        `settings`, `levels`, `attack`, `attack_settings` (JSON), `image` (its name), `file` (of the delivered image, if
+        it was kept), and the fields of `metrics.Record` or `transfer.Record`: `index`, `label`, `gradients` and so on;
+        of what they hold inside, both names, as `delivered_distortion` and `delivered_visibility_ssim`. Of the trace
+        there are two columns of arrays, `trace_gradients` and `trace_distortions`.
+
+    Raises:
+        ImportError: pandas is not installed.
+        ValueError: no folder, or none with results; results of the other kind, of a run that has not come to its end,
+            or damaged ones.
+
+    A study's networks by their robustness, image by image:
+
+        results = sa.load_results("results/study")
+        results.pivot_table(values="delivered_distortion", index="image", columns=["network", "attack"])
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError("a table of results needs pandas: pip install 'tf_smoothadv[results]'") from error
+    checks.one_of("kind", kind, KINDS)
+    if not folders:
+        raise ValueError("name at least one folder of results; received none")
+    found = dict.fromkeys(inner for folder in folders for inner in _folders(pathlib.Path(folder), kind))
+    rows = [row for folder in found for row in (_runs(folder) if kind == WHITE_BOX else _transfers(folder))]
+    table = pandas.DataFrame(rows)
+    return table.astype({**dict.fromkeys(TEXTS, "string"), "levels": "Int64"})
+
+
+def write(table: pandas.DataFrame, path: pathlib.Path, form: str) -> None:
+    """Writes a table of `load_results`.
+
+    Args:
+        table: the whole of it.
+        path: of the file.
+        form: "parquet", which keeps the types; or "csv", where the columns of arrays are JSON.
+
+    Raises:
+        ImportError: "parquet" needs pyarrow, which is not installed.
+        ValueError: another form.
+        OSError: where it cannot be written.
+    """
+    checks.one_of("format", form, FORMATS)
+    with records.writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if form == CSV:
+            texts = {name: table[name].map(lambda values: json.dumps(values.tolist())) for name in LISTS}
+            table.assign(**texts).to_csv(path, index=False)
+        else:
+            table.to_parquet(path, index=False)
+
+
+def _folders(folder: pathlib.Path, kind: str) -> Iterator[pathlib.Path]:
+    """The folder itself, or those of this kind inside."""
+    own = _kind(folder)
+    if own is not None and own != kind:
+        raise ValueError(f"{folder} holds results of the kind {own!r}, not {kind!r}: a table has one kind")
+    found = [folder] if own else sorted(path.parent for path in folder.rglob(records.RECORDS))
+    chosen = [inner for inner in found if _kind(inner) == kind]
+    if not chosen:
+        others = f"; those of the kind {_kind(found[0])!r} are another table" if found else ""
+        raise ValueError(f"{folder} holds no results of the kind {kind!r}{others}")
+    yield from chosen
+
+
+def _kind(folder: pathlib.Path) -> str | None:
+    """What kind of results a folder itself holds; None without any."""
+    if not (folder / records.RECORDS).exists():
+        return None
+    return TRANSFER if "sources" in records.settings_of(folder) else WHITE_BOX
+
+
+def _runs(folder: pathlib.Path) -> Iterator[dict[str, Any]]:
+    """The rows of a run."""
+    finished = records.read(folder)
+    told = {name: getattr(finished, name) for name in ("dataset", "data", "settings", "levels")}
+    for record in finished.run.records:
+        path = finished.picture(record.index, record.attack)
+        yield _row(record, {**told, "network": finished.model}, folder, finished.attacks, finished.images, path)
+
+
+def _transfers(folder: pathlib.Path) -> Iterator[dict[str, Any]]:
+    """The rows of a transfer."""
+    if not (folder / records.TRANSFER).exists():
+        raise ValueError(f"{folder} holds an unfinished transfer; give the command that began it once more")
+    summary, made_with = records.read_transfer(folder), records.settings_of(folder)
+    told = {**{name: summary[name] for name in ("dataset", "settings", "levels")}, "data": made_with["data"]}
+    names = made_with["images"]
+    for record in records.read_all(folder, transfer.Record, ("source", *records.KEY)):
+        attack = prefix(record.source, made_with["sources"]) + record.attack
+        path = folder / records.IMAGES / attack / f"{names[record.index]}.png"
+        yield _row(record, {**told, "network": record.source}, folder, summary["attacks"], names, path)
+
+
+def _row(
+    record: metrics.Record,
+    told: dict[str, Any],
+    folder: pathlib.Path,
+    attacks: dict[str, Any],
+    names: list[str],
+    path: pathlib.Path,
+) -> dict[str, Any]:
+    fields = dict(_flat("", dataclasses.asdict(record)))
+    trace = fields.pop("trace")
+    return {
+        "folder": str(folder),
+        **{name: told[name] for name in ("dataset", "data", "network", "settings", "levels")},
+        "attack": fields.pop("attack"),
+        "attack_settings": json.dumps(attacks[record.attack]),
+        "image": names[record.index],
+        "file": str(path) if path.exists() else None,
+        **fields,
+        "trace_gradients": np.array([gradients for gradients, _ in trace], np.int64),
+        "trace_distortions": np.array([distortion for _, distortion in trace], np.float64),
+    }
+
+
+def _flat(prefix: str, values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The values inside of values, under both their names."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(f"{prefix}{name}_", value)
+        else:
+            yield prefix + name, value
