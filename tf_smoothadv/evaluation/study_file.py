@@ -233,24 +233,24 @@ def _transfers(tables: _Tables, output: pathlib.Path, common: Mapping[str, Any])
     for group, table in tables["transfers"].items():
         sources, targets = (_networks(tables, table, role) for role in ("sources", "targets"))
         used = {name: tables["networks"][name] for name in dict.fromkeys((*sources, *targets))}
-        usages = [{key: of.values[key] for key in USAGE if key in of.values} for of in used.values()]
+        usages = [Config(**{key: of.values[key] for key in USAGE if key in of.values}).usage() for of in used.values()]
         if any(usage != usages[0] for usage in usages):
             raise ValueError(f"{table.where}: its networks must have the same {', '.join(USAGE)}")
         imports = tuple(dict.fromkeys(name for of in used.values() for name in of.values.get("imports", ())))
         for dataset, of_dataset in tables["datasets"].items():
             if not set(used) <= set(_networks(tables, of_dataset, "networks")):
                 continue
-            for key in ("targets", "labels"):
-                if key in of_dataset.values:
-                    raise ValueError(f"{of_dataset.where}: {key} is not for transfers, {table.where} has one")
             values = {**common, **usages[0], **_known(of_dataset), **_known(table), "imports": imports}
+            config = Config(**values, output=output / dataset / group)
+            if config.aim is not None or config.labels != "given":
+                raise ValueError(f"{of_dataset.where}: a transfer has no targets and no predicted labels; {group!r} is one")
             yield Transfer(
                 f"{group} on {dataset}",
                 dataset,
                 group,
                 sources,
                 {name: of.values.get("model", name) for name, of in used.items()},
-                Config(**values, output=output / dataset / group),
+                config,
             )
 
 
