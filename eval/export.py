@@ -32,7 +32,7 @@ def main(folders: list[str]) -> None:
         path = pathlib.Path(FLAGS.output or f"{folders[0]}/results.{FLAGS.format}")
         dataframe.write(table, path, FLAGS.format)
     except ImportError as error:
-        raise ValueError(f"{error.msg}; pip install 'tf_smoothadv[results]'") from error
+        raise ValueError(str(error)) from error
     print(f"{len(table)} rows, {len(table.columns)} columns: {path}")
 
 

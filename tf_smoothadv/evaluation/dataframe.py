@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import os
 import pathlib
@@ -13,6 +14,7 @@ import numpy as np
 
 from tf_smoothadv import checks, metrics, transfer
 from tf_smoothadv.evaluation import records
+from tf_smoothadv.evaluation.records import schema
 from tf_smoothadv.evaluation.transfer import prefix
 
 if TYPE_CHECKING:
@@ -23,6 +25,15 @@ __all__ = ["FORMATS", "KINDS", "WHITE_BOX", "load_results", "write"]
 WHITE_BOX, TRANSFER = KINDS = ("white_box", "transfer")
 PARQUET, CSV = FORMATS = ("parquet", "csv")
 LISTS = ("trace_gradients", "trace_distortions")
+OF_TRANSFER = {
+    "dataset": str,
+    "data": str,
+    "settings": str,
+    "levels": int | None,
+    "images": list[str],
+    "attacks": dict[str, Any],
+    "sources": list[str],
+}
 TEXTS = ("folder", "dataset", "data", "network", "attack", "attack_settings", "image", "file", "settings")
 
 
@@ -51,10 +62,7 @@ def load_results(*folders: str | os.PathLike[str], kind: str = WHITE_BOX) -> pan
         results = sa.load_results("results/study")
         results.pivot_table(values="delivered_distortion", index="image", columns=["network", "attack"])
     """
-    try:
-        import pandas
-    except ImportError as error:
-        raise ImportError("a table of results needs pandas: pip install 'tf_smoothadv[results]'") from error
+    pandas = _imported("pandas")
     checks.one_of("kind", kind, KINDS)
     if not folders:
         raise ValueError("name at least one folder of results; received none")
@@ -78,6 +86,8 @@ def write(table: pandas.DataFrame, path: pathlib.Path, form: str) -> None:
         OSError: where it cannot be written.
     """
     checks.one_of("format", form, FORMATS)
+    if form == PARQUET:
+        _imported("pyarrow")
     with records.writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if form == CSV:
@@ -85,6 +95,14 @@ def write(table: pandas.DataFrame, path: pathlib.Path, form: str) -> None:
             table.assign(**texts).to_csv(path, index=False)
         else:
             table.to_parquet(path, index=False)
+
+
+def _imported(name: str) -> Any:
+    """A package of the extra `results`."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(f"a table of results needs {name}: pip install 'tf_smoothadv[results]'") from error
 
 
 def _folders(folder: pathlib.Path, kind: str) -> Iterator[pathlib.Path]:
@@ -120,13 +138,15 @@ def _transfers(folder: pathlib.Path) -> Iterator[dict[str, Any]]:
     """The rows of a transfer."""
     if not (folder / records.TRANSFER).exists():
         raise ValueError(f"{folder} holds an unfinished transfer; give the command that began it once more")
-    summary, made_with = records.read_transfer(folder), records.settings_of(folder)
-    told = {**{name: summary[name] for name in ("dataset", "settings", "levels")}, "data": made_with["data"]}
-    names = made_with["images"]
+    made_with = schema.taken(records.settings_of(folder), OF_TRANSFER)
+    told = {name: made_with[name] for name in ("dataset", "data", "settings", "levels")}
+    names, attacks = made_with["images"], made_with["attacks"]
     for record in records.read_all(folder, transfer.Record, ("source", *records.KEY)):
+        if record.attack not in attacks or not 0 <= record.index < len(names):
+            raise ValueError(f"{folder} is damaged: its settings do not know {record.attack!r} on image {record.index}")
         attack = prefix(record.source, made_with["sources"]) + record.attack
         path = folder / records.IMAGES / attack / f"{names[record.index]}.png"
-        yield _row(record, {**told, "network": record.source}, folder, summary["attacks"], names, path)
+        yield _row(record, {**told, "network": record.source}, folder, attacks, names, path)
 
 
 def _row(
