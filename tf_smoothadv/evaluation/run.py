@@ -23,8 +23,7 @@ from tf_smoothadv.classifier import Classifier
 from tf_smoothadv.evaluation import batch_size, data, outputs, parameters, presets, records, visibility
 from tf_smoothadv.evaluation.config import OWN, Config
 from tf_smoothadv.evaluation.data import submissions
-from tf_smoothadv.evaluation.rendering import tensorboard
-from tf_smoothadv.evaluation.rendering.terminal import print_settings, progress
+from tf_smoothadv.evaluation.rendering import tensorboard, terminal
 from tf_smoothadv.smoothing import Smoother, Smoothing
 
 __all__ = ["is_complete", "referee", "white_box"]
@@ -215,12 +214,12 @@ def run(model: core.Model, images: data.Dataset, work: Work, config: Config) -> 
     """
     work = work._replace(measures=visibility.measures(config, images.shape))
     with opened(model, images, work, config) as results:
-        terminal = rich.console.Console(highlight=False)
-        print_settings(terminal, work.described)
-        with progress(terminal) as bar:
+        console = rich.console.Console(highlight=False)
+        terminal.print_settings(console, work.described)
+        with terminal.progress(console) as bar:
             correct = go_through(model, images, work, results, config, bar)
         made = dataclasses.replace(protocol.as_run(results.records, correct), epsilons=config.epsilons)
-        outputs.write_outputs(results.folder, made, terminal)
+        outputs.write_outputs(results.folder, made, console)
         return made
 
 
@@ -257,8 +256,12 @@ def go_through(
     board = tensorboard.Board(str(records.output_folder(config.tensorboard))) if config.tensorboard else None
     correct = protocol.CorrectImages(model, images, images.begins)
     done = results.done if done is None else done
-    total = len(images.names) * len(work.described)
-    task = bar.add_task("", total=total, completed=len(done))
+
+    def total() -> int:
+        """Images times attacks, without the images that are not attacked, as far as it is known."""
+        return (len(images.names) - correct.num_images + correct.num_correct) * len(work.described)
+
+    task = terminal.begin(bar, "", len(images.names) * len(work.described), len(done))
     for batch in visibility.beside(work.batches(correct, done), work.measures):
         named = batch._replace(attack=work.prefix + batch.attack)
         if config.save_images:
@@ -269,6 +272,7 @@ def go_through(
         results.append(record for record in batch.records if isinstance(record, results.kind))
         if board:
             board.write(named, correct.logits_of(batch.adversarial))
-        bar.update(task, description=batch.attack, advance=len(batch.records))
-    bar.update(task, completed=total)
+        new = [record for record in batch.records if (record.attack, record.index) not in done]
+        terminal.advance(bar, task, len(new), sum(record.gradients for record in new), total(), batch.attack)
+    terminal.advance(bar, task, 0, total=total())
     return correct

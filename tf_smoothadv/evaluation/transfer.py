@@ -17,7 +17,7 @@ from tf_smoothadv.evaluation import data, families, parameters, records, variant
 from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.evaluation.presets import Preset
 from tf_smoothadv.evaluation.rendering import tables
-from tf_smoothadv.evaluation.rendering.terminal import print_settings, progress
+from tf_smoothadv.evaluation.rendering.terminal import advance, begin, print_settings, progress
 from tf_smoothadv.evaluation.run import Batches, Work, batched, go_through, loaded
 from tf_smoothadv.smoothing import Smoothing
 
@@ -142,12 +142,12 @@ def predictions(
     networks: Mapping[str, core.Model], dataset: data.Dataset, bar: rich.progress.Progress
 ) -> dict[str, list[int]]:
     """The class that each network predicts for each image."""
-    task = bar.add_task("clean", total=len(dataset.names) * len(networks))
+    task = begin(bar, "clean", len(dataset.names) * len(networks))
     classes: dict[str, list[int]] = {name: [] for name in networks}
     for images, _ in dataset:
         for name, network in networks.items():
             classes[name] += protocol.predict(network, images).tolist()
-            bar.advance(task, len(images))
+            advance(bar, task, len(images))
     return classes
 
 
