@@ -18,7 +18,7 @@ from eval import flags
 from models import console
 from tf_smoothadv.evaluation import study, study_file
 
-FLAGS = flags.values()
+FLAGS = flags.values(flags.devices)
 DEFINE_bool("example", False, "Print a file to begin with, and do nothing else.", flag_values=FLAGS)
 
 
@@ -29,7 +29,9 @@ def main(paths: list[str]) -> None:
         return
     if len(paths) != 1:
         raise ValueError(f"name one study's file, as --example prints one; received {' '.join(paths) or 'none'}")
-    study.evaluate(study_file.read(paths[0]), flags.load)
+    asked = study_file.read(paths[0])
+    with flags.scope(FLAGS):
+        study.evaluate(asked, flags.load)
 
 
 if __name__ == "__main__":
