@@ -26,7 +26,7 @@ LOADED = ("outputs", "input_range", "samples", "output_name", "imports", "image_
 Load = Callable[[Config, Sequence[str]], Mapping[str, Classifier]]
 
 
-def evaluate(study: Study, load: Load) -> pathlib.Path:
+def evaluate(study: Study, load: Load) -> None:
     """Makes the runs and transfers of a study that are missing, and writes its report.
 
     A run that fails is told, and those behind it are made all the same.
@@ -34,9 +34,6 @@ def evaluate(study: Study, load: Load) -> pathlib.Path:
     Args:
         study: see `study_file.read`.
         load: from a config and what it is to load, as `--model` takes it, to networks by these names.
-
-    Returns:
-        The report's file.
 
     Raises:
         ValueError: at the start, images that cannot be read or attacks that do not fit them; at the end, which runs
@@ -63,18 +60,18 @@ def evaluate(study: Study, load: Load) -> pathlib.Path:
             if not made:
                 terminal.print(f"complete before, in {step.config.output}", markup=False, soft_wrap=True)
     path = report(study)
-    terminal.print(f"the report is {path}", soft_wrap=True)
+    if path:
+        terminal.print(f"the report is {path}", markup=False, soft_wrap=True)
     if failed:
         first, error = next(iter(failed.items()))
         raise ValueError(f"{len(failed)} of {len(steps)} runs failed, the first {first}: {error}")
-    return path
 
 
-def report(study: Study) -> pathlib.Path:
-    """Writes the report over all runs and transfers that have come to their end.
+def report(study: Study) -> pathlib.Path | None:
+    """Writes the report over all runs and transfers that have come to their end; its file, or None if none has.
 
     Raises:
-        ValueError: none has, or damaged results.
+        ValueError: damaged results.
     """
     names = dict(_names(study.runs))
     datasets = collections.Counter(config.dataset for config in {run.dataset: run.config for run in study.runs}.values())
@@ -89,7 +86,7 @@ def report(study: Study) -> pathlib.Path:
     folders = [pathlib.Path(step.config.output) for step in study.transfers]
     transfers = [records.read_transfer(folder) for folder in folders if (folder / records.TRANSFER).exists()]
     if not runs and not transfers:
-        raise ValueError(f"{study.output} holds no run that came to its end: there is nothing to report")
+        return None
     path = study.output / REPORT
     text = page(runs, transfers=transfers)
     with records.writing(path):
@@ -101,12 +98,16 @@ def _check(steps: Sequence[Run | Transfer]) -> None:
     """Raises ValueError, before anything is attacked, for images that cannot be read or attacks that do not fit them."""
     first_images = functools.cache(lambda *which: loaded(Config(**dict(which))))
     for step in steps:
-        config = step.config
+        (of_dataset, of_group), config = step.where, step.config
         try:
             images = first_images(*((name, getattr(config, name)) for name in DATASET))
+            _ = images.shape  # the first image is read for it
+        except ValueError as error:
+            raise ValueError(f"{of_dataset}: {error}") from error
+        try:
             transfer.preset(config, images) if isinstance(step, Transfer) else config.preset(images)
         except ValueError as error:
-            raise ValueError(f"{step.told}: {error}") from error
+            raise ValueError(f"{of_group}, on {step.dataset}: {error}") from error
 
 
 def _run(run: Run, load: Callable[[str, Config], Classifier]) -> bool:

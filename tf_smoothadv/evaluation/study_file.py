@@ -125,6 +125,7 @@ class Run(NamedTuple):
         network, dataset, group: the names of its tables.
         model: what is loaded, as `--model` takes it.
         config: what it is made with.
+        where: the dataset's and the group's tables in the file, for messages.
         pick: (premium, pick) as `front.evaluate` takes them; None for a run without a front.
     """
 
@@ -134,6 +135,7 @@ class Run(NamedTuple):
     group: str
     model: str
     config: Config
+    where: tuple[str, str]
     pick: tuple[float, str] | None = None
 
 
@@ -145,7 +147,7 @@ class Transfer(NamedTuple):
         dataset, group: the names of its tables.
         sources: the names of the networks' tables.
         models: by the names of all networks, what is loaded.
-        config: what it is made with.
+        config, where: see `Run`.
     """
 
     told: str
@@ -154,6 +156,7 @@ class Transfer(NamedTuple):
     sources: tuple[str, ...]
     models: dict[str, str]
     config: Config
+    where: tuple[str, str]
 
 
 class Study(NamedTuple):
@@ -224,6 +227,7 @@ def _runs(tables: _Tables, output: pathlib.Path, common: Mapping[str, Any]) -> I
                     group,
                     of_network.values.get("model", network),
                     Config(**values),
+                    (of_dataset.where, table.where),
                     pick if kind == "fronts" else None,
                 )
 
@@ -251,6 +255,7 @@ def _transfers(tables: _Tables, output: pathlib.Path, common: Mapping[str, Any])
                 sources,
                 {name: of.values.get("model", name) for name, of in used.items()},
                 config,
+                (of_dataset.where, table.where),
             )
 
 
