@@ -66,7 +66,10 @@ def made(folder: pathlib.Path, text: str) -> Finished:
     """What becomes of a study, its file written to a folder; without its pictures, which take the most time."""
     path = folder / "study.toml"
     path.write_text(text)
-    with mock.patch.object(models, "load_classifiers", lambda names, **usage: LOADED(*names, **usage)), contextlib.ExitStack() as patches:
+    with (
+        mock.patch.object(models, "load_classifiers", lambda names, **usage: LOADED(*names, **usage)),
+        contextlib.ExitStack() as patches,
+    ):
         patches.enter_context(mock.patch.object(plots, "save"))
         patches.enter_context(mock.patch.object(report, "_drawn", return_value="data:,"))
         return here("eval.study", path, columns=200)
@@ -201,7 +204,9 @@ class TestRuns:
             assert all(len(run.outcome(name).success) == run.num_correct for name in run.attacks)
         assert set(records.read(tmp_path / "out" / "digits" / "linear" / "steps").attacks) == {"fmn", "ddn", "bp"}
 
-        alone = re.sub(r"\[networks.(halves|coarse)\]\nmodel.*", "", more).replace(f"{tmp_path}/out", f"{tmp_path}/whole")
+        alone = re.sub(r"\[networks.(halves|coarse)\]\nmodel.*", "", more).replace(
+            f"{tmp_path}/out", f"{tmp_path}/whole"
+        )
         whole = made(tmp_path, alone)
         assert whole.status == 0, whole.stderr
         found, expected = (
@@ -267,7 +272,12 @@ class TestRuns:
         told = json.loads((tmp_path / "out" / "few" / "coarse" / "alpha" / front.FRONT).read_text())
         assert (told["pick"], told["premium"], list(told["attacks"])) == ("smoothest", 2, ["fmn-0", "fmn-0.9"])
         report = (tmp_path / "out" / study.REPORT).read_text()
-        for shown in ("White-box attacks on few<", "White-box attacks on fewer<", ">linear on fewer<", "Attacks on linear"):
+        for shown in (
+            "White-box attacks on few<",
+            "White-box attacks on fewer<",
+            ">linear on fewer<",
+            "Attacks on linear",
+        ):
             assert shown in report
         with mock.patch.object(core.Attack, "__call__", side_effect=AssertionError("attacked")):
             again = made(tmp_path, text)

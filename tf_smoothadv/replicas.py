@@ -25,9 +25,7 @@ def strategy() -> tf.distribute.Strategy | None:
     return current
 
 
-def spread(
-    run: Callable[..., Any], strategy: tf.distribute.Strategy, of_images: Sequence[bool]
-) -> Callable[..., Any]:
+def spread(run: Callable[..., Any], strategy: tf.distribute.Strategy, of_images: Sequence[bool]) -> Callable[..., Any]:
     """A function that does what `run` does, a share of the images on each replica, all at the same time.
 
     Of n replicas each gets every n-th image, so that none is without as long as there are images for all. Where they

@@ -524,12 +524,15 @@ class Attack:
             return loop
 
         key = self.loop_key(), tuple(shapes), len(classes)
-        for known in (model.has_compiled((key, strategy) if strategy else key), False):
+
+        def looped() -> AttackResult:
             result = None
             if strategy is not None:
                 result = _run_spread(model.compiled((key, strategy), lambda: make(strategy)), arguments)
-            if result is None:
-                result = _run_loop(model, model.compiled(key, make), arguments)
+            return result or _run_loop(model, model.compiled(key, make), arguments)
+
+        for known in (model.has_compiled((key, strategy) if strategy else key), False):
+            result = looped()
             logits = model.draws(result.adversarial)
             if not (known and model.has_changed(result.adversarial, logits, checked.rounding)):
                 break

@@ -31,7 +31,7 @@ def automatic(model: core.Model, image_shape: tuple[int, ...]) -> int:
     size alone gets whole ones.
     """
     draws, size = Classifier.of(model).samples, only_batch_size(Classifier.of(model).model) or 1
-    devices, replicas = gpus(), tf.distribute.get_strategy().num_replicas_in_sync
+    devices, replicas = gpus(), int(tf.distribute.get_strategy().num_replicas_in_sync)
     memory = memory_of_gpus(devices) if devices else free_memory() // replicas
     room = int(SHARE * memory / (4 * COPIES * tensors_of(model, image_shape)))
     if devices:
@@ -96,7 +96,7 @@ def memory_of_gpus(devices: Sequence[str]) -> int:
     """Bytes that each of these GPUs has left of what TensorFlow may take of it, the least of them."""
     limits = {device.name: device.memory_limit for device in device_lib.list_local_devices()}
     used = {name: tf.config.experimental.get_memory_info(name.removeprefix("/device:"))["current"] for name in devices}
-    return min(limits[name] - used[name] for name in devices)
+    return min(int(limits[name]) - int(used[name]) for name in devices)
 
 
 def tensors_of(model: core.Model, image_shape: tuple[int, ...]) -> int:

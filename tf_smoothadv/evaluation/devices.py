@@ -17,11 +17,11 @@ def scope(devices: str | int = ALL) -> contextlib.AbstractContextManager[object]
     """What networks are loaded in, and attacked in, so that each batch is spread over several devices.
 
     Args:
-        devices: "all", every GPU that TensorFlow sees; or how many of them. Where there is none, so many logical devices
-            on the CPU, which share its cores: they show what several GPUs do, and are no faster.
+        devices: "all", every GPU that TensorFlow sees; or how many of them. Where there is none, so many logical ones
+            of the CPU, which share its cores: they show what several GPUs do, and are no faster.
 
     Raises:
-        ValueError: another word or number, more GPUs than there are, or logical devices in a process that has begun with
+        ValueError: another word or number, more GPUs than there are, or logical ones in a process that has begun with
             others.
 
     >>> with scope(1):

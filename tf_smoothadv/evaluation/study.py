@@ -40,7 +40,7 @@ def evaluate(study: Study, load: Load) -> None:
             failed, and why the first did.
     """
     terminal = rich.console.Console(highlight=False)
-    steps = [*study.runs, *study.transfers]
+    steps: list[Run | Transfer] = [*study.runs, *study.transfers]
     _check(steps)
     # Runs of one network follow one another; that of the one before makes room.
     kept = functools.lru_cache(1)(lambda model, *usage: load(Config(**dict(usage)), [model])[model])
@@ -63,8 +63,8 @@ def evaluate(study: Study, load: Load) -> None:
     if path:
         terminal.print(f"the report is {path}", markup=False, soft_wrap=True)
     if failed:
-        first, error = next(iter(failed.items()))
-        raise ValueError(f"{len(failed)} of {len(steps)} runs failed, the first {first}: {error}")
+        first, reason = next(iter(failed.items()))
+        raise ValueError(f"{len(failed)} of {len(steps)} runs failed, the first {first}: {reason}")
 
 
 def report(study: Study) -> pathlib.Path | None:
@@ -74,7 +74,9 @@ def report(study: Study) -> pathlib.Path | None:
         ValueError: damaged results.
     """
     names = dict(_names(study.runs))
-    datasets = collections.Counter(config.dataset for config in {run.dataset: run.config for run in study.runs}.values())
+    datasets = collections.Counter(
+        config.dataset for config in {run.dataset: run.config for run in study.runs}.values()
+    )
     runs = {}
     for run in study.runs:
         folder = pathlib.Path(run.config.output)
@@ -95,7 +97,7 @@ def report(study: Study) -> pathlib.Path | None:
 
 
 def _check(steps: Sequence[Run | Transfer]) -> None:
-    """Raises ValueError, before anything is attacked, for images that cannot be read or attacks that do not fit them."""
+    """Raises ValueError, before anything is attacked, for images that cannot be read or attacks that do not fit."""
     first_images = functools.cache(lambda *which: loaded(Config(**dict(which))))
     for step in steps:
         (of_dataset, of_group), config = step.where, step.config

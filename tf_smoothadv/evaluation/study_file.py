@@ -247,7 +247,9 @@ def _transfers(tables: _Tables, output: pathlib.Path, common: Mapping[str, Any])
             values = {**common, **usages[0], **_known(of_dataset), **_known(table), "imports": imports}
             config = Config(**values, output=output / dataset / group)
             if config.aim is not None or config.labels != "given":
-                raise ValueError(f"{of_dataset.where}: a transfer has no targets and no predicted labels; {group!r} is one")
+                raise ValueError(
+                    f"{of_dataset.where}: a transfer has no targets and no predicted labels; {group!r} is one"
+                )
             yield Transfer(
                 f"{group} on {dataset}",
                 dataset,

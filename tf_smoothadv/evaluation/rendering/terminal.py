@@ -51,8 +51,13 @@ def advance(
         name: what it is at.
     """
     one = next(other for other in bar.tasks if other.id == task)
-    total = one.total if total is None else total
-    bar.update(task, advance=images, total=total, description=name, gradients=one.fields["gradients"] + gradients)
+    bar.update(
+        task,
+        advance=images,
+        total=one.total if total is None else total,
+        description=name,
+        gradients=one.fields["gradients"] + gradients,
+    )
     seconds = one.elapsed or 0.0
     if not bar.console.is_terminal and is_due(seconds, one.fields["told"]):
         bar.console.print(f"{one.description}: {_text_of(one)}", markup=False, soft_wrap=True)
