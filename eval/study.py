@@ -17,6 +17,7 @@ from absl.flags import DEFINE_bool
 from eval import flags
 from models import console
 from tf_smoothadv.evaluation import study, study_file
+from tf_smoothadv.evaluation.study_example import EXAMPLE
 
 FLAGS = flags.values(flags.devices)
 DEFINE_bool("example", False, "Print a file to begin with, and do nothing else.", flag_values=FLAGS)
@@ -25,7 +26,7 @@ DEFINE_bool("example", False, "Print a file to begin with, and do nothing else."
 def main(paths: list[str]) -> None:
     """Makes the study of a file."""
     if FLAGS.example:
-        print(study_file.EXAMPLE, end="")
+        print(EXAMPLE, end="")
         return
     if len(paths) != 1:
         raise ValueError(f"name one study's file, as --example prints one; received {' '.join(paths) or 'none'}")

@@ -13,13 +13,16 @@ from unittest import mock
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import models
 from models import loading
 from tests.many_runs import Finished, here
 from tests.test_evaluation import kept
+from tf_smoothadv import protocol
 from tf_smoothadv.attacks import core
 from tf_smoothadv.evaluation import data, front, records, study, study_file
+from tf_smoothadv.evaluation.records import amendment
 from tf_smoothadv.evaluation.rendering import plots, report
 
 # One network and what is compiled for it for all runs.
@@ -137,6 +140,47 @@ class TestFile:
         assert (config.dataset, config.data, config.aim, config.epsilon) == ("folder", "photographs", "second", 2)
         assert (second.config.alphas, second.config.save_images, second.config.levels) == ((0, 0.5), True, 256)
         assert (first.pick, second.pick) == (None, (1.5, "ssim"))
+
+
+OLD = {"model": "a", "images": ["x", "y"], "attacks": {"fmn": {"steps": 1}}}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ({}, {"attacks": {"fmn": {"steps": 1}, "ddn": {}}}, True),
+        ({}, {"images": ["x", "y", "z"], "begins": [2]}, True),
+        ({"begins": [1]}, {"images": ["x", "y", "z"], "begins": [1, 2]}, True),
+        ({}, {"images": ["x", "y", "z"], "begins": [2], "attacks": {"ddn": {}, "fmn": {"steps": 1}}}, True),
+        ({}, {"images": ["x", "y", "z"]}, False),  # whose batches would reach over what is there
+        ({"begins": [1]}, {"attacks": {"fmn": {"steps": 1}, "ddn": {}}}, False),  # of other batches
+        ({}, {"images": ["x", "z", "y"], "begins": [2]}, False),
+        ({}, {"images": ["x"]}, False),
+        ({}, {"attacks": {"ddn": {}}}, False),
+        ({}, {"attacks": {"fmn": {"steps": 2}, "ddn": {}}}, False),
+        ({}, {"attacks": {"fmn": {"steps": 1}, "ddn": {}}, "model": "b"}, False),
+        ({}, {"attacks": {"fmn": {"steps": 1}, "ddn": {}}, "levels": 256}, False),
+        ({"images": 2}, {"attacks": {"fmn": {"steps": 1}, "ddn": {}}}, False),
+        ({"attacks": None}, {}, False),
+    ],
+)
+def test_a_folder_goes_on_with_more_attacks_or_images_and_with_nothing_else(old, new, expected):
+    assert amendment.grown({**OLD, **old}, {**OLD, **new}) is expected
+
+
+def test_images_from_an_index_on_begin_a_new_batch():
+    """Of nine images, the fourth of which is misclassified, where runs ended after five and after six."""
+    images = np.linspace(0.1, 0.9, 9, dtype=np.float32)[:, None, None, None] * np.ones([1, 2, 2, 1], np.float32)
+    labels = [0, 0, 0, 1, 0, 0, 0, 0, 0]
+    digits = data.Dataset([str(number) for number in range(9)], labels, list(images), 2, "", begins=(5, 6))
+    assert [len(batch) for batch, _ in digits] == [2, 2, 1, 1, 2, 1]
+
+    def model(x):
+        return tf.concat([tf.reduce_sum(x, axis=[1, 2, 3])[:, None] + 2, tf.zeros([len(x), 1])], axis=1)
+
+    correct = protocol.CorrectImages(model, digits, digits.begins)
+    assert [originals.indices.tolist() for originals in correct] == [[0, 1], [2, 4], [5], [6, 7], [8]]
+    assert (correct.num_images, correct.num_correct) == (9, 8)
 
 
 @pytest.fixture(scope="module")

@@ -57,10 +57,7 @@ def load_results(*folders: str | os.PathLike[str], kind: str = WHITE_BOX) -> pan
         ValueError: no folder, or none with results; results of the other kind, of a run that has not come to its end,
             or damaged ones.
 
-    A study's networks by their robustness, image by image:
-
-        results = sa.load_results("results/study")
-        results.pivot_table(values="delivered_distortion", index="image", columns=["network", "attack"])
+    `load_results("results/study").groupby(["network", "attack"])["delivered_distortion"].mean()` are a study's means.
     """
     pandas = _imported("pandas")
     checks.one_of("kind", kind, KINDS)

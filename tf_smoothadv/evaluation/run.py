@@ -26,7 +26,7 @@ from tf_smoothadv.evaluation.data import submissions
 from tf_smoothadv.evaluation.rendering import tensorboard, terminal
 from tf_smoothadv.smoothing import Smoother, Smoothing
 
-__all__ = ["is_complete", "referee", "white_box"]
+__all__ = ["referee", "white_box"]
 
 CHECKED = 32  # images that a model is checked on
 

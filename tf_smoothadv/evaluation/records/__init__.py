@@ -1,5 +1,6 @@
 """Folders of results: written record by record, and read when a run has come to its end."""
 
+from tf_smoothadv.evaluation.records.amendment import begins, different
 from tf_smoothadv.evaluation.records.answers import (
     CATCH,
     VERSION,
@@ -12,6 +13,7 @@ from tf_smoothadv.evaluation.records.answers import (
 )
 from tf_smoothadv.evaluation.records.finished import (
     Finished,
+    holds,
     named,
     read,
     read_all,
@@ -31,10 +33,7 @@ from tf_smoothadv.evaluation.records.folder import (
     SUMMARY,
     TRANSFER,
     Results,
-    begins,
-    different,
     finite,
-    holds,
     output_folder,
     parsed,
     settings_of,

@@ -15,7 +15,7 @@ import os
 import pathlib
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, Self, TypeVar
 
 import filelock
@@ -24,7 +24,7 @@ import tensorflow as tf
 from absl import logging
 
 from tf_smoothadv import metrics
-from tf_smoothadv.evaluation.records import schema
+from tf_smoothadv.evaluation.records import amendment, schema
 
 __all__ = [
     "BLIND",
@@ -38,10 +38,7 @@ __all__ = [
     "SUMMARY",
     "TRANSFER",
     "Results",
-    "begins",
-    "different",
     "finite",
-    "holds",
     "output_folder",
     "parsed",
     "settings_of",
@@ -58,8 +55,6 @@ TRANSFER = "transfer.json"
 DETECTABILITY = "detectability.json"
 BLIND = "blind.json"
 IMAGES = "images"
-ATTACKS = "attacks"
-BEGINS = "begins"
 KEY = ("attack", "index")
 ORIGINAL = "original"  # where an attack's name stands for its own
 SHARD = re.compile(r"([1-9]\d*)/([1-9]\d*)")
@@ -87,7 +82,7 @@ class Results(Generic[R]):
         self._key = operator.attrgetter(*key)
         self._records: dict[tuple[Any, ...], R] = {}
         folder.mkdir(parents=True, exist_ok=True)
-        settings = _as_read(settings)
+        settings = amendment.as_read(settings)
         self._lock = _locked(folder)
         self._file = open(folder / RECORDS, "a")  # noqa: SIM115 (closed by `close`)
         try:
@@ -135,8 +130,8 @@ class Results(Generic[R]):
         """Takes up the records that are there, if they were made with the same settings."""
         if (self.folder / SETTINGS).exists():
             old = settings_of(self.folder)
-            name = different(old, settings)
-            if name and not _grown(old, settings):
+            name = amendment.different(old, settings)
+            if name and not amendment.grown(old, settings):
                 raise ValueError(
                     f"{self.folder} holds results with {name}={old.get(name)!r}, these would have "
                     f"{name}={settings.get(name)!r}: name another --output, or delete it"
@@ -180,50 +175,6 @@ def settings_of(folder: pathlib.Path) -> dict[str, Any]:
         ValueError: a file that is not what `Results` writes.
     """
     return schema.read(folder / SETTINGS) if (folder / SETTINGS).exists() else {}
-
-
-def holds(folder: pathlib.Path, settings: dict[str, Any]) -> bool:
-    """Whether a folder holds a run with these settings, no more and no less, that came to its end.
-
-    Raises:
-        ValueError: damaged settings.
-    """
-    ended = (folder / SUMMARY).exists() or (folder / TRANSFER).exists()
-    return ended and different(settings_of(folder), _as_read(settings)) is None
-
-
-def begins(settings: Mapping[str, Any], names: Sequence[str]) -> tuple[int, ...]:
-    """The indices at which a run on these images begins a new batch, where it goes on in a folder with fewer of them.
-
-    Args:
-        settings: of the folder, see `settings_of`.
-        names: of the images.
-
-    >>> begins({"images": ["a", "b"]}, ["a", "b", "c"]), begins({"images": ["a", "b"]}, ["a", "b"]), begins({}, ["a"])
-    ((2,), (), ())
-    """
-    before, known = settings.get(IMAGES), settings.get(BEGINS) or []
-    if not (isinstance(before, list) and isinstance(known, list)):  # damaged, and refused for that
-        return ()
-    return (*known, len(before)) if 0 < len(before) < len(names) else tuple(known)
-
-
-def _grown(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    """Whether new settings are the old ones, with more attacks or with more images behind the old ones."""
-    try:
-        images = old[IMAGES]
-        more = all(new[ATTACKS].get(name) == parameters for name, parameters in old[ATTACKS].items())
-        expected = {**new, ATTACKS: old[ATTACKS], IMAGES: images, BEGINS: old.get(BEGINS)}
-        followed = new[IMAGES][: len(images)] == images and tuple(new.get(BEGINS, ())) == begins(old, new[IMAGES])
-    except (AttributeError, KeyError, TypeError):  # of another kind, or damaged
-        return False
-    return more and followed and different(old, expected) is None
-
-
-def _as_read(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings as they come back from the file."""
-    values: dict[str, Any] = json.loads(json.dumps(settings))
-    return values
 
 
 def write(path: pathlib.Path, values: Any) -> None:
@@ -290,11 +241,6 @@ def _locked(folder: pathlib.Path) -> filelock.BaseFileLock:
             f"another process is writing results to {folder}: wait for it, or name another --output"
         ) from None
     return lock
-
-
-def different(old: dict[str, Any], new: dict[str, Any]) -> str | None:
-    """The first setting in which these differ."""
-    return next((key for key in [*old, *new] if old.get(key) != new.get(key)), None)
 
 
 def write_images(folder: pathlib.Path, images: np.ndarray, names: Sequence[str]) -> None:
