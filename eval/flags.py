@@ -100,10 +100,21 @@ def devices(made: flags.FlagValues) -> None:
         flag_values=made,
     )
 
+    flags.DEFINE_bool(
+        "jit_compile",
+        False,
+        "Compile attacks as a whole by XLA, for each size of batch anew: GPUs may be faster so, CPUs are slower, as "
+        "python -m benchmarks.devices measures.",
+        flag_values=made,
+    )
+
 
 def scope(made: flags.FlagValues) -> contextlib.AbstractContextManager[object]:
     """What networks are loaded and attacked in, by --devices."""
-    return running.scope(made.devices if made.devices == ALL else int(made.devices))
+    scope: contextlib.AbstractContextManager[object] = running.strategy(
+        made.devices if made.devices == ALL else int(made.devices)
+    ).scope()
+    return scope
 
 
 def resize(made: flags.FlagValues) -> None:
@@ -330,9 +341,9 @@ def load(made: Config, names: Sequence[str]) -> dict[str, sa.Classifier]:
     for module in made.imports:
         models.import_module(module)
     loaded = models.load_classifiers(names, **made.usage())
-    if made.resolution == MODEL:
-        return loaded
-    return {name: resizing.behind(model, made.image_size, made.resize) for name, model in loaded.items()}
+    if made.resolution != MODEL:
+        loaded = {name: resizing.behind(model, made.image_size, made.resize) for name, model in loaded.items()}
+    return {name: model.by_xla() if made.jit_compile else model for name, model in loaded.items()}
 
 
 def ends(texts: Iterable[str]) -> tuple[float, ...]:

@@ -19,6 +19,7 @@ from tests.many_runs import here
 from tf_smoothadv import classifier, replicas
 from tf_smoothadv.attacks import FGSM, FMN, PGD2, CarliniWagner, NearestClasses, Standard
 from tf_smoothadv.attacks.core import NoGradientError
+from tf_smoothadv.evaluation import devices
 from tf_smoothadv.evaluation.data import mnist
 
 PGD = PGD2(5.0, 1.5, 4, loss="margin", binary_search_steps=2)
@@ -33,12 +34,11 @@ IMAGES, LABELS = mnist.read(str(SAMPLE), "test")
 
 
 def difference(one: sa.AttackResult, other: sa.AttackResult) -> float:
-    """By how much two results differ at most, in anything that they hold; infinite where their shapes do."""
-    columns = [(np.asarray(first, float), np.asarray(second, float)) for first, second in zip(one[:9], other[:9])]
-    if any(first.shape != second.shape for first, second in columns):
+    """By how much the distortions of two results differ at most, relative; infinite where anything else does."""
+    same = all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ("success", "gradients", "faulty"))
+    if not same or one.trace.shape != other.trace.shape:
         return np.inf
-    apart = [(first[first != second], second[first != second]) for first, second in columns]  # infinities are in traces
-    return max(float(np.max(np.abs(first - second), initial=0)) for first, second in apart)
+    return float(np.max(np.abs(one.distortion / other.distortion - 1), where=one.distortion != 0, initial=0))
 
 
 def results(strategy: tf.distribute.Strategy, names: list[str]) -> dict[str, float]:
@@ -62,9 +62,8 @@ def results(strategy: tf.distribute.Strategy, names: list[str]) -> dict[str, flo
 
 
 def main(count: int, folder: str, names: list[str]) -> None:
-    (cpu,) = tf.config.list_physical_devices("CPU")
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
-    strategy = tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(count)])
+    strategy = devices.strategy(count)
+    assert strategy.num_replicas_in_sync == count
     found = {
         "results": results(strategy, names),
         "shares": shares(strategy),
@@ -74,8 +73,8 @@ def main(count: int, folder: str, names: list[str]) -> None:
     }
     models.c4().save(f"{folder}/c4.keras")
     flags = (f"--model={folder}/c4.keras", "--num_images=9", "--batch_size=5", "--attacks=fmn", "--gradients=5")
-    for name, devices in (("one", 1), ("several", count)):
-        made = here("eval.white_box", *flags, f"--devices={devices}", f"--output={folder}/{name}")
+    for name, number in (("one", 1), ("several", count)):
+        made = here("eval.white_box", *flags, f"--devices={number}", f"--output={folder}/{name}")
         assert made.status == 0, made.stderr
     json.dump(found, sys.stdout)
 

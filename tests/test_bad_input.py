@@ -75,7 +75,7 @@ STUDIES = {
     "unknown": (
         'output = "OUT"',
         'folder = "OUT"',
-        "unknown key 'folder'; the keys are output, save_images, networks, ",
+        "unknown key 'folder'; the keys are output, save_images, jit_compile, ",
     ),
     "typo": (
         "num_images",

@@ -16,14 +16,14 @@ from tests.test_evaluation import kept
 from tf_smoothadv.attacks.core import ZERO_GRADIENT
 
 ROOT = pathlib.Path(__file__).parents[1]
-TOLERANCE = 1e-4  # of any number: other batches, other last bits
+TOLERANCE = 2e-3  # of the distortion, relative: as that of batches of other sizes, see test_batch_independence.py
 
 
 @pytest.fixture(
     scope="module",
     params=[
         pytest.param((2, "fgsm,sfmn-8bit"), id="two"),
-        pytest.param((4, "fgsm,pgd2,sfmn-8bit,nfmn,standard"), id="four", marks=pytest.mark.slow),
+        pytest.param((4, "pgd2,nfmn,standard"), id="four", marks=pytest.mark.slow),
     ],
 )
 def spread(request, tmp_path_factory) -> tuple[int, pathlib.Path, dict[str, Any]]:

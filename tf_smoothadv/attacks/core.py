@@ -517,13 +517,14 @@ class Attack:
                 attack = self.holding({**prepared, **values})
                 return attack.run(model.folded().within(tolerance), images, labels, targets[0] if targets else None)
 
+            whole = tf.function(run, jit_compile=True) if model.jit_compile else run
             if over is None:
-                return compile_for(run, *specs)
-            loop = compile_for(replicas.spread(run, over, of_images), *specs)
+                return compile_for(whole, *specs)
+            loop = compile_for(replicas.spread(whole, over, of_images), *specs)
             replicas.check_variables(loop, over)
             return loop
 
-        key = self.loop_key(), tuple(shapes), len(classes)
+        key = self.loop_key(), tuple(shapes), len(classes), model.jit_compile
 
         def looped() -> AttackResult:
             result = None

@@ -8,13 +8,13 @@ import tensorflow as tf
 
 from tf_smoothadv import checks
 
-__all__ = ["ALL", "scope"]
+__all__ = ["ALL", "strategy"]
 
 ALL = "all"
 
 
-def scope(devices: str | int = ALL) -> contextlib.AbstractContextManager[object]:
-    """What networks are loaded in, and attacked in, so that each batch is spread over several devices.
+def strategy(devices: str | int = ALL) -> tf.distribute.Strategy:
+    """The strategy in whose scope networks are loaded and attacked, so that each batch is spread over several devices.
 
     Args:
         devices: "all", every GPU that TensorFlow sees; or how many of them. Where there is none, so many logical ones
@@ -24,20 +24,22 @@ def scope(devices: str | int = ALL) -> contextlib.AbstractContextManager[object]
         ValueError: another word or number, more GPUs than there are, or logical ones in a process that has begun with
             others.
 
-    >>> with scope(1):
+    >>> with strategy(1).scope():
     ...     tf.distribute.get_strategy().num_replicas_in_sync
     1
     """
-    gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
+    gpus = []
+    if tf.config.list_physical_devices("GPU"):  # to look for logical ones is to begin with what there is
+        gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
     if devices != ALL:
         checks.count("devices", devices)
     count = len(gpus) if devices == ALL else int(devices)
     if count <= 1:
-        return contextlib.nullcontext()
+        return tf.distribute.get_strategy()
     if gpus and count > len(gpus):
         raise ValueError(f"devices must be at most the {len(gpus)} GPUs of this machine; received {count}")
     names = gpus[:count] if gpus else _logical(count)
-    return tf.distribute.MirroredStrategy(names).scope()  # type: ignore[no-any-return]
+    return tf.distribute.MirroredStrategy(names)
 
 
 def _logical(count: int) -> list[str]:

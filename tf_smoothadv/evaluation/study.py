@@ -21,7 +21,17 @@ __all__ = ["REPORT", "evaluate", "report"]
 REPORT = "report.html"
 # Of a Config, what tells images from others, and networks.
 DATASET = ("dataset", "data", "num_images", "image_size", "resize", "resolution")
-LOADED = ("outputs", "input_range", "samples", "output_name", "imports", "image_size", "resize", "resolution")
+LOADED = (
+    "outputs",
+    "input_range",
+    "samples",
+    "output_name",
+    "imports",
+    "jit_compile",
+    "image_size",
+    "resize",
+    "resolution",
+)
 
 Load = Callable[[Config, Sequence[str]], Mapping[str, Classifier]]
 

@@ -9,6 +9,7 @@ EXAMPLE = """\
 
 output = "results/study"    # a folder: OUTPUT/DATASET/NETWORK/GROUP has what eval.white_box leaves, and report.html
 # save_images = false       # as PNG, which the report's gallery shows
+# jit_compile = false       # attacks compiled as a whole by XLA: for GPUs
 
 [networks.c4]               # a name of your own; by default it is the model, too
 # model = "c4"              # as --model takes it: a name, or the path of a .keras file or of a SavedModel folder

@@ -41,6 +41,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "fronts": ("attacks", "alphas", "maskings", "gradients", "premium", "pick"),
     "transfers": ("sources", "targets", *GROUP),
 }
+EVERY = ("save_images", "jit_compile")  # of the whole file
 GROUPS = ("attacks", "fronts", "transfers")
 REQUIRED = {"attacks": ("attacks",), "fronts": ("attacks",), "transfers": ("sources", "targets", "attacks")}
 FRONT = {"delivery": BYTES, "save_images": True, "alphas": ALPHAS}  # of every front
@@ -139,7 +140,7 @@ def read(path: str | pathlib.Path) -> Study:
     except ValueError as error:  # of TOML, or of UTF-8
         raise ValueError(f"{path} is no TOML: {error}") from error
     common = {key: value for key, value in content.items() if key not in KEYS}
-    whole = _typed(_Table(str(path), common), "", ("output", "save_images", *KEYS))
+    whole = _typed(_Table(str(path), common), "", ("output", *EVERY, *KEYS))
     tables = {kind: _tables(path, kind, content.get(kind, {})) for kind in KEYS}
     for needed in (("networks",), ("datasets",), GROUPS):
         if not any(tables[kind] for kind in needed):
@@ -149,7 +150,7 @@ def read(path: str | pathlib.Path) -> Study:
         if names.count(name) > 1:
             raise ValueError(f"{path}: attacks, fronts and transfers must have names of their own; two are {name!r}")
     output = pathlib.Path(whole.get("output", "results/study"))
-    common = {"save_images": whole.get("save_images", False)}
+    common = {key: whole[key] for key in EVERY if key in whole}
     return Study(output, list(_runs(tables, output, common)), list(_transfers(tables, output, common)))
 
 
