@@ -5,6 +5,7 @@ Each binary has its own `flags.FlagValues`, so that several can be used in one p
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -15,7 +16,9 @@ import models
 import tf_smoothadv as sa
 from tf_smoothadv import checks, classifier, resizing
 from tf_smoothadv.evaluation import data, families, presets, records
+from tf_smoothadv.evaluation import devices as running
 from tf_smoothadv.evaluation.config import AUTO, DELIVERIES, LABELS, MODEL, RESOLUTIONS, Config
+from tf_smoothadv.evaluation.devices import ALL
 
 NAMES = f"{', '.join(models.FORMS)}, or the path of a .keras or .h5 file or of a SavedModel folder"
 
@@ -79,6 +82,39 @@ def images(made: flags.FlagValues) -> None:
         message=f"batch_size must be {AUTO!r} or an integer of at least 1",
         flag_values=made,
     )
+
+
+def devices(made: flags.FlagValues) -> None:
+    """On how many devices a batch is attacked."""
+    flags.DEFINE_string(
+        "devices",
+        ALL,
+        "Over how many GPUs each batch is spread: a number, or all that TensorFlow sees. Where there is none, a number "
+        "of logical CPU devices, which show the same and are no faster.",
+        flag_values=made,
+    )
+    flags.register_validator(
+        "devices",
+        lambda value: value == ALL or (value.isdecimal() and int(value) > 0),
+        message=f"devices must be {ALL!r} or an integer of at least 1",
+        flag_values=made,
+    )
+
+    flags.DEFINE_bool(
+        "jit_compile",
+        False,
+        "Compile attacks as a whole by XLA, for each size of batch anew: GPUs may be faster so, CPUs are slower, as "
+        "python -m benchmarks.devices measures.",
+        flag_values=made,
+    )
+
+
+def scope(made: flags.FlagValues) -> contextlib.AbstractContextManager[object]:
+    """What networks are loaded and attacked in, by --devices."""
+    scope: contextlib.AbstractContextManager[object] = running.strategy(
+        made.devices if made.devices == ALL else int(made.devices)
+    ).scope()
+    return scope
 
 
 def resize(made: flags.FlagValues) -> None:
@@ -305,9 +341,9 @@ def load(made: Config, names: Sequence[str]) -> dict[str, sa.Classifier]:
     for module in made.imports:
         models.import_module(module)
     loaded = models.load_classifiers(names, **made.usage())
-    if made.resolution == MODEL:
-        return loaded
-    return {name: resizing.behind(model, made.image_size, made.resize) for name, model in loaded.items()}
+    if made.resolution != MODEL:
+        loaded = {name: resizing.behind(model, made.image_size, made.resize) for name, model in loaded.items()}
+    return {name: model.by_xla() if made.jit_compile else model for name, model in loaded.items()}
 
 
 def ends(texts: Iterable[str]) -> tuple[float, ...]:

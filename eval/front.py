@@ -25,9 +25,8 @@ from tf_smoothadv.evaluation import families, front, presets
 from tf_smoothadv.evaluation.config import BYTES
 from tf_smoothadv.front import ALPHAS
 
-FLAGS = flags.values(
-    flags.images, flags.network, flags.visibility, flags.shard, flags.tensorboard, output="results/front"
-)
+GROUPS = flags.images, flags.devices, flags.network, flags.visibility, flags.shard, flags.tensorboard
+FLAGS = flags.values(*GROUPS, output="results/front")
 DEFINE_list("attacks", ["fmn"], f"Of {', '.join(presets.MINIMAL_NORM)}.", flag_values=FLAGS)
 DEFINE_list(
     "alphas", [f"{alpha:g}" for alpha in ALPHAS], "Bandwidths of (6), in [0, 1); 0 is plain.", flag_values=FLAGS
@@ -62,8 +61,9 @@ def main() -> None:
     """Runs what the flags say."""
     alphas = tuple(flags.numbers("alphas", FLAGS.alphas))
     config = flags.config(FLAGS, delivery=BYTES, save_images=True, alphas=alphas, maskings=tuple(FLAGS.maskings))
-    model = flags.load(config, [config.model])[config.model]
-    found, picked, _ = front.evaluate(model, config, FLAGS.premium, FLAGS.pick)
+    with flags.scope(FLAGS):
+        model = flags.load(config, [config.model])[config.model]
+        found, picked, _ = front.evaluate(model, config, FLAGS.premium, FLAGS.pick)
     smoothest = FLAGS.pick == front.SMOOTHEST
     which = f"at most {FLAGS.premium:g} times the smallest distortion" if smoothest else f"the best {FLAGS.pick}"
     print(

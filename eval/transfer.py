@@ -21,6 +21,7 @@ from tf_smoothadv.evaluation import transfer
 
 FLAGS = flags.values(
     flags.images,
+    flags.devices,
     flags.settings,
     flags.attacks,
     flags.gradients,
@@ -51,8 +52,9 @@ def main() -> None:
         if not FLAGS[role].value:
             raise ValueError(f"{role} must name at least one model; received none")
     config = flags.config(FLAGS)
-    networks = flags.load(config, [*FLAGS.sources, *FLAGS.targets])
-    transfer.evaluate(networks, FLAGS.sources, config)
+    with flags.scope(FLAGS):
+        networks = flags.load(config, [*FLAGS.sources, *FLAGS.targets])
+        transfer.evaluate(networks, FLAGS.sources, config)
 
 
 if __name__ == "__main__":

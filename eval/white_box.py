@@ -26,6 +26,7 @@ from tf_smoothadv.evaluation.run import white_box
 
 FLAGS = flags.values(
     flags.images,
+    flags.devices,
     flags.settings,
     flags.attacks,
     flags.gradients,
@@ -44,7 +45,8 @@ FLAGS = flags.values(
 def main() -> None:
     """Runs what the flags say."""
     config = flags.config(FLAGS, aim=FLAGS.targets)
-    white_box(flags.load(config, [config.model])[config.model], config)
+    with flags.scope(FLAGS):
+        white_box(flags.load(config, [config.model])[config.model], config)
 
 
 if __name__ == "__main__":

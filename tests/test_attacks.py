@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import models
 import tf_smoothadv as sa
 from tf_smoothadv import protocol, tensors
 from tf_smoothadv.attacks import (
@@ -735,3 +736,24 @@ def test_inside_a_function_each_image_may_have_its_own_epsilon():
         FGSM(tf.constant(epsilon))(model, model.images, model.labels).adversarial,
     ):
         np.testing.assert_allclose(np.max(np.abs(adversarial - model.images), axis=(1, 2, 3)), epsilon, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        pytest.param(FMN(10), id="fmn"),
+        pytest.param(PGD2(5.0, 1.5, 4, loss="margin", binary_search_steps=2), id="pgd2", marks=pytest.mark.slow),
+    ],
+)
+def test_compiled_by_xla_an_attack_comes_to_the_same(attack, digits):
+    images, labels = digits[0][:5], digits[1][:5]
+    model = sa.Classifier(models.c4())
+    expected, found, fewer = (
+        attack(model, images, labels),
+        *(attack(model.by_xla(), images[:size], labels[:size]) for size in (5, 3)),
+    )
+    assert not model.jit_compile
+    for size, result in ((5, found), (3, fewer)):
+        np.testing.assert_array_equal(result.success, expected.success[:size])
+        np.testing.assert_array_equal(result.gradients, expected.gradients[:size])
+        np.testing.assert_allclose(result.distortion, expected.distortion[:size], rtol=1e-3)

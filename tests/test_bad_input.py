@@ -33,7 +33,9 @@ DEFAULTS = {
     "eval.transfer": "--output=OUT --num_images=2 --attacks=fgsm --sources=IN/seven.keras --targets=IN/seven.keras",
     "eval.front": "--output=OUT --num_images=2 --gradients=2 --model=IN/seven.keras",
     "eval.referee": "--output=OUT --num_images=2 --model=IN/seven.keras",
+    "eval.study": "",
     "eval.report": "",
+    "eval.export": "",
     "eval.figures": "",
     "eval.magnify": "--output=OUT",
     "eval.merge": "--output=OUT",
@@ -44,6 +46,118 @@ DEFAULTS = {
 }
 NIPS = "--num_images=1 --dataset=nips2017 --data=IN"
 NET = "--model=IN/net.keras"
+
+STUDY = """
+output = "OUT"
+[networks.seven]
+model = "IN/seven.keras"
+[datasets.digits]
+num_images = 2
+[attacks.fast]
+attacks = ["fgsm"]
+"""
+# What is put in place of what in STUDY, and what is said of it.
+STUDIES = {
+    "cut": ("[networks", "[networks.", r"is no TOML: .*line 3"),
+    "twice": ("num_images = 2", "num_images = 2\nnum_images = 3", "is no TOML: Cannot overwrite a value"),
+    "empty": (STUDY, "", r"must have a table \[networks\.NAME\]"),
+    "no_data": ("[datasets.digits]\nnum_images = 2\n", "", r"must have a table \[datasets\.NAME\]"),
+    "no_attack": (
+        "[attacks.fast]",
+        "[networks.fast]",
+        r"\[networks\.fast\]: unknown key 'attacks'; the keys are model, ",
+    ),
+    "nothing": (
+        '[attacks.fast]\nattacks = ["fgsm"]',
+        "",
+        r"must have a table \[attacks\.NAME\] or \[fronts\.NAME\] or",
+    ),
+    "unknown": (
+        'output = "OUT"',
+        'folder = "OUT"',
+        "unknown key 'folder'; the keys are output, save_images, jit_compile, ",
+    ),
+    "typo": (
+        "num_images",
+        "num_image",
+        r"\[datasets\.digits\]: unknown key 'num_image'; the keys are dataset, data, num",
+    ),
+    "flat": ("[networks.seven]", "[networks]", r"networks must be tables, \[networks\.NAME\]"),
+    "array": ("[networks.seven]", "[[networks.seven]]", r"networks must be tables, \[networks\.NAME\]"),
+    "text": ("= 2", '= "2"', r"\[datasets\.digits\]: num_images must be an integer; received '2'"),
+    "float": ("= 2", "= 2.5", r"\[datasets\.digits\]: num_images must be an integer; received 2\.5"),
+    "zero": ("= 2", "= 0", r"\[datasets\.digits\]: num_images must be an integer of at least 1; received 0"),
+    "true": ("= 2", "= 2\nvisibility = 1", r"\[datasets\.digits\]: visibility must be true or false; received 1"),
+    "kind": ("= 2", '= 2\ndataset = "cifar"', r"\[datasets\.digits\]: dataset must be one of 'mnist', .*'cifar'"),
+    "pairs": ('keras"', 'keras"\ninput_range = [0]', r"\[networks\.seven\]: input_range must be two numbers; received"),
+    "range": (
+        'keras"',
+        'keras"\ninput_range = [1, 0]',
+        r"\[networks\.seven\]: input_range must be two numbers, the first",
+    ),
+    "draws": (
+        'keras"',
+        'keras"\nsamples = 0',
+        r"\[networks\.seven\]: samples must be an integer of at least 1; received 0",
+    ),
+    "folder": (
+        "[networks.seven]",
+        '[networks."../seven"]',
+        r"\[networks\.\.\./seven\]: a name must be letters, digits",
+    ),
+    "one": ('["fgsm"]', '"fgsm"', r"\[attacks\.fast\]: attacks must be a list of texts; received 'fgsm'"),
+    "none": ('["fgsm"]', "[]", r"\[attacks\.fast\]: attacks must name at least one; received none"),
+    "lacks": ('attacks = ["fgsm"]', "", r"\[attacks\.fast\] must have the key attacks"),
+    "attack": ('["fgsm"]', '["deepfool"]', r"\[attacks\.fast\], on digits: attack must be one of 'fgsm', .*'deepfool'"),
+    "later": (
+        '["fgsm"]',
+        '["fmn"]\nsettings = "paper"',
+        r"\[attacks\.fast\], on digits: attack must be one of .*'fmn'",
+    ),
+    "goal": ('["fgsm"]', '["fmn"]\nepsilon = 2', r"\[attacks\.fast\], on digits: epsilon is of attacks that have one"),
+    "less": (
+        '["fgsm"]',
+        '["pgd2"]\nepsilon = -1',
+        r"\[attacks\.fast\], on digits: epsilon must be a number in \(0, inf",
+    ),
+    "alpha": (
+        '[attacks.fast]\nattacks = ["fgsm"]',
+        '[fronts.fast]\nattacks = ["fmn"]\nalphas = [1]',
+        r"\[fronts\.fast\], on digits: alpha must be a number in \[0, 1\); received 1",
+    ),
+    "premium": (
+        "[attacks.fast]",
+        "[fronts.fast]\npremium = 0.5",
+        r"\[fronts\.fast\]: premium must be a number in \[1, inf",
+    ),
+    "pick": ("[attacks.fast]", '[fronts.fast]\npick = "best"', r"\[fronts\.fast\]: pick must be one of 'smoothest', "),
+    "source": (
+        "[attacks.fast]",
+        '[transfers.fast]\nsources = ["c4"]\ntargets = ["seven"]',
+        r"\[transfers\.fast\]: sources must be one of 'seven'; received 'c4'",
+    ),
+    "aimed": (
+        "2\n[attacks.fast]",
+        '2\ntargets = "next"\n[transfers.fast]\nsources = ["seven"]\ntargets = ["seven"]',
+        r"\[datasets\.digits\]: a transfer has no targets and no predicted labels; 'fast' is one",
+    ),
+    "named": ("2\n", '2\nnetworks = ["eight"]\n', r"\[datasets\.digits\]: networks must be one of 'seven'; .*'eight'"),
+    "shared": (
+        "[attacks.fast]",
+        '[fronts.fast]\nattacks = ["fmn"]\n[attacks.fast]',
+        "attacks, fronts and transfers must have names of their own; two are 'fast'",
+    ),
+    "images": ("num_images = 2", 'dataset = "nips2017"', r"\[datasets\.digits\]: dataset 'nips2017' needs --data=PATH"),
+    "many": (
+        "= 2",
+        "= 1000",
+        r"\[datasets\.digits\]: the sample that ships with the project holds 200 test images, 1000",
+    ),
+}
+FAILING = {
+    "model": ("seven.keras", "none.keras", "model must be one of "),
+    "wrong": ("seven.keras", "three.keras", "labels? must be"),
+}
 
 TABLE = [
     # flags
@@ -66,6 +180,9 @@ TABLE = [
     ("eval.white_box", "--num_images=-1", "--num_images=-1"),
     ("eval.white_box", "--batch_size=0", "batch_size must be 'auto' or an integer of at least 1"),
     ("eval.white_box", "--batch_size=1.5", "batch_size must be 'auto' or an integer of at least 1"),
+    ("eval.white_box", "--devices=0", "devices must be 'all' or an integer of at least 1"),
+    ("eval.white_box", "--devices=two", "devices must be 'all' or an integer of at least 1"),
+    ("eval.white_box", "--devices=2", "devices must be set before TensorFlow begins with 1 of the CPU; received 2"),
     ("eval.white_box", "--image_size=0", "--image_size=0"),
     ("eval.white_box", "--shard=3/2", "shard must be i/n with i from 1 to n"),
     ("eval.white_box", "--shard=0/2", "shard must be i/n with i from 1 to n"),
@@ -118,6 +235,18 @@ TABLE = [
     ("eval.transfer", "--attacks=", "attacks must name at least one attack; received none"),
     ("eval.transfer", "--attacks=fgsm,deepfool", "attack must be one of 'fgsm', .*; received 'deepfool'"),
     ("eval.report", "", "folders must name at least one folder of results; received none"),
+    ("eval.export", "", "name at least one folder of results; received none"),
+    ("eval.export", "--format=xlsx IN/run", "--format=xlsx: value should be one of <parquet.csv>"),
+    ("eval.export", "--kind=blind IN/run", "--kind=blind: value should be one of <white_box.transfer>"),
+    ("eval.export", "missing", "missing holds no results of the kind 'white_box'"),
+    ("eval.export", "--kind=transfer IN/run", "run holds results of the kind 'white_box', not 'transfer'"),
+    ("eval.export", "IN/unfinished", r"unfinished holds an unfinished run: summary\.json is missing; give the command"),
+    ("eval.export", "--output=/dev/full --format=csv IN/run", "cannot write /dev/full: No space left on device"),
+    ("eval.study", "", "name one study's file, as --example prints one; received none"),
+    ("eval.study", "IN/a.toml IN/b.toml", "name one study's file, as --example prints one; received IN/a"),
+    ("eval.study", "--output=OUT IN/a.toml", "Unknown command line flag 'output'"),
+    ("eval.study", "missing.toml", r"cannot read missing\.toml: No such file or directory"),
+    ("eval.study", "IN/grey.png", r"grey\.png is no TOML: 'utf-8' codec can't decode"),
     ("eval.report", "--num_images=0 IN/run", "--num_images=0"),
     ("eval.figures", "", "folders must name at least one folder of results; received none"),
     ("eval.figures", "--formats= IN/run", "formats must name at least one file format; received none"),
@@ -130,6 +259,11 @@ TABLE = [
     ("eval.merge", "", "name the folders of all the shards; received none"),
     ("eval.detect", "", "name at least one folder of results; received none"),
     ("eval.detect", "--images=IN/run IN/run", "Unknown command line flag 'images'.*--help tells the flags"),
+    *(("eval.study", f"IN/{name}.toml", rf"{name}\.toml.*{message}") for name, (*_, message) in STUDIES.items()),
+    *(
+        ("eval.study", f"IN/{name}.toml", f"1 of 1 runs failed, the first seven on digits, fast: {message}")
+        for name, (*_, message) in FAILING.items()
+    ),
     ("eval.blind", "", "name a folder of results; received none"),
     ("eval.blind", "--design=triple IN/run", "--design=triple: value should be one of <pair.single>"),
     ("eval.blind", "--seconds=-1 IN/run", "--seconds=-1"),
@@ -765,6 +899,13 @@ def make_answers(folder: pathlib.Path) -> None:
     (asked / "cut.json").write_text(json.dumps(values)[:-20])
 
 
+def make_studies(folder: pathlib.Path) -> None:
+    for name, (old, new, _) in {**STUDIES, **FAILING}.items():
+        assert old in STUDY
+        text = STUDY.replace(old, new).replace("IN", str(folder)).replace("OUT", str(folder / "studies" / name))
+        (folder / f"{name}.toml").write_text(text)
+
+
 def contents(folder: pathlib.Path) -> dict[pathlib.Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -777,6 +918,7 @@ def inputs(tmp_path_factory):
     make_given(folder / "given")
     make_results(folder)
     make_answers(folder)
+    make_studies(folder)
     before = contents(folder)
     yield folder
     after = contents(folder)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -75,3 +77,40 @@ def test_draws_share_the_memory(monkeypatch):
 
 def test_free_memory_is_that_of_a_machine():
     assert 2**26 < batch_size.free_memory() < 2**50
+
+
+def test_a_gpu_gets_what_its_own_memory_holds_and_what_saves_time(monkeypatch):
+    """Devices as TensorFlow describes them; a step takes 1 + n / 10, of which 128 images are the last to gain 5 %."""
+    model, shape = models.c4(), (28, 28, 1)
+    name, others = "/device:GPU:0", {"/device:CPU:0": 2**20, "/device:GPU:1": 2**20}
+    needed = 4 * batch_size.COPIES * batch_size.tensors_of(model, shape) / batch_size.SHARE  # for one image
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [types.SimpleNamespace(name=name)])
+    monkeypatch.setattr(tf.config.experimental, "get_memory_info", {"GPU:0": {"current": 1000, "peak": 0}}.__getitem__)
+    monkeypatch.setattr(batch_size, "step_seconds", lambda model, shape, size: 1 + size / 10)
+    monkeypatch.setattr(batch_size, "free_memory", lambda: pytest.fail("the host's memory"))
+    for room, expected in ((100_000, 128), (100, 64), (33, 32), (0.5, 1)):
+        limits = {**others, name: int(room * needed) + 1001}
+        told = [types.SimpleNamespace(name=one, memory_limit=limit) for one, limit in limits.items()]
+        monkeypatch.setattr(batch_size.device_lib, "list_local_devices", lambda told=told: told)
+        assert batch_size.automatic(model, shape) == expected
+
+
+def test_a_batch_that_finds_no_room_is_too_large():
+    def seconds(size: int) -> float:
+        if size > 8:
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM")
+        return 1.0
+
+    assert batch_size.fastest(seconds, 1000) == 8
+
+
+def test_steps_are_timed_for_real():
+    """Work that all images share makes the largest batch the fastest; the first, compiling call does not count."""
+    square = tf.constant(np.random.default_rng(0).normal(size=(1000, 1000)), tf.float32)
+
+    def shared(images: tf.Tensor) -> tf.Tensor:
+        return pixel_logits(images) * (1 + 1e-9 * tf.linalg.trace(square @ square * tf.reduce_mean(images)))
+
+    first, second = (batch_size.step_seconds(shared, (8, 8, 1), size) for size in (1, 16))
+    assert 0 < second < 8 * first
+    assert batch_size.fastest(lambda size: batch_size.step_seconds(shared, (8, 8, 1), size, 5), 16) == 16

@@ -15,6 +15,7 @@ TESTED_ELSEWHERE = {  # a name without an example: why, and the test's file and 
     "tf_smoothadv.attacks.Attack": ("to derive from, as CONTRIBUTING.md does", "test_readme.py", "SteepestDescent"),
     "tf_smoothadv.evaluation.run.white_box": ("needs images in files", "test_evaluation.py", "run.white_box("),
     "tf_smoothadv.evaluation.run.referee": ("needs images in files", "test_evaluation.py", "run.referee("),
+    "tf_smoothadv.load_results": ("needs folders of results", "test_load_results.py", "sa.load_results(results"),
     "tf_smoothadv.Jpeg": ("needs files", "test_jpeg.py", "sa.Jpeg(["),
     "tf_smoothadv.delivery.Delivery": ("to derive from", "test_delivery.py", "(Delivery)"),
     "models.inception_v3": ("24 million parameters", "test_imagenet.py", "models.inception_v3"),

@@ -50,6 +50,7 @@ __all__ = [
     "evaluate",
     "evaluation",
     "front",
+    "load_results",
     "magnification",
     "magnify",
     "metrics",
@@ -61,7 +62,11 @@ __all__ = [
 ]
 
 # What needs the extra `eval` is imported when it is asked for.
-_LATER = {"evaluation": "tf_smoothadv.evaluation.run", "plots": "tf_smoothadv.evaluation.rendering.plots"}
+_LATER = {
+    "evaluation": "tf_smoothadv.evaluation.run",
+    "load_results": "tf_smoothadv.evaluation.dataframe",
+    "plots": "tf_smoothadv.evaluation.rendering.plots",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -71,4 +76,6 @@ def __getattr__(name: str) -> Any:
         module = importlib.import_module(_LATER[name])
     except ImportError as error:
         raise ImportError(f"sa.{name} needs {error.name}: pip install 'tf_smoothadv[eval]'") from error
-    return importlib.import_module(f"{__name__}.{name}") if name == "evaluation" else module
+    if name == "evaluation":
+        return importlib.import_module(f"{__name__}.{name}")
+    return getattr(module, name, module)

@@ -165,6 +165,7 @@ class Classifier:
         self.output_name = output_name
         self.tolerance: Any = 0.0  # see `Checked`; a tensor inside a compiled attack
         self.confidence: Any = 0.0  # see `demanding`; a tensor inside a compiled attack
+        self.jit_compile = False  # see `by_xla`
 
     @property
     def random(self) -> bool:
@@ -302,6 +303,16 @@ class Classifier:
         """The same classifier, of which an attack takes as a success what is wrong by so much, in logits."""
         changed = copy.copy(self)
         changed.confidence = confidence
+        return changed
+
+    def by_xla(self) -> Classifier:
+        """The same classifier, attacks on which XLA compiles as a whole, once for each size of batch.
+
+        GPUs may be faster so, CPUs are slower. That no image has a gradient is no error then: it shows in
+        `AttackResult.faulty`.
+        """
+        changed = copy.copy(self)
+        changed.jit_compile = True
         return changed
 
     def folded(self) -> Classifier:

@@ -139,6 +139,10 @@ class CorrectImages:
     Iterating gives `Originals`; the counts are those of the images seen so far. Images of another size than those
     before them begin a new batch.
 
+    Args:
+        model, dataset: see `evaluate`.
+        begins: indices of images that begin a new batch, too; the dataset's own batches do not reach over them.
+
     Attributes:
         num_images: N', all.
         num_correct: N, correctly classified.
@@ -156,9 +160,10 @@ class CorrectImages:
     (3, 2)
     """
 
-    def __init__(self, model: core.Model, dataset: Iterable[Any]) -> None:
+    def __init__(self, model: core.Model, dataset: Iterable[Any], begins: Collection[int] = ()) -> None:
         self._model = Classifier.of(model)
         self._dataset = dataset
+        self._begins = begins
         self._digests: list[bytes] = []  # of the batches of the pass that came furthest
         self.num_images = self.num_correct = 0
 
@@ -184,9 +189,10 @@ class CorrectImages:
             correct = tf.argmax(logits, axis=1).numpy() == labels
             columns = [column[correct] for column in (indices, images, labels, targets) if column is not None]
             size = max(size, len(labels))
+            begins = self.num_images in self._begins
             self.num_images += len(labels)
             self.num_correct += int(correct.sum())
-            if waiting is not None and waiting[1].shape[1:] != images.shape[1:]:
+            if waiting is not None and (begins or waiting[1].shape[1:] != images.shape[1:]):
                 if len(waiting[0]):
                     yield Originals(*waiting)
                 waiting = None

@@ -6,14 +6,14 @@ import copy
 import dataclasses
 import html
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow as tf
 
-from tf_smoothadv import checks, criteria, display, tensors
+from tf_smoothadv import checks, criteria, display, replicas, tensors
 from tf_smoothadv.classifier import Classifier, NoGradientError, compile_for
 from tf_smoothadv.delivery import Delivered, Delivery
 
@@ -456,7 +456,8 @@ class Attack:
         """Attacks a batch.
 
         Inside a `tf.function`, `tf.data.Dataset.map` or a Keras train step it becomes part of that graph; what can only
-        be seen in the values is then checked when the graph runs.
+        be seen in the values is then checked when the graph runs. In the scope of a `tf.distribute.MirroredStrategy`,
+        in which the model was loaded, each device gets its share of the batch.
 
         Args:
             model: a `Classifier`, a Keras model, or any callable, from images [B, H, W, C] in [0, 1] to logits [B, K].
@@ -500,9 +501,13 @@ class Attack:
         classes = [labels] if targets is None else [labels, targets]
         arguments = [images, *classes, tf.constant(checked.tolerance, tf.float32), *tf.nest.flatten(settings)]
         shapes = [self._served(model, tensor.shape) for tensor in arguments]
+        of_images = [*([True] * (1 + len(classes))), False, *self._of_images(settings)]
+        strategy = replicas.strategy()
+        if strategy is not None and not self.any_batch_size:
+            raise ValueError("an attack with optimizer= is one device's: leave it out, or attack outside of the scope")
         specs = [tf.TensorSpec(shape, tensor.dtype) for shape, tensor in zip(shapes, arguments)]
 
-        def make() -> Callable[..., AttackResult]:
+        def make(over: tf.distribute.Strategy | None = None) -> Callable[..., AttackResult]:
             prepared = self.prepare(shapes[0])
 
             def run(images: tf.Tensor, labels: tf.Tensor, *rest: tf.Tensor) -> AttackResult:
@@ -511,16 +516,34 @@ class Attack:
                 attack = self.holding({**prepared, **values})
                 return attack.run(model.folded().within(tolerance), images, labels, targets[0] if targets else None)
 
-            return compile_for(run, *specs)
+            whole = tf.function(run, jit_compile=True) if model.jit_compile else run
+            if over is None:
+                return compile_for(whole, *specs)
+            loop = compile_for(replicas.spread(whole, over, of_images), *specs)
+            replicas.check_variables(loop, over)
+            return loop
 
-        key = self.loop_key(), tuple(shapes), len(classes)
-        for known in (model.has_compiled(key), False):
-            result = _run_loop(model, model.compiled(key, make), arguments)
+        key = self.loop_key(), tuple(shapes), len(classes), model.jit_compile
+
+        def looped() -> AttackResult:
+            result = None
+            if strategy is not None:
+                result = _run_spread(model.compiled((key, strategy), lambda: make(strategy)), arguments)
+            return result or _run_loop(model, model.compiled(key, make), arguments)
+
+        for known in (model.has_compiled((key, strategy) if strategy else key), False):
+            result = looped()
             logits = model.draws(result.adversarial)
             if not (known and model.has_changed(result.adversarial, logits, checked.rounding)):
                 break
             model.renew(result.adversarial, logits)  # the first images have not shown it
         return judge(model, result, logits, labels, targets)
+
+    def _of_images(self, settings: dict[str, Any]) -> Iterator[bool]:
+        """Of each tensor in `tensor_settings`, whether it is [B, ...], one entry an image."""
+        for name in sorted(settings):  # as they are flattened
+            whole = isinstance(getattr(self, name, None), tuple)  # numbers for all images
+            yield from (not whole and tensor.shape.rank != 0 for tensor in tf.nest.flatten(settings[name]))
 
     def _served(self, model: Classifier, shape: tf.TensorShape) -> tuple[int | None, ...]:
         """The shapes that one compiled loop serves, by that of an argument: images, classes, settings, coefficients."""
@@ -558,6 +581,20 @@ class Attack:
     def run(self, model: Classifier, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None) -> AttackResult:
         """The attack itself, in TensorFlow operations: images [B, H, W, C], labels and targets [B] int32."""
         raise NotImplementedError
+
+
+def _run_spread(loop: Callable[..., AttackResult], arguments: list[tf.Tensor]) -> AttackResult | None:
+    """The result of a loop over several devices; None where no image of one of them has a gradient at the first step.
+
+    That is an error only if no image of the whole batch has one, which a loop on one device shows.
+    """
+    try:
+        with tf.init_scope():
+            return loop(*arguments)
+    except tf.errors.InvalidArgumentError as error:
+        if ZERO_GRADIENT in str(error):
+            return None
+        raise
 
 
 def _run_loop(model: Classifier, loop: Callable[..., AttackResult], arguments: list[tf.Tensor]) -> AttackResult:

@@ -28,6 +28,7 @@ class Config:
         model: the network's name, for tables.
         outputs, input_range, samples, output_name: what every network is, see `tf_smoothadv.Classifier`.
         imports: modules that were imported to load networks.
+        jit_compile: whether XLA compiles attacks as a whole, see `Classifier.by_xla`.
         labels: "given", the dataset's, or "predicted": an attack moves an image away from what the model says of it.
         aim: the class that an attack must reach, see `data.aimed`; None for any but the label.
         dataset: one of `data.DATASETS`.
@@ -68,6 +69,7 @@ class Config:
     samples: int = 1
     output_name: str | None = None
     imports: tuple[str, ...] = ()
+    jit_compile: bool = False
     labels: str = "given"
     aim: str | None = None
     dataset: str = "mnist"
@@ -157,10 +159,12 @@ class Config:
             **({"epsilons": list(self.epsilons)} if self.epsilons else {}),
             **sa.Classifier(lambda x: x, **self.usage()).settings(),
             **({"import": list(self.imports)} if self.imports else {}),
+            **({"jit_compile": True} if self.jit_compile else {}),
             "shard": "{}/{}".format(*self.shard),
             "dataset": self.dataset,
             "data": images.path,
             "images": images.names,
+            **({"begins": list(images.begins)} if images.begins else {}),
             "image_size": self.image_size,
             "resize": self.resize,
             "resolution": self.resolution,

@@ -13,12 +13,14 @@ from tf_smoothadv import checks, metrics
 from tf_smoothadv.attacks import core
 from tf_smoothadv.evaluation import records
 from tf_smoothadv.evaluation.config import Config
+from tf_smoothadv.evaluation.records import schema
 from tf_smoothadv.evaluation.rendering import plots
+from tf_smoothadv.evaluation.run import is_complete as has_run
 from tf_smoothadv.evaluation.run import loaded, white_box
 from tf_smoothadv.front import Front
 from tf_smoothadv.visibility import MEASURES, check
 
-__all__ = ["FRONT", "PICKED", "PICKS", "SMOOTHEST", "evaluate", "means", "summary"]
+__all__ = ["FRONT", "PICKED", "PICKS", "SMOOTHEST", "evaluate", "is_complete", "means", "summary"]
 
 FRONT = "front.json"
 PICKED = "picked"
@@ -42,20 +44,42 @@ def evaluate(
     Raises:
         ValueError: what `white_box` and `variants.front` refuse, or a measure that cannot judge these images.
     """
-    checks.one_of("pick", pick, PICKS)
-    if pick in MEASURES:
-        check([pick], loaded(config).shape)
-        config = dataclasses.replace(config, visibility=True)
+    config = _looking(config, pick)
     run = white_box(model, config)
     folder = pathlib.Path(config.output)
     names = records.settings_of(folder)["images"]
     front = Front.of(run)
     picked = front.smoothest(premium) if pick == SMOOTHEST else front.least_visible(pick)
     _keep_picked(folder, front, picked, names)
-    chosen_by = {"pick": pick, **({"premium": premium} if pick == SMOOTHEST else {})}
-    records.write(folder / FRONT, {**chosen_by, **summary(run, front, picked, names)})
+    records.write(folder / FRONT, {**_chosen_by(premium, pick), **summary(run, front, picked, names)})
     plots.save(plots.front(front), folder / "front.png")
     return front, picked, run
+
+
+def is_complete(model: core.Model, config: Config, premium: float, pick: str = SMOOTHEST) -> bool:
+    """Whether the folder holds all that `evaluate` would leave there; see `run.is_complete`."""
+    path = pathlib.Path(config.output) / FRONT
+    chosen_by = _chosen_by(premium, pick)
+    if not path.exists() or {name: schema.read(path).get(name) for name in chosen_by} != chosen_by:
+        return False
+    return has_run(model, _looking(config, pick))
+
+
+def _looking(config: Config, pick: str) -> Config:
+    """What a run is made with that picks by a measure: it is taken.
+
+    Raises:
+        ValueError: no such pick, or a measure that cannot judge these images.
+    """
+    checks.one_of("pick", pick, PICKS)
+    if pick not in MEASURES:
+        return config
+    check([pick], loaded(config).shape)
+    return dataclasses.replace(config, visibility=True)
+
+
+def _chosen_by(premium: float, pick: str) -> dict[str, Any]:
+    return {"pick": pick, **({"premium": premium} if pick == SMOOTHEST else {})}
 
 
 def _keep_picked(folder: pathlib.Path, front: Front, picked: np.ndarray, names: list[str]) -> None:

@@ -20,7 +20,7 @@ __all__ = ["common", "interleaved", "joined", "merge"]
 
 R = TypeVar("R", bound=metrics.Record)
 
-OWN = ("shard", "images", "batch_size")  # settings in which shards may differ
+OWN = ("shard", "images", "batch_size", "begins")  # settings in which shards may differ
 
 
 def merge(folders: Iterable[str | pathlib.Path], output: str | pathlib.Path) -> None:
@@ -72,7 +72,8 @@ def _merge_transfers(shards: list[pathlib.Path], output: pathlib.Path) -> None:
 
 def _whole(shards: list[pathlib.Path], images: list[list[str]]) -> dict[str, Any]:
     """The settings of the whole."""
-    return {**records.settings_of(shards[0]), "shard": "1/1", "images": interleaved(images)}
+    made_with = {**records.settings_of(shards[0]), "shard": "1/1", "images": interleaved(images)}
+    return {name: value for name, value in made_with.items() if name != "begins"}  # of the shard's own images
 
 
 def _copy(shards: list[pathlib.Path], output: pathlib.Path) -> None:

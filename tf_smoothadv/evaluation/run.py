@@ -23,8 +23,7 @@ from tf_smoothadv.classifier import Classifier
 from tf_smoothadv.evaluation import batch_size, data, outputs, parameters, presets, records, visibility
 from tf_smoothadv.evaluation.config import OWN, Config
 from tf_smoothadv.evaluation.data import submissions
-from tf_smoothadv.evaluation.rendering import tensorboard
-from tf_smoothadv.evaluation.rendering.terminal import print_settings, progress
+from tf_smoothadv.evaluation.rendering import tensorboard, terminal
 from tf_smoothadv.smoothing import Smoother, Smoothing
 
 __all__ = ["referee", "white_box"]
@@ -80,6 +79,21 @@ def white_box(model: core.Model, config: Config, attacks: presets.Preset | None 
     images = prepared(model, config)
     work = _attacking(model, config.preset(images) if attacks is None else attacks, config.reference(images))
     return run(model, images, work, config)
+
+
+def is_complete(model: core.Model, config: Config) -> bool:
+    """Whether the folder holds all that `white_box` would leave there: nothing is attacked to see it.
+
+    Raises:
+        ValueError: what is wrong with the images or with the folder.
+    """
+    folder = pathlib.Path(config.output)
+    if not (folder / records.SUMMARY).exists():
+        return False
+    images = batched(loaded(config), [model], config)
+    work = _attacking(model, config.preset(images), config.reference(images))
+    work = work._replace(measures=visibility.measures(config, images.shape))
+    return records.holds(folder, made_with(model, images, work, config))
 
 
 def referee(model: core.Model, config: Config, paths: Iterable[pathlib.Path]) -> metrics.Run:
@@ -176,7 +190,8 @@ def batched(dataset: data.Dataset, models: Iterable[core.Model], config: Config)
     A run that goes on in its folder takes the batches that it began with: what a network computes for an image depends,
     in its last bits, on how many others it is given.
     """
-    begun = records.settings_of(pathlib.Path(config.output)).get("batch_size")
+    settings = records.settings_of(pathlib.Path(config.output))
+    begun = settings.get("batch_size")
     if config.batch_size is not None:
         size = config.batch_size
     elif begun:
@@ -186,7 +201,7 @@ def batched(dataset: data.Dataset, models: Iterable[core.Model], config: Config)
         size = 1  # the largest image is not known
     else:
         size = min(batch_size.automatic(model, dataset.shape) for model in models)
-    return dataclasses.replace(dataset, batch_size=size)
+    return dataclasses.replace(dataset, batch_size=size, begins=records.begins(settings, dataset.names))
 
 
 def run(model: core.Model, images: data.Dataset, work: Work, config: Config) -> metrics.Run:
@@ -199,21 +214,26 @@ def run(model: core.Model, images: data.Dataset, work: Work, config: Config) -> 
     """
     work = work._replace(measures=visibility.measures(config, images.shape))
     with opened(model, images, work, config) as results:
-        terminal = rich.console.Console(highlight=False)
-        print_settings(terminal, work.described)
-        with progress(terminal) as bar:
+        console = rich.console.Console(highlight=False)
+        terminal.print_settings(console, work.described)
+        with terminal.progress(console) as bar:
             correct = go_through(model, images, work, results, config, bar)
         made = dataclasses.replace(protocol.as_run(results.records, correct), epsilons=config.epsilons)
-        outputs.write_outputs(results.folder, made, terminal)
+        outputs.write_outputs(results.folder, made, console)
         return made
 
 
 def opened(model: core.Model, images: data.Dataset, work: Work, config: Config) -> records.Results[metrics.Record]:
     """The folder of a run on one model, with the records that are in it already."""
+    made = made_with(model, images, work, config)
+    return records.Results(records.output_folder(config.output), made, metrics.Record)
+
+
+def made_with(model: core.Model, images: data.Dataset, work: Work, config: Config) -> dict[str, Any]:
+    """What the records of a run depend on, plain values by name."""
     weights = {"model": config.model, "weights": loading.fingerprint(model)}
     seen = {visibility.SETTING: list(work.measures)} if work.measures else {}
-    made_with = {**weights, **config.made_with(images, work.described), **Classifier.of(model).settings(), **seen}
-    return records.Results(records.output_folder(config.output), made_with, metrics.Record)
+    return {**weights, **config.made_with(images, work.described), **Classifier.of(model).settings(), **seen}
 
 
 def go_through(
@@ -234,10 +254,14 @@ def go_through(
         The images that the model classifies correctly, all counted.
     """
     board = tensorboard.Board(str(records.output_folder(config.tensorboard))) if config.tensorboard else None
-    correct = protocol.CorrectImages(model, images)
+    correct = protocol.CorrectImages(model, images, images.begins)
     done = results.done if done is None else done
-    total = len(images.names) * len(work.described)
-    task = bar.add_task("", total=total, completed=len(done))
+
+    def total() -> int:
+        """Images times attacks, without the images that are not attacked, as far as it is known."""
+        return (len(images.names) - correct.num_images + correct.num_correct) * len(work.described)
+
+    task = terminal.begin(bar, "", len(images.names) * len(work.described), len(done))
     for batch in visibility.beside(work.batches(correct, done), work.measures):
         named = batch._replace(attack=work.prefix + batch.attack)
         if config.save_images:
@@ -248,6 +272,7 @@ def go_through(
         results.append(record for record in batch.records if isinstance(record, results.kind))
         if board:
             board.write(named, correct.logits_of(batch.adversarial))
-        bar.update(task, description=batch.attack, advance=len(batch.records))
-    bar.update(task, completed=total)
+        new = [record for record in batch.records if (record.attack, record.index) not in done]
+        terminal.advance(bar, task, len(new), sum(record.gradients for record in new), total(), batch.attack)
+    terminal.advance(bar, task, 0, total=total())
     return correct

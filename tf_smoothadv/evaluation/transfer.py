@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
@@ -16,11 +17,11 @@ from tf_smoothadv.evaluation import data, families, parameters, records, variant
 from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.evaluation.presets import Preset
 from tf_smoothadv.evaluation.rendering import tables
-from tf_smoothadv.evaluation.rendering.terminal import print_settings, progress
+from tf_smoothadv.evaluation.rendering.terminal import advance, begin, print_settings, progress
 from tf_smoothadv.evaluation.run import Batches, Work, batched, go_through, loaded
 from tf_smoothadv.smoothing import Smoothing
 
-__all__ = ["KEY", "check", "evaluate", "predictions", "summarized", "write_outputs"]
+__all__ = ["KEY", "check", "evaluate", "is_complete", "predictions", "prefix", "preset", "summarized", "write_outputs"]
 
 KEY = ("source", "attack", "index")
 
@@ -43,16 +44,10 @@ def evaluate(networks: Mapping[str, core.Model], sources: Iterable[str], config:
     """
     sources, images = list(dict.fromkeys(sources)), loaded(config)
     check(networks, images)
-    family = families.family(images.shape)
-    attacks = variants.transfer(family, config.settings, config.attacks, config.levels, config.gradients)
+    attacks = preset(config, images)
     images = batched(images, networks.values(), config)
-    described = {name: parameters.described(variants) for name, variants in attacks.items()}
-    made_with = {
-        "sources": sources,
-        "targets": list(networks),
-        "weights": {name: loading.fingerprint(network) for name, network in networks.items()},
-        **config.made_with(images, described),
-    }
+    made_with = _made_with(networks, sources, images, attacks, config)
+    described = made_with["attacks"]
     terminal, reference = rich.console.Console(highlight=False), config.reference(images)
     with records.Results(records.output_folder(config.output), made_with, transfer.Record, KEY) as results:
         print_settings(terminal, described)
@@ -64,13 +59,48 @@ def evaluate(networks: Mapping[str, core.Model], sources: Iterable[str], config:
                     raise ValueError(f"{source} classifies none of the {len(images.names)} images correctly")
             for source in sources:
                 done = {(attack, image) for name, attack, image in results.done if name == source}
-                prefix = f"{_slug(source)}-" if len(sources) > 1 else ""
                 batches = _transferring(networks, source, attacks, clean, reference)
-                work = Work(described, batches, prefix, examples=False)
+                work = Work(described, batches, prefix(source, sources), examples=False)
                 go_through(networks[source], images, work, results, config, bar, done)
         summary = summarized(results.records, num_correct, made_with)
         write_outputs(results, summary, terminal)
     return summary
+
+
+def is_complete(networks: Mapping[str, core.Model], sources: Iterable[str], config: Config) -> bool:
+    """Whether the folder holds all that `evaluate` would leave there: nothing is attacked to see it.
+
+    Raises:
+        ValueError: what is wrong with the images or with the folder.
+    """
+    folder = pathlib.Path(config.output)
+    if not (folder / records.TRANSFER).exists():
+        return False
+    images = batched(loaded(config), networks.values(), config)
+    attacks = preset(config, images)
+    return records.holds(folder, _made_with(networks, list(dict.fromkeys(sources)), images, attacks, config))
+
+
+def preset(config: Config, images: data.Dataset) -> Preset:
+    """The attacks of a transfer, each of one setting, with their parameters for such images.
+
+    Raises:
+        ValueError: what `presets.preset` refuses.
+    """
+    family = families.family(images.shape)
+    return variants.transfer(family, config.settings, config.attacks, config.levels, config.gradients)
+
+
+def _made_with(
+    networks: Mapping[str, core.Model], sources: list[str], images: data.Dataset, attacks: Preset, config: Config
+) -> dict[str, Any]:
+    """What the records of a transfer depend on, plain values by name."""
+    return {
+        "sources": sources,
+        "targets": list(networks),
+        "weights": {name: loading.fingerprint(network) for name, network in networks.items()},
+        **config.made_with(images, {name: parameters.described(variants) for name, variants in attacks.items()}),
+    }
 
 
 def _transferring(
@@ -112,12 +142,12 @@ def predictions(
     networks: Mapping[str, core.Model], dataset: data.Dataset, bar: rich.progress.Progress
 ) -> dict[str, list[int]]:
     """The class that each network predicts for each image."""
-    task = bar.add_task("clean", total=len(dataset.names) * len(networks))
+    task = begin(bar, "clean", len(dataset.names) * len(networks))
     classes: dict[str, list[int]] = {name: [] for name in networks}
     for images, _ in dataset:
         for name, network in networks.items():
             classes[name] += protocol.predict(network, images).tolist()
-            bar.advance(task, len(images))
+            advance(bar, task, len(images))
     return classes
 
 
@@ -157,6 +187,6 @@ def write_outputs(
     terminal.print(f"{records.TRANSFER} and records.jsonl are in {results.folder}")
 
 
-def _slug(name: str) -> str:
-    """A network's name, fit to be a folder's."""
-    return re.sub(r"[^\w.+-]+", "_", name)
+def prefix(source: str, sources: Collection[str]) -> str:
+    """What stands before the attacks' names in the folders of images, where there are several sources."""
+    return "{}-".format(re.sub(r"[^\w.+-]+", "_", source)) if len(sources) > 1 else ""

@@ -6,6 +6,7 @@ into `protocol.evaluate`.
 
 from __future__ import annotations
 
+import bisect
 import collections
 import dataclasses
 import itertools
@@ -87,6 +88,7 @@ class Dataset:
         given: of each image by its name, the target that the dataset has for it.
         targets: the classes to reach, as `aimed` sets them; None for any class but the label.
         own: whether images may have different sizes: those of another size than the one before begin a new batch.
+        begins: indices of images that begin a new batch, because a run had come to its end before them.
 
     Raises:
         ValueError: while iterating, an image that cannot be read, or, unless they may, of another size than those
@@ -102,6 +104,7 @@ class Dataset:
     given: Mapping[str, int] = dataclasses.field(default_factory=dict)
     targets: list[int] | None = None
     own: bool = False
+    begins: tuple[int, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -110,10 +113,11 @@ class Dataset:
 
     def __iter__(self) -> Iterator[tuple[tf.Tensor, ...]]:
         columns = [self.labels] if self.targets is None else [self.labels, self.targets]
-        rows = zip(self.images if self.own else self._of_one_size(), *columns)
-        for _, alike in itertools.groupby(rows, lambda row: tuple(row[0].shape)):
+        runs = (bisect.bisect(self.begins, index) for index in itertools.count())
+        rows = zip(runs, self.images if self.own else self._of_one_size(), *columns)
+        for _, alike in itertools.groupby(rows, lambda row: (row[0], *row[1].shape)):
             while batch := list(itertools.islice(alike, self.batch_size)):
-                images, *classes = zip(*batch)
+                _, images, *classes = zip(*batch)
                 yield tf.stack(images), *(tf.constant(column, tf.int32) for column in classes)
 
     def _of_one_size(self) -> Iterator[tf.Tensor]:

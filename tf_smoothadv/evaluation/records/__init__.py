@@ -1,5 +1,6 @@
 """Folders of results: written record by record, and read when a run has come to its end."""
 
+from tf_smoothadv.evaluation.records.amendment import begins, different
 from tf_smoothadv.evaluation.records.answers import (
     CATCH,
     VERSION,
@@ -12,6 +13,7 @@ from tf_smoothadv.evaluation.records.answers import (
 )
 from tf_smoothadv.evaluation.records.finished import (
     Finished,
+    holds,
     named,
     read,
     read_all,
@@ -31,7 +33,6 @@ from tf_smoothadv.evaluation.records.folder import (
     SUMMARY,
     TRANSFER,
     Results,
-    different,
     finite,
     output_folder,
     parsed,
@@ -59,8 +60,10 @@ __all__ = [
     "Findings",
     "Finished",
     "Results",
+    "begins",
     "different",
     "finite",
+    "holds",
     "named",
     "output_folder",
     "packed",

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from tf_smoothadv import blind, detection, metrics
 from tf_smoothadv.evaluation.records import schema
+from tf_smoothadv.evaluation.records.amendment import as_read, different
 from tf_smoothadv.evaluation.records.answers import Findings
 from tf_smoothadv.evaluation.records.folder import (
     BLIND,
@@ -28,7 +29,7 @@ from tf_smoothadv.evaluation.records.folder import (
     settings_of,
 )
 
-__all__ = ["Finished", "named", "read", "read_all", "read_blind", "read_detectability", "read_transfer"]
+__all__ = ["Finished", "holds", "named", "read", "read_all", "read_blind", "read_detectability", "read_transfer"]
 
 R = TypeVar("R", bound=metrics.Record)
 
@@ -219,6 +220,16 @@ def read(folder: pathlib.Path) -> Finished:
         return finished._replace(class_names={label: name for label, name in folders.items() if name})
     except ValueError as error:
         raise ValueError(f"{folder} does not hold results as eval.white_box writes them: {error}") from error
+
+
+def holds(folder: pathlib.Path, settings: dict[str, Any]) -> bool:
+    """Whether a folder holds a run with these settings, no more and no less, that came to its end.
+
+    Raises:
+        ValueError: damaged settings.
+    """
+    ended = (folder / SUMMARY).exists() or (folder / TRANSFER).exists()
+    return ended and different(settings_of(folder), as_read(settings)) is None
 
 
 def read_all(folder: pathlib.Path, kind: type[R], key: Sequence[str]) -> list[R]:

@@ -1,6 +1,7 @@
 """A folder of results: what it was made with, and its records, written as they come.
 
-A run that was interrupted is started again with the same settings and goes on where its records end.
+A run that was interrupted is started again with the same settings and goes on where its records end. One with more
+attacks, or with more images behind those it had, goes on too: what it has is not made again.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import tensorflow as tf
 from absl import logging
 
 from tf_smoothadv import metrics
-from tf_smoothadv.evaluation.records import schema
+from tf_smoothadv.evaluation.records import amendment, schema
 
 __all__ = [
     "BLIND",
@@ -37,7 +38,6 @@ __all__ = [
     "SUMMARY",
     "TRANSFER",
     "Results",
-    "different",
     "finite",
     "output_folder",
     "parsed",
@@ -72,7 +72,8 @@ class Results(Generic[R]):
         key: its attributes that tell them apart.
 
     Raises:
-        ValueError: the folder holds records made with other settings, or another process is writing there.
+        ValueError: the folder holds records made with other settings, or another process is writing there. Settings
+            with more attacks, or with more images behind the others, are no other ones.
     """
 
     def __init__(self, folder: pathlib.Path, settings: dict[str, Any], kind: type[R], key: Sequence[str] = KEY) -> None:
@@ -81,7 +82,7 @@ class Results(Generic[R]):
         self._key = operator.attrgetter(*key)
         self._records: dict[tuple[Any, ...], R] = {}
         folder.mkdir(parents=True, exist_ok=True)
-        settings = json.loads(json.dumps(settings))  # as they come back from the file
+        settings = amendment.as_read(settings)
         self._lock = _locked(folder)
         self._file = open(folder / RECORDS, "a")  # noqa: SIM115 (closed by `close`)
         try:
@@ -129,13 +130,16 @@ class Results(Generic[R]):
         """Takes up the records that are there, if they were made with the same settings."""
         if (self.folder / SETTINGS).exists():
             old = settings_of(self.folder)
-            name = different(old, settings)
-            if name:
+            name = amendment.different(old, settings)
+            if name and not amendment.grown(old, settings):
                 raise ValueError(
                     f"{self.folder} holds results with {name}={old.get(name)!r}, these would have "
                     f"{name}={settings.get(name)!r}: name another --output, or delete it"
                 )
             self._read()
+            if name:  # what is told there is of fewer attacks or images
+                for told in (SUMMARY, TRANSFER):
+                    (self.folder / told).unlink(missing_ok=True)
         write(self.folder / SETTINGS, settings)
 
     def _read(self) -> None:
@@ -237,11 +241,6 @@ def _locked(folder: pathlib.Path) -> filelock.BaseFileLock:
             f"another process is writing results to {folder}: wait for it, or name another --output"
         ) from None
     return lock
-
-
-def different(old: dict[str, Any], new: dict[str, Any]) -> str | None:
-    """The first setting in which these differ."""
-    return next((key for key in [*old, *new] if old.get(key) != new.get(key)), None)
 
 
 def write_images(folder: pathlib.Path, images: np.ndarray, names: Sequence[str]) -> None:

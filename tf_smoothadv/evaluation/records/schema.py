@@ -13,7 +13,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-__all__ = ["built", "parsed", "read", "taken"]
+__all__ = ["built", "fits", "parsed", "read", "taken"]
 
 T = TypeVar("T")
 
@@ -77,25 +77,25 @@ def taken(values: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]
                 raise ValueError(f"{name}: {error}") from error
             continue
         value = math.nan if kind is float and values[name] is None else values[name]
-        if not (_fits(value, kind) or (kind is float and value is math.nan)):
+        if not (fits(value, kind) or (kind is float and value is math.nan)):
             raise ValueError(f"{name} must be of the type {_name(kind)}; received {reprlib.repr(value)}")
         result[name] = _tuples(value) if typing.get_origin(kind) is tuple else value
     return result
 
 
-def _fits(value: Any, kind: Any) -> bool:
+def fits(value: Any, kind: Any) -> bool:
     """Whether a value from JSON is of a type, as annotations say it; numbers are finite and of at most 64 bits."""
     inner = typing.get_args(kind)
     if isinstance(kind, types.UnionType):
-        return any(_fits(value, one) for one in inner)
+        return any(fits(value, one) for one in inner)
     if typing.get_origin(kind) is tuple:
         if type(value) is not list:
             return False
         kinds = inner[:1] * len(value) if inner[-1] is ... else inner
-        return len(value) == len(kinds) and all(map(_fits, value, kinds))
+        return len(value) == len(kinds) and all(map(fits, value, kinds))
     if inner:  # list[V] or dict[str, V]
         parts = value.values() if isinstance(value, dict) else value
-        return type(value) is typing.get_origin(kind) and all(_fits(part, inner[-1]) for part in parts)
+        return type(value) is typing.get_origin(kind) and all(fits(part, inner[-1]) for part in parts)
     if kind is float:
         return type(value) in (int, float) and abs(value) <= sys.float_info.max
     if kind is int:
