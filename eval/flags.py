@@ -310,6 +310,11 @@ def load(made: Config, names: Sequence[str]) -> dict[str, sa.Classifier]:
     return {name: resizing.behind(model, made.image_size, made.resize) for name, model in loaded.items()}
 
 
+def load_one(made: Config) -> sa.Classifier:
+    """The network that an evaluation is of; see `load`."""
+    return load(made, [made.model])[made.model]
+
+
 def ends(texts: Iterable[str]) -> tuple[float, ...]:
     """The numbers of --input_range.
 

@@ -44,7 +44,7 @@ FLAGS = flags.values(
 def main() -> None:
     """Runs what the flags say."""
     config = flags.config(FLAGS, aim=FLAGS.targets)
-    white_box(flags.load(config, [config.model])[config.model], config)
+    white_box(flags.load_one(config), config)
 
 
 if __name__ == "__main__":

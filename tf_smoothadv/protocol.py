@@ -32,6 +32,7 @@ __all__ = [
     "merge",
     "predict",
     "quantize",
+    "regrouped",
     "score",
     "with_visibility",
 ]
@@ -168,7 +169,13 @@ class CorrectImages:
 
     def __iter__(self) -> Iterator[Originals]:
         self.num_images = self.num_correct = 0
-        size, waiting = 0, None
+        for columns in regrouped(self._classified()):
+            yield Originals(*columns)
+        if self.num_images == 0:
+            raise ValueError("the dataset must hold at least one image; received none")
+
+    def _classified(self) -> Iterator[tuple[tuple[int, ...], int, list[np.ndarray]]]:
+        """Of each batch what `regrouped` takes: the fields of `Originals`."""
         for number, batch in enumerate(self._dataset):
             images, labels, targets = _checked_batch(batch)
             self._check_order(number, images, labels)
@@ -182,22 +189,10 @@ class CorrectImages:
                     )
             indices = np.arange(self.num_images, self.num_images + len(labels))
             correct = tf.argmax(logits, axis=1).numpy() == labels
-            columns = [column[correct] for column in (indices, images, labels, targets) if column is not None]
-            size = max(size, len(labels))
             self.num_images += len(labels)
             self.num_correct += int(correct.sum())
-            if waiting is not None and waiting[1].shape[1:] != images.shape[1:]:
-                if len(waiting[0]):
-                    yield Originals(*waiting)
-                waiting = None
-            waiting = columns if waiting is None else [np.concatenate(pair) for pair in zip(waiting, columns)]
-            while len(waiting[0]) >= size > 0:
-                yield Originals(*(column[:size] for column in waiting))
-                waiting = [column[size:] for column in waiting]
-        if self.num_images == 0:
-            raise ValueError("the dataset must hold at least one image; received none")
-        if waiting is not None and len(waiting[0]):
-            yield Originals(*waiting)
+            columns = [column[correct] for column in (indices, images, labels, targets) if column is not None]
+            yield images.shape[1:], len(labels), columns
 
     def _check_order(self, number: int, images: np.ndarray, labels: np.ndarray) -> None:
         """Raises ValueError unless a batch is the one that came in its place before, if any did."""
@@ -209,6 +204,36 @@ class CorrectImages:
                 f"the dataset must give the same images in the same order each time; batch {number} is another one the "
                 "second time: leave out the shuffling, or take a list of its batches"
             )
+
+
+def regrouped(batches: Iterable[tuple[tuple[int, ...], int, list[np.ndarray]]]) -> Iterator[list[np.ndarray]]:
+    """The images that count, in batches as large as the largest one so far that they come from.
+
+    Args:
+        batches: of each the shape of its images, how many they are, and columns [N] of what is known of those that
+            count, the same ones each time. Images of another shape than those before them begin a new batch.
+
+    Yields:
+        The columns of a batch.
+
+    >>> two, three = ((8, 8, 1), 2, [np.array([0])]), ((8, 8, 1), 3, [np.array([3, 4])])
+    >>> [columns[0].tolist() for columns in regrouped([two, two, three])]
+    [[0, 0], [3, 4]]
+    """
+    size, shape, waiting = 0, None, None
+    for its_shape, count, columns in batches:
+        size = max(size, count)
+        if waiting is not None and its_shape != shape:
+            if len(waiting[0]):
+                yield waiting
+            waiting = None
+        shape = its_shape
+        waiting = columns if waiting is None else [np.concatenate(pair) for pair in zip(waiting, columns)]
+        while len(waiting[0]) >= size > 0:
+            yield [column[:size] for column in waiting]
+            waiting = [column[size:] for column in waiting]
+    if waiting is not None and len(waiting[0]):
+        yield waiting
 
 
 def _checked_batch(batch: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -238,18 +263,20 @@ def mean_logits(model: core.Model, images: tf.Tensor) -> tf.Tensor:
 
 def attack_batches(
     model: core.Model,
-    images: CorrectImages,
+    images: Iterable[Originals],
     attacks: Attacks,
     *,
     reference: Smoothing | None = None,
     done: Collection[tuple[str, int]] = (),
+    differentiable: bool = False,
 ) -> Iterator[Batch]:
     """What `evaluate` does, one batch and attack at a time: for progress bars, records and images as they come.
 
     Args:
         model, attacks, reference: see `evaluate`.
-        images: those of the dataset that the model classifies correctly.
+        images: those of the dataset that the model classifies correctly, see `CorrectImages`.
         done: (attack, index) of the records that exist already; a batch that has them all is left out.
+        differentiable: whether the model is known to have gradients; else the first batch must have them.
 
     Yields:
         A `Batch` for each batch of images and each attack.
@@ -270,7 +297,6 @@ def attack_batches(
     if not attacks:
         raise ValueError("attacks must name at least one attack; received none")
     model = Classifier.of(model)
-    differentiable = False
     for originals in images:
         smoother = (reference or Smoothing()).guided_by(originals.images)
         for name, variants in attacks.items():

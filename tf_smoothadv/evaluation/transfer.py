@@ -46,7 +46,7 @@ def evaluate(networks: Mapping[str, core.Model], sources: Iterable[str], config:
     family = families.family(images.shape)
     attacks = variants.transfer(family, config.settings, config.attacks, config.levels, config.gradients)
     images = batched(images, networks.values(), config)
-    described = {name: parameters.described(variants) for name, variants in attacks.items()}
+    described = parameters.by_name(attacks)
     made_with = {
         "sources": sources,
         "targets": list(networks),

@@ -12,7 +12,7 @@ import itertools
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent import futures
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -21,7 +21,7 @@ from tf_smoothadv import checks, protocol, resizing
 from tf_smoothadv.attacks import core
 from tf_smoothadv.evaluation.data import decoding, formats
 
-__all__ = ["DATASETS", "SOURCES", "Dataset", "Images", "decoded", "labelled_by", "load", "prepared"]
+__all__ = ["DATASETS", "SOURCES", "Dataset", "Images", "alike", "decoded", "labelled_by", "load", "prepared"]
 
 SOURCES: dict[str, Callable[[Any], formats.Source]] = {
     "mnist": formats.digits,
@@ -32,6 +32,7 @@ SOURCES: dict[str, Callable[[Any], formats.Source]] = {
 DATASETS = tuple(SOURCES)
 NUM_IMAGES = {"mnist": 200}
 IMAGE_SIZES = {"folder": 299, "tfrecord": 299}
+R = TypeVar("R")
 AHEAD = 8  # images at once: of 12 megapixels, they take 1 GB while they are resized
 
 
@@ -111,10 +112,9 @@ class Dataset:
     def __iter__(self) -> Iterator[tuple[tf.Tensor, ...]]:
         columns = [self.labels] if self.targets is None else [self.labels, self.targets]
         rows = zip(self.images if self.own else self._of_one_size(), *columns)
-        for _, alike in itertools.groupby(rows, lambda row: tuple(row[0].shape)):
-            while batch := list(itertools.islice(alike, self.batch_size)):
-                images, *classes = zip(*batch)
-                yield tf.stack(images), *(tf.constant(column, tf.int32) for column in classes)
+        for batch in alike(rows, lambda row: tuple(row[0].shape), self.batch_size):
+            images, *classes = zip(*batch)
+            yield tf.stack(images), *(tf.constant(column, tf.int32) for column in classes)
 
     def _of_one_size(self) -> Iterator[tf.Tensor]:
         first = None
@@ -143,6 +143,17 @@ class Dataset:
                 f"{pathlib.Path(self.path) / formats.CLASSES}, one folder name a line in the order of the model's "
                 "classes, or --labels=predicted"
             )
+
+
+def alike(rows: Iterable[R], shape: Callable[[R], Any], size: int) -> Iterator[list[R]]:
+    """Rows in lists of at most `size`; one of another shape than the one before begins a new list.
+
+    >>> list(alike([1, 1, 1, 2], lambda row: row, size=2))
+    [[1, 1], [1], [2]]
+    """
+    for _, those in itertools.groupby(rows, shape):
+        while batch := list(itertools.islice(those, size)):
+            yield batch
 
 
 def labelled_by(model: core.Model, dataset: Dataset) -> Dataset:

@@ -21,6 +21,7 @@ __all__ = [
     "CLASSES",
     "GZIP",
     "SAMPLE",
+    "Records",
     "Source",
     "digits",
     "folder",
@@ -55,6 +56,30 @@ class Source(NamedTuple):
     images: Iterable[pathlib.Path | tf.Tensor]
     folders: int | None = None
     targets: Mapping[str, int] = types.MappingProxyType({})
+
+
+class Records:
+    """The images in TFRecord files, one after the other.
+
+    Args:
+        files: of different names.
+    """
+
+    def __init__(self, files: Sequence[pathlib.Path]) -> None:
+        self._files = files
+
+    def __iter__(self) -> Iterator[tf.Tensor]:
+        return iter(_feature(self._files, ENCODED))
+
+    def place(self, name: str) -> tuple[str, int]:
+        """The file of the image of that name, and its number there, from 0."""
+        file, _, number = name.rpartition("-")
+        return next(str(path) for path in self._files if path.name == file), int(number)
+
+    @classmethod
+    def read(cls, file: pathlib.Path, number: int) -> tf.Tensor:
+        """The content of one image, a scalar string."""
+        return next(iter(_feature([file], ENCODED).skip(number)))
 
 
 def digits(path: str | None) -> Source:
@@ -163,7 +188,7 @@ def tfrecord(path: str) -> Source:
         raise ValueError(f"the files of {path} must have different names: their images are named by them")
     if root.is_dir():
         warn_of_ignored(root, set(root.iterdir()) - set(files))
-    return Source(itertools.chain.from_iterable(map(_labelled, files)), _feature(files, ENCODED))
+    return Source(itertools.chain.from_iterable(map(_labelled, files)), Records(files))
 
 
 def readable(elements: Iterable[tf.Tensor], where: Callable[[int], str]) -> Iterator[tf.Tensor]:
