@@ -15,7 +15,16 @@ from tf_smoothadv import metrics, protocol
 from tf_smoothadv.evaluation import records
 from tf_smoothadv.evaluation.rendering import plots, tables
 
-__all__ = ["DEAD_LETTERS", "EXAMPLES", "keep_examples", "failed", "keep_images", "kept_examples", "summary", "write_outputs"]
+__all__ = [
+    "DEAD_LETTERS",
+    "EXAMPLES",
+    "failed",
+    "keep_examples",
+    "keep_images",
+    "kept_examples",
+    "summary",
+    "write_outputs",
+]
 
 DEAD_LETTERS = "dead_letters.jsonl"
 EXAMPLES = "examples"  # a folder of arrays: the first images, what each attack made of them, and where it succeeded

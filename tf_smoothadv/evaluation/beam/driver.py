@@ -9,8 +9,9 @@ import operator
 import os
 import pathlib
 import pickle
+import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import rich.console
 import tensorflow as tf
@@ -19,8 +20,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from tf_smoothadv import metrics
 from tf_smoothadv.attacks import core
 from tf_smoothadv.evaluation import data, outputs, parameters, records, run, visibility
-from tf_smoothadv.evaluation.beam import files, pipeline, plan
-from tf_smoothadv.evaluation.beam.handler import AttackHandler
+from tf_smoothadv.evaluation.beam import files, handler, pipeline, plan
 from tf_smoothadv.evaluation.beam.work import Job
 from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.evaluation.data import targets
@@ -30,6 +30,7 @@ __all__ = ["LOCAL", "evaluate"]
 
 LOCAL = "local"
 SHARDS = "shards"
+RAISED = re.compile(r"(OSError|ValueError): (.*?)(?: \[while running .*\])?")
 
 
 def evaluate(
@@ -61,7 +62,8 @@ def evaluate(
         OSError: results that cannot be written.
     """
     model = load()
-    images, first = _readable(run.loaded(config))
+    images = run.loaded(config)
+    first = _readable(images)
     run.check(model, first, config)
     if config.aim is not None and config.aim not in targets.BY_LOGITS:
         images = data.aimed(model, images, config.aim)
@@ -83,28 +85,29 @@ def evaluate(
             reference=config.reference(shown),
             measures=measures,
             first=first,
-            size=images.images.size,
+            size=cast(data.Images, images.images).size,
             shape=first.shape,
             batch_size=size,
             done=frozenset(results.done),
             store=root,
             shards=shards,
         )
-        _begin(job, dataclasses.replace(images, batch_size=size))
-        count = workers or os.cpu_count() or 1
-        options = _options(runner, count, arguments)
-        pipeline.run(AttackHandler(load, shards, threads, count if runner == LOCAL else 1), shards, options)
-        return _finished(job, results, terminal)
+        chunks = plan.chunks(dataclasses.replace(images, batch_size=size))
+        if _begin(job, chunks):
+            count = workers or os.cpu_count() or 1
+            options = _options(runner, count, arguments)
+            _run(handler.AttackHandler(load, shards, threads, count if runner == LOCAL else 1), shards, options)
+        return _finished(job, chunks, results, terminal)
 
 
-def _readable(dataset: data.Dataset) -> tuple[data.Dataset, data.Dataset]:
-    """The dataset, and its first images that can be read, to check a model on: the others never stop a pipeline.
+def _readable(dataset: data.Dataset) -> data.Dataset:
+    """The first images that can be read, to check a model on: the others never stop a pipeline.
 
     Raises:
         ValueError: none can be read.
     """
     found: list[tuple[str, int, tf.Tensor]] = []
-    images, failure = dataset.images, None
+    images, failure = cast(data.Images, dataset.images), ""
     for place, (name, label) in enumerate(zip(dataset.names, dataset.labels)):
         if len(found) == run.CHECKED:
             break
@@ -113,26 +116,63 @@ def _readable(dataset: data.Dataset) -> tuple[data.Dataset, data.Dataset]:
         try:
             (image,) = one
         except ValueError as error:
-            failure = error
+            failure = str(error)
             continue
         if dataset.own or not found or image.shape == found[0][2].shape:
             found.append((name, label, image))
     if not found:
         raise ValueError(f"none of the {len(dataset.names)} images of {dataset.path} can be read: {failure}")
     names, labels, pixels = map(list, zip(*found))
-    return dataset, dataclasses.replace(dataset, names=names, labels=labels, images=pixels, given={})
+    return dataclasses.replace(dataset, names=names, labels=labels, images=pixels, given={})
 
 
-def _begin(job: Job, images: data.Dataset) -> None:
-    """Leaves to the workers what there is to do, and takes away what is to be tried again."""
-    failed = f"{pipeline.FAILED}/"
-    for name in files.names(job.shards):
-        if name.startswith(failed):
-            files.remove(files.joined(job.shards, name.removeprefix(failed).removesuffix(".jsonl")))
-        if name.startswith(failed) or files.PART in name:
+def _begin(job: Job, chunks: list[plan.Batch]) -> bool:
+    """Leaves to the workers what there is to do, and takes away what is to be tried again.
+
+    Returns:
+        Whether anything is missing.
+    """
+    names, failed = files.names(job.shards), f"{pipeline.FAILED}/"
+    again = {name.removeprefix(failed).removesuffix(".jsonl") for name in names if name.startswith(failed)}
+    for name in names:
+        if name in again or name.startswith(failed) or files.PART in name:
             files.remove(files.joined(job.shards, name))
+    names -= again
+    if names.issuperset(chunk.path for chunk in chunks):
+        batches = _batches(job, _seen(job, chunks, names))
+        if names.issuperset(batch.path for batch in batches if not job.has(batch)):
+            return False
     job.write()
-    files.write(files.joined(job.shards, pipeline.CHUNKS), pickle.dumps(plan.chunks(images)))
+    files.write(files.joined(job.shards, pipeline.CHUNKS), pickle.dumps(chunks))
+    return True
+
+
+def _seen(job: Job, chunks: list[plan.Batch], names: set[str]) -> list[plan.Seen]:
+    """What the model said of the images, as far as there are files of it."""
+    return [one for chunk in chunks if chunk.path in names for one in pickle.loads(files.read(job.path(chunk)))]
+
+
+def _batches(job: Job, seen: list[plan.Seen]) -> list[plan.Batch]:
+    """The batches to attack, as one process takes them."""
+    return sorted(plan.batches(seen, job.batch_size, list(job.attacks)), key=operator.attrgetter("number"))
+
+
+def _run(attack_handler: handler.AttackHandler, shards: str, options: PipelineOptions) -> None:
+    """Runs the pipeline.
+
+    Raises:
+        OSError, ValueError: the line in which Beam tells of what a worker raised, which is the last of hundreds.
+    """
+    try:
+        pipeline.run(attack_handler, shards, options)
+    except RuntimeError as error:
+        lines = str(error).strip().splitlines() or [""]
+        told = RAISED.fullmatch(lines[-1].strip())
+        if told is None:
+            raise
+        raise (OSError if told[1] == "OSError" else ValueError)(told[2]) from error
+    finally:
+        handler.end()
 
 
 def _options(runner: str, workers: int, arguments: Sequence[str]) -> PipelineOptions:
@@ -149,22 +189,30 @@ def _options(runner: str, workers: int, arguments: Sequence[str]) -> PipelineOpt
     return PipelineOptions([*own, *arguments])
 
 
-def _finished(job: Job, results: records.Results[metrics.Record], terminal: rich.console.Console) -> metrics.Run:
-    """Collects what the workers wrote."""
+def _finished(
+    job: Job, chunks: list[plan.Batch], results: records.Results[metrics.Record], terminal: rich.console.Console
+) -> metrics.Run:
+    """Collects what the workers wrote.
+
+    Raises:
+        ValueError: the model classifies no image correctly.
+        OSError: there are neither records nor reasons of some images.
+    """
     folder, names = results.folder, files.names(job.shards)
     failures = sorted(_failures(job, names), key=operator.itemgetter("index"))
-    chunks: list[plan.Batch] = pickle.loads(files.read(files.joined(job.shards, pipeline.CHUNKS)))
-    seen = [one for chunk in chunks for one in pickle.loads(files.read(job.path(chunk)))]
-    batches = plan.batches(seen, job.batch_size, list(job.attacks))
-    failed = {(failure["attack"], failure["index"]) for failure in failures}
-    key = operator.attrgetter(*records.KEY)
-    for batch in sorted(batches, key=operator.attrgetter("number")):
-        keys = [(batch.attack, picture.index) for picture in batch.pictures]
-        if batch.path in names:
-            made = records.parsed(pathlib.Path(job.path(batch)), files.read(job.path(batch)), metrics.Record, key)
-            results.append(record for record in made.values() if key(record) not in results.done)
-        elif not all(one in results.done or one in failed for one in keys):
+    told = {(failure["attack"], failure["index"]) for failure in failures}
+    seen = _seen(job, chunks, names)
+    batches = _batches(job, seen)
+    for batch in [*chunks, *batches]:
+        keys = ((batch.attack or None, picture.index) for picture in batch.pictures)
+        if not (batch.path in names or job.has(batch) or told.issuperset(keys)):
             raise OSError(f"the pipeline left no {job.path(batch)}: give the same command again")
+    key = operator.attrgetter(*records.KEY)
+    for batch in batches:
+        if batch.path in names:
+            path = job.path(batch)
+            made = records.parsed(pathlib.Path(path), files.read(path), metrics.Record, key)
+            results.append(record for one, record in made.items() if one not in results.done)
     if job.store != str(folder):
         _copy(job.store, folder)
     correct = [one.correct for one in seen if one.reason is None]

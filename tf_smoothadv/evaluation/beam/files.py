@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import uuid
@@ -65,10 +66,8 @@ def names(folder: str) -> set[str]:
 
 def remove(path: str) -> None:
     """Removes a file, if it is there."""
-    try:
+    with contextlib.suppress(OSError, BeamIOError):
         FileSystems.delete([path])
-    except (OSError, BeamIOError):
-        pass
 
 
 def remove_cut_off(folder: str) -> None:

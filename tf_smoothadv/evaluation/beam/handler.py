@@ -1,15 +1,13 @@
-"""What Beam's `RunInference` runs: models in processes of their own, so that a batch that ends one ends nothing else."""
+"""What Beam's `RunInference` runs: models in processes of their own, of which one that ends ends nothing else."""
 
 from __future__ import annotations
 
-import functools
 import multiprocessing
 import os
 import queue
+import signal
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent import futures
-from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import numpy as np
@@ -19,10 +17,11 @@ from tf_smoothadv.attacks import core
 from tf_smoothadv.evaluation.beam.plan import Batch, Seen
 from tf_smoothadv.evaluation.beam.work import Done, Worker
 
-__all__ = ["NAMESPACE", "AttackHandler"]
+__all__ = ["NAMESPACE", "AttackHandler", "end"]
 
 NAMESPACE = "tf_smoothadv"  # of Beam's metrics
-TRIES = 3  # of a batch that ends the process
+TRIES = 3  # of a batch that ends its process
+STARTS = 10  # of a process that ends before it has its model
 
 
 class AttackHandler(ModelHandler[Batch, Done, "Processes"]):
@@ -38,9 +37,7 @@ class AttackHandler(ModelHandler[Batch, Done, "Processes"]):
         processes: with a model, at most, that each process of Beam starts.
     """
 
-    def __init__(
-        self, load: Callable[[], core.Model], shards: str, threads: int = 1, processes: int = 1
-    ) -> None:
+    def __init__(self, load: Callable[[], core.Model], shards: str, threads: int = 1, processes: int = 1) -> None:
         super().__init__(min_batch_size=1, max_batch_size=1)
         self._load, self._shards, self._threads, self._processes = load, shards, threads, processes
 
@@ -68,15 +65,17 @@ class Processes:
     """Processes with a model; a new one takes the place of one that ends, killed or out of memory.
 
     Args:
-        count: how many, at most.
+        count: how many, at most; they begin with their first batch.
         arguments: of `work.Worker`.
     """
 
     def __init__(self, count: int, *arguments: Any) -> None:
         self._arguments = arguments
-        self._free: queue.LifoQueue[futures.ProcessPoolExecutor] = queue.LifoQueue()
-        for _ in range(count):
-            self._free.put(_started())
+        self._all = [_Process(arguments) for _ in range(count)]
+        self._free: queue.LifoQueue[_Process] = queue.LifoQueue()
+        self._ended = False
+        for process in self._all:
+            self._free.put(process)
 
     def done(self, batch: Batch) -> Done:
         """Does a batch in the first process that is free.
@@ -87,20 +86,84 @@ class Processes:
         process = self._free.get()
         try:
             for _ in range(TRIES):
+                self._start(process)
                 try:
-                    return process.submit(_done, self._arguments, batch).result()
-                except BrokenProcessPool:
-                    process.shutdown()
-                    process = _started()
+                    return process.done(batch)
+                except (EOFError, ConnectionError):
+                    process.end()
         finally:
             self._free.put(process)
         reason = f"its process ended {TRIES} times, killed or out of memory: try a smaller --batch_size"
         return Done(batch, [] if batch.attack else [Seen(one, reason=reason) for one in batch.pictures], reason)
 
+    def _start(self, process: _Process) -> None:
+        """Waits until it has its model; a process that ends before is no fault of the batch."""
+        for _ in range(STARTS):
+            try:
+                process.start()
+                return
+            except (EOFError, ConnectionError):
+                process.end()
+                if self._ended:
+                    raise
+        raise MemoryError(
+            f"{STARTS} processes ended before they had loaded the model: fewer --workers take less memory"
+        )
 
-def _started() -> futures.ProcessPoolExecutor:
-    """A process, which begins with its first batch."""
-    return futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _end_with_parent)
+    def end(self) -> None:
+        """Ends them all."""
+        self._ended = True
+        for process in self._all:
+            process.kill()
+
+
+class _Process:
+    """One of them."""
+
+    def __init__(self, arguments: tuple[Any, ...]) -> None:
+        self._arguments = arguments
+        self._process: Any = None
+        self._pipe: Any = None
+
+    def start(self) -> None:
+        """Begins it, if it has not begun, and waits until it has its model.
+
+        Raises:
+            EOFError, ConnectionError: the process has ended.
+            Exception: what `Worker` raises.
+        """
+        if self._pipe is None:
+            context = multiprocessing.get_context("spawn")
+            self._pipe, other = context.Pipe()
+            self._process = context.Process(target=_serve, args=(other, self._arguments), daemon=True)
+            self._process.start()
+            other.close()
+            self._answer()
+
+    def done(self, batch: Batch) -> Done:
+        """Does a batch; raises as `start`."""
+        self._pipe.send(batch)
+        result: Done = self._answer()
+        return result
+
+    def _answer(self) -> Any:
+        answer = self._pipe.recv()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def end(self) -> None:
+        """Ends it; the next batch begins another."""
+        self.kill()
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
+
+    def kill(self) -> None:
+        """Ends it, for who waits for it, too."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
 
 
 _STARTING = threading.Lock()
@@ -111,30 +174,44 @@ def _processes(load: Callable[[], core.Model], shards: str, threads: int, count:
     """Those of a job in this process, the same for all its threads."""
     with _STARTING:
         if shards not in _known:
-            _known.clear()
+            end()
             _known[shards] = Processes(count, load, shards, threads)
         return _known[shards]
 
 
+def end() -> None:
+    """Ends the processes that this one has started, whatever they are at."""
+    for processes in _known.values():
+        processes.end()
+    _known.clear()
+
+
+def _serve(pipe: Any, arguments: tuple[Any, ...]) -> None:
+    """Does the batches that come, until the process that started this one has ended, however that did."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for that one
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        worker = Worker(*arguments)
+    except Exception as error:  # for who asked
+        pipe.send(_plain(error))
+        return
+    pipe.send(None)
+    while True:
+        batch = pipe.recv()
+        try:
+            pipe.send(worker(batch))
+        except Exception as error:  # as above
+            pipe.send(_plain(error))
+
+
+def _plain(error: Exception) -> Exception:
+    """One that can be pickled, as not all of TensorFlow's can."""
+    kind = next((kind for kind in (ValueError, OSError) if isinstance(error, kind)), RuntimeError)
+    return kind(str(error) if kind is not RuntimeError else f"{type(error).__name__}: {error}")
+
+
 def _end_with_parent() -> None:
-    """Ends this process when the one that started it has ended, however that did."""
-
-    def wait() -> None:
-        parent = multiprocessing.parent_process()
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-@functools.cache
-def _worker() -> list[Worker]:
-    """The one of this process, once it is made."""
-    return []
-
-
-def _done(arguments: tuple[Any, ...], batch: Batch) -> Done:
-    if not _worker():
-        _worker().append(Worker(*arguments))
-    return _worker()[0](batch)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

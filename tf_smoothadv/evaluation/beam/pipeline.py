@@ -1,4 +1,4 @@
-"""The pipeline: images are classified in batches, those that count are put into batches anew, and these are attacked."""
+"""The pipeline: images are classified, those that count are put into batches anew, and these are attacked."""
 
 from __future__ import annotations
 
@@ -35,10 +35,7 @@ def run(handler: AttackHandler, shards: str, options: PipelineOptions) -> Any:
     """
     pipeline = beam.Pipeline(options=options)
     classified = (
-        pipeline
-        | "shards" >> beam.Create([shards])
-        | "chunks" >> beam.FlatMap(_chunks)
-        | "classify" >> _Doing(handler)
+        pipeline | "shards" >> beam.Create([shards]) | "chunks" >> beam.FlatMap(_chunks) | "classify" >> _Doing(handler)
     )
     attacked = (
         classified
@@ -53,7 +50,7 @@ def run(handler: AttackHandler, shards: str, options: PipelineOptions) -> Any:
     return result
 
 
-class _Doing(beam.PTransform):  # type: ignore[misc]
+class _Doing(beam.PTransform):
     """From batches to what became of each, as Beam spreads them over its workers."""
 
     def __init__(self, handler: AttackHandler) -> None:
@@ -80,7 +77,7 @@ def _batches(row: tuple[int, Iterable[list[plan.Seen]]], shards: str) -> Any:
     job = Job.read(shards)
     seen = [one for many in row[1] for one in many]
     for batch in plan.batches(seen, job.batch_size, list(job.attacks)):
-        if not all((batch.attack, picture.index) in job.done for picture in batch.pictures):
+        if not job.has(batch):
             yield batch
 
 

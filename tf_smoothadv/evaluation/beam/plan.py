@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -13,12 +14,13 @@ from tf_smoothadv import protocol
 from tf_smoothadv.evaluation import data
 from tf_smoothadv.evaluation.data import formats
 
-__all__ = ["CLASSIFIED", "Batch", "Picture", "Seen", "batches", "chunks"]
+__all__ = ["Batch", "Picture", "Seen", "batches", "chunks"]
 
 CLASSIFIED = ".classified"  # no attack is called so
 
 
-class Picture(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Picture:
     """An image of a dataset, not read yet.
 
     Attributes:
@@ -109,7 +111,7 @@ def batches(seen: Iterable[Seen], size: int, attacks: Sequence[str]) -> list[Bat
 
 def _places(dataset: data.Dataset) -> Iterator[Any]:
     """Where each image lies."""
-    images = dataset.images
+    images = cast(data.Images, dataset.images)
     if isinstance(images.source, formats.Records):
         return map(images.source.place, dataset.names)
     chosen = itertools.islice(images.source, images.chosen.start, images.chosen.stop, images.chosen.step)

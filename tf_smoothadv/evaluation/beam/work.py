@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import pathlib
 import pickle
 import resource
@@ -40,8 +41,8 @@ class Job:
         attacks: by name.
         reference: the smoothing whose graph measures the energy of perturbations.
         measures: of visibility.
-        first: the images that the model is checked on, as in one process: what its compiled functions allow for rounding
-            is measured on them.
+        first: the images that the model is checked on, as in one process: on them is measured what its compiled
+            functions allow for rounding.
         size: pixels a side that images are resized to; None leaves them.
         shape: [H, W, C] of all the images, unless these have sizes of their own.
         batch_size: images in a batch.
@@ -71,6 +72,10 @@ class Job:
     def write(self) -> None:
         """Leaves it in its folder."""
         files.write(files.joined(self.shards, JOB), pickle.dumps(self))
+
+    def has(self, batch: Batch) -> bool:
+        """Whether there were all the records of a batch before."""
+        return all((batch.attack, picture.index) in self.done for picture in batch.pictures)
 
     def path(self, batch: Batch) -> str:
         """Of the file with the results of a batch."""
@@ -155,31 +160,33 @@ class Worker:
     def _correct(self, pictures: list[Picture], images: list[tf.Tensor]) -> Iterator[Seen]:
         if not pictures:
             return
-        _, names, labels, aims, _ = zip(*pictures)
-        config, aimed = self._job.config, None if aims[0] is None else list(aims)
+        config, aims = self._job.config, [one.target for one in pictures if one.target is not None]
         dataset = dataclasses.replace(
             self._job.first,
-            names=list(names),
-            labels=list(labels),
+            names=[picture.name for picture in pictures],
+            labels=[picture.label for picture in pictures],
             images=images,
             batch_size=self._job.batch_size,
-            targets=aimed,
+            targets=aims or None,
         )
         if config.labels == PREDICTED:
             dataset = data.labelled_by(self._model, dataset)
         if config.aim in targets.BY_LOGITS:
             dataset = data.aimed(self._model, dataset, config.aim)
         correct = {int(index) for batch in protocol.CorrectImages(self._model, dataset) for index in batch.indices}
-        columns = zip(pictures, images, dataset.labels, dataset.targets or [None] * len(pictures))
+        columns = zip(pictures, images, dataset.labels, dataset.targets or itertools.repeat(None))
         for place, (picture, image, label, target) in enumerate(columns):
-            yield Seen(picture._replace(label=label, target=target), tuple(image.shape), place in correct)
+            yield Seen(dataclasses.replace(picture, label=label, target=target), tuple(image.shape), place in correct)
 
     def _attacked(self, batch: Batch) -> protocol.Batch:
-        job = self._job
-        indices, _, labels, aims, _ = zip(*batch.pictures)
+        job, aims = self._job, [one.target for one in batch.pictures if one.target is not None]
         images = np.stack([self._read(picture).numpy() for picture in batch.pictures])
-        aimed = None if aims[0] is None else np.array(aims, np.int32)
-        originals = protocol.Originals(np.array(indices), images, np.array(labels, np.int32), aimed)
+        originals = protocol.Originals(
+            np.array([picture.index for picture in batch.pictures]),
+            images,
+            np.array([picture.label for picture in batch.pictures], np.int32),
+            np.array(aims, np.int32) if aims else None,
+        )
         attack = {batch.attack: job.attacks[batch.attack]}
         (made,) = protocol.attack_batches(
             self._model, [originals], attack, reference=job.reference, differentiable=True

@@ -51,7 +51,7 @@ class Images:
         ValueError: while iterating, an image that cannot be read.
     """
 
-    source: Iterable[pathlib.Path | tf.Tensor]
+    source: Iterable[formats.Place | tf.Tensor]
     chosen: slice
     names: list[str]
     size: int | None
@@ -216,7 +216,7 @@ def load(
 
 
 def prepared(
-    image: pathlib.Path | tf.Tensor, size: int | None, name: str = "the image", resize: str = resizing.CROP
+    image: formats.Place | tf.Tensor, size: int | None, name: str = "the image", resize: str = resizing.CROP
 ) -> tf.Tensor:
     """An element of `Source.images` as [H, W, C], or as `resizing.squared` makes it of this size.
 
@@ -224,7 +224,7 @@ def prepared(
         ValueError: what `decoding` refuses.
     """
     with tf.device("CPU"):  # a GPU's memory is for the networks
-        if isinstance(image, pathlib.Path):
+        if not isinstance(image, (tf.Tensor, np.ndarray)):
             image = _rgb(decoding.read(image, name))
         elif image.dtype == tf.string:
             image = decoded(image, name)

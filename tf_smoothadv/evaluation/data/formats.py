@@ -10,12 +10,13 @@ import pathlib
 import re
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 from absl import logging
 
 from tf_smoothadv.evaluation.data import decoding, mnist
+from tf_smoothadv.evaluation.data.remote import Remote, folder_of
 
 __all__ = [
     "CLASSES",
@@ -41,19 +42,22 @@ GZIP, ZLIB = b"\x1f\x8b\x08", b"\x78"  # how packed files begin
 FEATURES = {ENCODED: tf.io.FixedLenFeature([], tf.string), LABEL: tf.io.FixedLenFeature([], tf.int64)}
 
 
+Place = pathlib.Path | Remote
+
+
 class Source(NamedTuple):
     """Test images, not decoded yet.
 
     Attributes:
         listing: the name and the class, from 0, of each image. Names differ and do as relative file paths.
-        images: as many in the same order, the same each time: image files, the content of such (a string tensor), or
-            pixels [H, W, C] in [0, 1].
+        images: as many in the same order, the same each time: image files, of this machine or another, the content of
+            such (a string tensor), or pixels [H, W, C] in [0, 1].
         folders: how many folders have classes by their order alone; None where something names the classes.
         targets: of each image by its name, the class that the dataset has for targeted attacks; none by default.
     """
 
     listing: Iterable[tuple[str, int]]
-    images: Iterable[pathlib.Path | tf.Tensor]
+    images: Iterable[Place | tf.Tensor]
     folders: int | None = None
     targets: Mapping[str, int] = types.MappingProxyType({})
 
@@ -110,7 +114,7 @@ def nips2017(path: str) -> Source:
     Raises:
         ValueError: a table that cannot be read, a wrong row, or no image at all.
     """
-    table, images = pathlib.Path(path) / "images.csv", pathlib.Path(path) / "images"
+    table, images = (root := folder_of(path)) / "images.csv", root / "images"
     labels: dict[str, int] = {}
     targets: dict[str, int] = {}
     for where, row in rows(table, ("ImageId", "TrueLabel")):
@@ -146,7 +150,7 @@ def folder(path: str) -> Source:
     Raises:
         ValueError: no such folder, no image in it, or a folder that classes.txt does not name.
     """
-    root = pathlib.Path(path)
+    root = folder_of(path)
     if not root.is_dir():
         raise ValueError(f"no such folder: {root}")
     names = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
@@ -178,6 +182,8 @@ def tfrecord(path: str) -> Source:
     Raises:
         ValueError: no such file; while the listing is gone through, what is no such record, or a label out of range.
     """
+    if "://" in path:
+        raise ValueError(f"TFRecord files must lie on this machine; received {path}")
     root = pathlib.Path(path)
     patterns = [f"{glob.escape(path)}/{shard}" for shard in SHARDS] if root.is_dir() else [path]
     found = {pathlib.Path(name) for pattern in patterns for name in glob.glob(pattern)}
@@ -210,7 +216,7 @@ def readable(elements: Iterable[tf.Tensor], where: Callable[[int], str]) -> Iter
         raise ValueError(f"cannot read {where(position)}: {_reason(error)}") from error
 
 
-def warn_of_ignored(root: pathlib.Path, paths: Iterable[pathlib.Path]) -> None:
+def warn_of_ignored(root: Any, paths: Iterable[Any]) -> None:
     """Tells which of these files and folders below `root`, but for hidden ones, are not used."""
     ignored = sorted(path.relative_to(root).as_posix() for path in paths if not path.name.startswith("."))
     if ignored:
@@ -223,7 +229,7 @@ def _reason(error: tf.errors.OpError) -> str:
     return re.sub(r" \[Op:.*", "", line)
 
 
-def rows(table: pathlib.Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+def rows(table: Place, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
     """The rows of a CSV file, each with its place."""
     reader = csv.DictReader(io.StringIO(_text(table)), restval="")
     try:
@@ -238,7 +244,7 @@ def rows(table: pathlib.Path, columns: Sequence[str]) -> Iterator[tuple[str, dic
         raise ValueError(f"{table}, after line {reader.line_num}: {error}") from None
 
 
-def _text(path: pathlib.Path) -> str:
+def _text(path: Place) -> str:
     try:
         return path.read_text("utf-8-sig")
     except FileNotFoundError:
@@ -258,7 +264,7 @@ def _class_of(label: str | int, what: str) -> int:
     return number - 1
 
 
-def _classes(listed: pathlib.Path, folders: Sequence[str]) -> dict[str, int]:
+def _classes(listed: Place, folders: Sequence[str]) -> dict[str, int]:
     """The class of each folder."""
     if not listed.exists():
         return {name: position for position, name in enumerate(folders)}
@@ -276,7 +282,7 @@ def _classes(listed: pathlib.Path, folders: Sequence[str]) -> dict[str, int]:
     return classes
 
 
-def _images(folder: pathlib.Path) -> list[str]:
+def _images(folder: Place) -> list[str]:
     names = (file.name for file in folder.iterdir() if file.is_file())
     return sorted(name for name in names if not name.startswith(".") and name.lower().endswith(decoding.SUFFIXES))
 
