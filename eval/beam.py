@@ -2,25 +2,26 @@
 
     python -m eval.beam                                           C4 on the digits that ship, a process for each core
     python -m eval.beam --workers=8 --model=net.keras --dataset=folder --data=DIR    your own network on eight cores
-    python -m eval.beam --runner=DataflowRunner --data=gs://BUCKET/images --store=gs://BUCKET/run ... -- --project=ID
-                                                                  on many machines; docs/beam.md has whole commands
+    python -m eval.beam --attacks=fmn --alphas=0,0.9,0.99 --gradients=100     what eval.front then picks from
+    python -m eval.beam --runner=DataflowRunner --store=gs://BUCKET/run ... -- --project=ID ...    on many machines
 
 Flags, records and figures are those of eval.white_box, and so are the numbers. What stands after -- are flags of Beam
-and of its runner. Writes to --output what eval.white_box writes, once the pipeline has ended, and dead_letters.jsonl:
-images that could not be read or attacked, with the reason. Workers write what they make to --store, batch by batch: a
-pipeline that is started again goes on from there.
+and of its runner; docs/beam.md has whole commands. Workers write what they make to --store, batch by batch: a pipeline
+that is started again goes on from there. Once it has ended, --output holds what eval.white_box writes, and besides
+pipeline.json, Beam's counters, and dead_letters.jsonl, which images could not be read or attacked, with the reason.
 """
 
 from __future__ import annotations
 
 import functools
 
-from absl.flags import DEFINE_integer, DEFINE_string
+from absl.flags import DEFINE_integer, DEFINE_list, DEFINE_string
 
 from eval import flags
 from models import console
 from tf_smoothadv import command
 from tf_smoothadv.evaluation import beam
+from tf_smoothadv.evaluation.config import BYTES
 
 FLAGS = flags.values(
     flags.images,
@@ -40,11 +41,7 @@ DEFINE_string(
     "runner", beam.LOCAL, f"{beam.LOCAL}: processes of this machine; or the name of one of Beam's.", flag_values=FLAGS
 )
 DEFINE_integer(
-    "workers",
-    None,
-    f"Processes of the runner {beam.LOCAL}; by default one a core.",
-    lower_bound=1,
-    flag_values=FLAGS,
+    "workers", None, f"Processes of {beam.LOCAL}; by default one for each core.", lower_bound=1, flag_values=FLAGS
 )
 DEFINE_integer("threads", 1, "Of TensorFlow in each process.", lower_bound=1, flag_values=FLAGS)
 DEFINE_string(
@@ -53,11 +50,15 @@ DEFINE_string(
     "Folder that all workers can write to, on any of Beam's filesystems (gs://, s3://, hdfs://); by default --output.",
     flag_values=FLAGS,
 )
+DEFINE_list("alphas", [], "Each attack at these bandwidths of (6), see eval.front.", flag_values=FLAGS)
+DEFINE_list("maskings", [], "And under these maskings.", flag_values=FLAGS)
 
 
 def main(arguments: list[str]) -> None:
     """Runs what the flags say."""
-    config = flags.config(FLAGS, aim=FLAGS.targets)
+    alphas, maskings = tuple(flags.numbers("alphas", FLAGS.alphas)) or None, tuple(FLAGS.maskings)
+    front = {"delivery": BYTES, "save_images": True} if alphas else {}
+    config = flags.config(FLAGS, aim=FLAGS.targets, alphas=alphas, maskings=maskings, **front)
     beam.evaluate(
         functools.partial(command.called, "eval.flags", "load_one", config),
         config,

@@ -129,11 +129,12 @@ def digits_in_folders(root: pathlib.Path, count: int) -> None:
 
 
 def test_records_images_and_figures_are_those_of_one_process(tmp_path):
-    settings = {"model": "c4", "num_images": 12, "batch_size": 8, "attacks": ("fgsm",), "save_images": True}
+    settings = {"model": "c4", "num_images": 12, "batch_size": 8, "attacks": ("ddn", "fmn"), "gradients": 5}
+    settings |= {"save_images": True}
     one, many = tmp_path / "one", tmp_path / "many"
     run.white_box(c4(), Config(**settings, output=one))
     made = beam.evaluate(network, Config(**settings, output=many), workers=1, store=far(tmp_path / "store"))
-    assert len(made.records) == 12
+    assert len(made.records) == 24
     assert untimed(many) == untimed(one)
     assert pictures(many) == pictures(one)  # of images/, and the figures
     assert records.settings_of(many) == records.settings_of(one)
@@ -150,7 +151,7 @@ def test_records_images_and_figures_are_those_of_one_process(tmp_path):
 def test_what_cannot_be_attacked_stops_nothing_and_is_told(tmp_path, capsys):
     root, output, load = tmp_path / "images", tmp_path / "output", functools.partial(Faulty, tmp_path)
     digits_in_folders(root, 13)
-    settings = {"dataset": "folder", "image_size": 28, "batch_size": 4, "attacks": ("fgsm",)}
+    settings = {"dataset": "folder", "image_size": 28, "batch_size": 4, "attacks": ("fmn",), "gradients": 5}
     names = data.load("folder", str(root), image_size=28).names
     content = (root / names[12]).read_bytes()
     (root / names[12]).write_bytes(b"no image")
@@ -161,13 +162,13 @@ def test_what_cannot_be_attacked_stops_nothing_and_is_told(tmp_path, capsys):
     unread = [letter for letter in letters if letter["attack"] is None]
     assert [(letter["image"], letter["index"]) for letter in unread] == [(names[12], 12)]
     assert "cannot identify image file" in unread[0]["reason"]
-    unattacked = [letter for letter in letters if letter["attack"] == "fgsm"]
+    unattacked = [letter for letter in letters if letter["attack"] == "fmn"]
     assert len(unattacked) == 3
     assert all("three images are too many" in letter["reason"] for letter in unattacked)
     summary = json.loads((output / records.SUMMARY).read_text())
-    assert summary["dead_letters"] == {"fgsm": 3, "images": 1}
+    assert summary["dead_letters"] == {"fmn": 3, "images": 1}
     assert (summary["num_images"], summary["num_correct"]) == (12, 11)
-    assert "3 of fgsm" in capsys.readouterr().out
+    assert "3 of fmn" in capsys.readouterr().out
     assert (tmp_path / "ended").exists()  # and the batch was made by another process
     made = untimed(output)
     assert len(made) == 8

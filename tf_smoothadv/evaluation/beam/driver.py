@@ -10,12 +10,14 @@ import os
 import pathlib
 import pickle
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent import futures
 from typing import Any, cast
 
 import rich.console
 import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import create_runner
 
 from tf_smoothadv import metrics
 from tf_smoothadv.attacks import core
@@ -29,7 +31,9 @@ from tf_smoothadv.evaluation.rendering.terminal import print_settings
 __all__ = ["LOCAL", "evaluate"]
 
 LOCAL = "local"
+METRICS = "pipeline.json"
 SHARDS = "shards"
+READERS = 16  # files at once, which may lie far away
 RAISED = re.compile(r"(OSError|ValueError): (.*?)(?: \[while running .*\])?")
 
 
@@ -61,6 +65,8 @@ def evaluate(
         ValueError: what is wrong with the images, with the model, or with the folder.
         OSError: results that cannot be written.
     """
+    count = workers or os.cpu_count() or 1
+    options = _options(runner, count, arguments)
     model = load()
     images = run.loaded(config)
     first = _readable(images)
@@ -94,9 +100,8 @@ def evaluate(
         )
         chunks = plan.chunks(dataclasses.replace(images, batch_size=size))
         if _begin(job, chunks):
-            count = workers or os.cpu_count() or 1
-            options = _options(runner, count, arguments)
-            _run(handler.AttackHandler(load, shards, threads, count if runner == LOCAL else 1), shards, options)
+            made_by = handler.AttackHandler(load, shards, threads, count if runner == LOCAL else 1)
+            records.write(results.folder / METRICS, _run(made_by, shards, options))
         return _finished(job, chunks, results, terminal)
 
 
@@ -149,7 +154,15 @@ def _begin(job: Job, chunks: list[plan.Batch]) -> bool:
 
 def _seen(job: Job, chunks: list[plan.Batch], names: set[str]) -> list[plan.Seen]:
     """What the model said of the images, as far as there are files of it."""
-    return [one for chunk in chunks if chunk.path in names for one in pickle.loads(files.read(job.path(chunk)))]
+    there = [chunk for chunk in chunks if chunk.path in names]
+    return [one for content in _contents(job, there) for one in pickle.loads(content)]
+
+
+def _contents(job: Job, batches: Iterable[plan.Batch]) -> Iterator[bytes]:
+    """What the files of some batches hold, in their order."""
+    with futures.ThreadPoolExecutor(READERS) as threads:
+        for some in data.alike(batches, lambda _: None, 10 * READERS):
+            yield from threads.map(files.read, map(job.path, some))
 
 
 def _batches(job: Job, seen: list[plan.Seen]) -> list[plan.Batch]:
@@ -157,14 +170,14 @@ def _batches(job: Job, seen: list[plan.Seen]) -> list[plan.Batch]:
     return sorted(plan.batches(seen, job.batch_size, list(job.attacks)), key=operator.attrgetter("number"))
 
 
-def _run(attack_handler: handler.AttackHandler, shards: str, options: PipelineOptions) -> None:
-    """Runs the pipeline.
+def _run(attack_handler: handler.AttackHandler, shards: str, options: PipelineOptions) -> dict[str, Any]:
+    """Runs the pipeline; see `pipeline.run`.
 
     Raises:
         OSError, ValueError: the line in which Beam tells of what a worker raised, which is the last of hundreds.
     """
     try:
-        pipeline.run(attack_handler, shards, options)
+        return pipeline.run(attack_handler, shards, options)
     except RuntimeError as error:
         lines = str(error).strip().splitlines() or [""]
         told = RAISED.fullmatch(lines[-1].strip())
@@ -179,14 +192,25 @@ def _options(runner: str, workers: int, arguments: Sequence[str]) -> PipelineOpt
     """Beam's options.
 
     Raises:
-        ValueError: flags that Beam does not know, which it would leave out.
+        ValueError: a runner that there is not, or flags that Beam does not know, which it would leave out.
     """
+    wrong = [argument for argument in arguments if not argument.startswith("--")]
+    if wrong:
+        raise ValueError(f"unexpected arguments: {' '.join(wrong)}; flags of Beam stand after --, as --NAME=VALUE")
     if runner == LOCAL:
         # Beam's own processes hang when one of them is killed: there its threads wait for ours, see `handler`.
         own = ["--runner=FnApiRunner", "--direct_running_mode=multi_threading", f"--direct_num_workers={workers}"]
     else:
+        try:
+            create_runner(runner)
+        except (ImportError, ValueError) as error:
+            raise ValueError(f"runner must be {LOCAL!r} or the name of one of Beam's: {error}") from error
         own = [f"--runner={runner}", "--number_of_worker_harness_threads=1"]
-    return PipelineOptions([*own, *arguments])
+    options = PipelineOptions([*own, *arguments])
+    unknown = set(options.get_all_options(retain_unknown_options=True)) - set(options.get_all_options())
+    if runner == LOCAL and unknown:  # another one's may be known where it runs
+        raise ValueError(f"after -- there must be flags of Beam; it does not know {', '.join(sorted(unknown))}")
+    return options
 
 
 def _finished(
@@ -208,11 +232,11 @@ def _finished(
         if not (batch.path in names or job.has(batch) or told.issuperset(keys)):
             raise OSError(f"the pipeline left no {job.path(batch)}: give the same command again")
     key = operator.attrgetter(*records.KEY)
-    for batch in batches:
-        if batch.path in names:
-            path = job.path(batch)
-            made = records.parsed(pathlib.Path(path), files.read(path), metrics.Record, key)
-            results.append(record for one, record in made.items() if one not in results.done)
+    there = [batch for batch in batches if batch.path in names]
+    done = results.done
+    for batch, content in zip(there, _contents(job, there)):
+        made = records.parsed(pathlib.Path(job.path(batch)), content, metrics.Record, key)
+        results.append(record for one, record in made.items() if one not in done)
     if job.store != str(folder):
         _copy(job.store, folder)
     correct = [one.correct for one in seen if one.reason is None]

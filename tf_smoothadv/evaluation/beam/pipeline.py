@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
+from apache_beam.metrics import Metrics, MetricsFilter
 from apache_beam.ml.inference.base import KeyedModelHandler, RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -22,7 +22,7 @@ CHUNKS = "chunks.pickle"
 FAILED = ".failed"
 
 
-def run(handler: AttackHandler, shards: str, options: PipelineOptions) -> Any:
+def run(handler: AttackHandler, shards: str, options: PipelineOptions) -> dict[str, Any]:
     """Runs the pipeline, and waits for its end.
 
     Args:
@@ -31,7 +31,7 @@ def run(handler: AttackHandler, shards: str, options: PipelineOptions) -> Any:
         options: Beam's own.
 
     Returns:
-        Beam's result, with its metrics.
+        Beam's metrics of it, see `_counted`, plain values by name.
     """
     pipeline = beam.Pipeline(options=options)
     classified = (
@@ -47,7 +47,12 @@ def run(handler: AttackHandler, shards: str, options: PipelineOptions) -> Any:
     (classified, attacked) | beam.Flatten() | "dead letters" >> beam.Map(_keep_failures, shards)
     result = pipeline.run()
     result.wait_until_finish()
-    return result
+    found = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))
+    counters = {counter.key.metric.name: counter.committed for counter in found["counters"]}
+    values = {one.key.metric.name: one.committed for one in found["distributions"]}
+    names = ("count", "mean", "min", "max")
+    distributions = {name: {key: getattr(value, key) for key in names} for name, value in values.items()}
+    return dict(sorted({**counters, **distributions}.items()))
 
 
 class _Doing(beam.PTransform):
@@ -88,8 +93,9 @@ def _counted(row: tuple[str, Any]) -> Any:
     Metrics.counter(NAMESPACE, f"{kind}_images").inc(len(done.batch.pictures))
     Metrics.counter(NAMESPACE, "gradients").inc(done.gradients)
     Metrics.counter(NAMESPACE, "failures").inc(len(list(_failures(done))))
-    Metrics.distribution(NAMESPACE, "batch_milliseconds").update(int(1000 * done.seconds))
-    Metrics.distribution(NAMESPACE, "process_bytes").update(done.peak)
+    if done.peak:  # made now
+        Metrics.distribution(NAMESPACE, f"{kind}_milliseconds").update(int(1000 * done.seconds))
+        Metrics.distribution(NAMESPACE, "process_bytes").update(done.peak)
     return done
 
 

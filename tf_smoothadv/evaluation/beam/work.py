@@ -237,8 +237,9 @@ def _local(path: str) -> Iterator[pathlib.Path]:
 
 
 def _told(error: Exception) -> str:
-    """An error in one line, of which TensorFlow's may have thousands of characters."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:REASON]
+    """An error in one line, of which TensorFlow's has thousands of characters, and what is wrong at its end."""
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return text if len(text) <= REASON else f"{text[: REASON // 4]} ... {text[-3 * REASON // 4 :]}"
 
 
 def _peak() -> int:

@@ -183,7 +183,7 @@ def tfrecord(path: str) -> Source:
         ValueError: no such file; while the listing is gone through, what is no such record, or a label out of range.
     """
     if "://" in path:
-        raise ValueError(f"TFRecord files must lie on this machine; received {path}")
+        raise ValueError(f"TFRecord files must lie on this machine, or where it is mounted; received {path}")
     root = pathlib.Path(path)
     patterns = [f"{glob.escape(path)}/{shard}" for shard in SHARDS] if root.is_dir() else [path]
     found = {pathlib.Path(name) for pattern in patterns for name in glob.glob(pattern)}
