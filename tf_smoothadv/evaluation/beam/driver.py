@@ -8,7 +8,6 @@ import json
 import operator
 import os
 import pathlib
-import pickle
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent import futures
@@ -69,7 +68,7 @@ def evaluate(
     options = _options(runner, count, arguments)
     model = load()
     images = run.loaded(config)
-    first = _readable(images)
+    pictures, first = _readable(images)
     run.check(model, first, config)
     if config.aim is not None and config.aim not in targets.BY_LOGITS:
         images = data.aimed(model, images, config.aim)
@@ -90,72 +89,80 @@ def evaluate(
             attacks=attacks,
             reference=config.reference(shown),
             measures=measures,
-            first=first,
+            first=pictures,
+            dataset=dataclasses.replace(first, names=[], labels=[], images=[], batch_size=size, given={}),
             size=cast(data.Images, images.images).size,
             shape=first.shape,
-            batch_size=size,
-            done=frozenset(results.done),
             store=root,
             shards=shards,
         )
-        chunks = plan.chunks(dataclasses.replace(images, batch_size=size))
-        if _begin(job, chunks):
-            made_by = handler.AttackHandler(load, shards, threads, count if runner == LOCAL else 1)
-            records.write(results.folder / METRICS, _run(made_by, shards, options))
-        return _finished(job, chunks, results, terminal)
+        todo = plan.Todo(plan.chunks(dataclasses.replace(images, batch_size=size)), frozenset(results.done))
+        if _begin(job, todo):
+            made_by = handler.AttackHandler(load, job, threads, count if runner == LOCAL else 1)
+            records.write(results.folder / METRICS, _run(made_by, job, options))
+        return _finished(job, todo, results, terminal)
 
 
-def _readable(dataset: data.Dataset) -> data.Dataset:
+def _readable(dataset: data.Dataset) -> tuple[list[plan.Picture], data.Dataset]:
     """The first images that can be read, to check a model on: the others never stop a pipeline.
+
+    Returns:
+        Where they are; the images.
 
     Raises:
         ValueError: none can be read.
     """
-    found: list[tuple[str, int, tf.Tensor]] = []
+    found: list[tuple[plan.Picture, tf.Tensor]] = []
     images, failure = cast(data.Images, dataset.images), ""
-    for place, (name, label) in enumerate(zip(dataset.names, dataset.labels)):
+    for picture in plan.pictures(dataset):
         if len(found) == run.CHECKED:
             break
-        start = images.chosen.start + place * (images.chosen.step or 1)
+        place, start = picture.index, images.chosen.start + picture.index * (images.chosen.step or 1)
         one = dataclasses.replace(images, chosen=slice(start, start + 1, 1), names=images.names[place : place + 1])
         try:
             (image,) = one
         except ValueError as error:
             failure = str(error)
             continue
-        if dataset.own or not found or image.shape == found[0][2].shape:
-            found.append((name, label, image))
+        if dataset.own or not found or image.shape == found[0][1].shape:
+            found.append((picture, image))
     if not found:
         raise ValueError(f"none of the {len(dataset.names)} images of {dataset.path} can be read: {failure}")
-    names, labels, pixels = map(list, zip(*found))
-    return dataclasses.replace(dataset, names=names, labels=labels, images=pixels, given={})
+    pictures, pixels = map(list, zip(*found))
+    names, labels = [one.name for one in pictures], [one.label for one in pictures]
+    return pictures, dataclasses.replace(dataset, names=names, labels=labels, images=pixels)
 
 
-def _begin(job: Job, chunks: list[plan.Batch]) -> bool:
+def _begin(job: Job, todo: plan.Todo) -> bool:
     """Leaves to the workers what there is to do, and takes away what is to be tried again.
 
     Returns:
         Whether anything is missing.
     """
     names, failed = files.names(job.shards), f"{pipeline.FAILED}/"
-    again = {name.removeprefix(failed).removesuffix(".jsonl") for name in names if name.startswith(failed)}
+    again = {name.removeprefix(failed) for name in names if name.startswith(failed)}
     for name in names:
         if name in again or name.startswith(failed) or files.PART in name:
             files.remove(files.joined(job.shards, name))
     names -= again
-    if names.issuperset(chunk.path for chunk in chunks):
-        batches = _batches(job, _seen(job, chunks, names))
-        if names.issuperset(batch.path for batch in batches if not job.has(batch)):
+    if names.issuperset(chunk.path for chunk in todo.chunks):
+        batches = _batches(job, _seen(job, todo, names))
+        if names.issuperset(batch.path for batch in batches if not todo.has(batch)):
             return False
-    job.write()
-    files.write(files.joined(job.shards, pipeline.CHUNKS), pickle.dumps(chunks))
+    files.write(files.joined(job.shards, pipeline.TODO), todo.text().encode())
     return True
 
 
-def _seen(job: Job, chunks: list[plan.Batch], names: set[str]) -> list[plan.Seen]:
+def _seen(job: Job, todo: plan.Todo, names: set[str]) -> list[plan.Seen]:
     """What the model said of the images, as far as there are files of it."""
-    there = [chunk for chunk in chunks if chunk.path in names]
-    return [one for content in _contents(job, there) for one in pickle.loads(content)]
+    there = [chunk for chunk in todo.chunks if chunk.path in names]
+    return [one for chunk, content in zip(there, _contents(job, there)) for one in plan.seen_in(content, chunk)]
+
+
+def _batches(job: Job, seen: list[plan.Seen]) -> list[plan.Batch]:
+    """The batches to attack, as one process takes them."""
+    batches = plan.batches(seen, job.dataset.batch_size, list(job.attacks))
+    return sorted(batches, key=operator.attrgetter("number"))
 
 
 def _contents(job: Job, batches: Iterable[plan.Batch]) -> Iterator[bytes]:
@@ -165,19 +172,14 @@ def _contents(job: Job, batches: Iterable[plan.Batch]) -> Iterator[bytes]:
             yield from threads.map(files.read, map(job.path, some))
 
 
-def _batches(job: Job, seen: list[plan.Seen]) -> list[plan.Batch]:
-    """The batches to attack, as one process takes them."""
-    return sorted(plan.batches(seen, job.batch_size, list(job.attacks)), key=operator.attrgetter("number"))
-
-
-def _run(attack_handler: handler.AttackHandler, shards: str, options: PipelineOptions) -> dict[str, Any]:
+def _run(attack_handler: handler.AttackHandler, job: Job, options: PipelineOptions) -> dict[str, Any]:
     """Runs the pipeline; see `pipeline.run`.
 
     Raises:
         OSError, ValueError: the line in which Beam tells of what a worker raised, which is the last of hundreds.
     """
     try:
-        return pipeline.run(attack_handler, shards, options)
+        return pipeline.run(attack_handler, job, options)
     except RuntimeError as error:
         lines = str(error).strip().splitlines() or [""]
         told = RAISED.fullmatch(lines[-1].strip())
@@ -214,7 +216,7 @@ def _options(runner: str, workers: int, arguments: Sequence[str]) -> PipelineOpt
 
 
 def _finished(
-    job: Job, chunks: list[plan.Batch], results: records.Results[metrics.Record], terminal: rich.console.Console
+    job: Job, todo: plan.Todo, results: records.Results[metrics.Record], terminal: rich.console.Console
 ) -> metrics.Run:
     """Collects what the workers wrote.
 
@@ -225,11 +227,11 @@ def _finished(
     folder, names = results.folder, files.names(job.shards)
     failures = sorted(_failures(job, names), key=operator.itemgetter("index"))
     told = {(failure["attack"], failure["index"]) for failure in failures}
-    seen = _seen(job, chunks, names)
+    seen = _seen(job, todo, names)
     batches = _batches(job, seen)
-    for batch in [*chunks, *batches]:
+    for batch in [*todo.chunks, *batches]:
         keys = ((batch.attack or None, picture.index) for picture in batch.pictures)
-        if not (batch.path in names or job.has(batch) or told.issuperset(keys)):
+        if not (batch.path in names or todo.has(batch) or told.issuperset(keys)):
             raise OSError(f"the pipeline left no {job.path(batch)}: give the same command again")
     key = operator.attrgetter(*records.KEY)
     there = [batch for batch in batches if batch.path in names]

@@ -15,7 +15,7 @@ from apache_beam.ml.inference.base import ModelHandler
 
 from tf_smoothadv.attacks import core
 from tf_smoothadv.evaluation.beam.plan import Batch, Seen
-from tf_smoothadv.evaluation.beam.work import Done, Worker
+from tf_smoothadv.evaluation.beam.work import Done, Job, Worker
 
 __all__ = ["NAMESPACE", "AttackHandler", "end"]
 
@@ -32,18 +32,18 @@ class AttackHandler(ModelHandler[Batch, Done, "Processes"]):
 
     Args:
         load: gives the model; it is pickled.
-        shards: the folder of the job, see `work.Job`.
+        job: what is to be done with it.
         threads: of TensorFlow in each process.
         processes: with a model, at most, that each process of Beam starts.
     """
 
-    def __init__(self, load: Callable[[], core.Model], shards: str, threads: int = 1, processes: int = 1) -> None:
+    def __init__(self, load: Callable[[], core.Model], job: Job, threads: int = 1, processes: int = 1) -> None:
         super().__init__(min_batch_size=1, max_batch_size=1)
-        self._load, self._shards, self._threads, self._processes = load, shards, threads, processes
+        self._load, self._job, self._threads, self._processes = load, job, threads, processes
 
     def load_model(self) -> Processes:
         """The processes, which load the model once, for all the steps of the pipeline."""
-        return _processes(self._load, self._shards, self._threads, self._processes)
+        return _processes(self._load, self._job, self._threads, self._processes)
 
     def run_inference(
         self, batch: Sequence[Batch], model: Processes, inference_args: dict[str, Any] | None = None
@@ -170,13 +170,13 @@ _STARTING = threading.Lock()
 _known: dict[str, Processes] = {}  # those of the last job
 
 
-def _processes(load: Callable[[], core.Model], shards: str, threads: int, count: int) -> Processes:
+def _processes(load: Callable[[], core.Model], job: Job, threads: int, count: int) -> Processes:
     """Those of a job in this process, the same for all its threads."""
     with _STARTING:
-        if shards not in _known:
+        if job.shards not in _known:
             end()
-            _known[shards] = Processes(count, load, shards, threads)
-        return _known[shards]
+            _known[job.shards] = Processes(count, load, job, threads)
+        return _known[job.shards]
 
 
 def end() -> None:

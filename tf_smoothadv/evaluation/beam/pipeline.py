@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -16,18 +15,18 @@ from tf_smoothadv.evaluation.beam import files, plan
 from tf_smoothadv.evaluation.beam.handler import NAMESPACE, AttackHandler
 from tf_smoothadv.evaluation.beam.work import Done, Job
 
-__all__ = ["CHUNKS", "FAILED", "run"]
+__all__ = ["FAILED", "TODO", "run"]
 
-CHUNKS = "chunks.pickle"
+TODO = "todo.json"
 FAILED = ".failed"
 
 
-def run(handler: AttackHandler, shards: str, options: PipelineOptions) -> dict[str, Any]:
+def run(handler: AttackHandler, job: Job, options: PipelineOptions) -> dict[str, Any]:
     """Runs the pipeline, and waits for its end.
 
     Args:
         handler: which does the batches.
-        shards: the folder of the job, see `work.Job`; CHUNKS in it are the batches to classify.
+        job: what the handler's processes do; its folder of shards has a file TODO, of `plan.Todo`.
         options: Beam's own.
 
     Returns:
@@ -35,16 +34,19 @@ def run(handler: AttackHandler, shards: str, options: PipelineOptions) -> dict[s
     """
     pipeline = beam.Pipeline(options=options)
     classified = (
-        pipeline | "shards" >> beam.Create([shards]) | "chunks" >> beam.FlatMap(_chunks) | "classify" >> _Doing(handler)
+        pipeline
+        | "shards" >> beam.Create([job.shards])
+        | "chunks" >> beam.FlatMap(_chunks)
+        | "classify" >> _Doing(handler)
     )
     attacked = (
         classified
         | "together" >> beam.Map(lambda done: (0, done.seen))
         | "all images" >> beam.GroupByKey()
-        | "batches" >> beam.FlatMap(_batches, shards)
+        | "batches" >> beam.FlatMap(_batches, job.shards, job.dataset.batch_size, list(job.attacks))
         | "attack" >> _Doing(handler)
     )
-    (classified, attacked) | beam.Flatten() | "dead letters" >> beam.Map(_keep_failures, shards)
+    (classified, attacked) | beam.Flatten() | "dead letters" >> beam.Map(_keep_failures, job.shards)
     result = pipeline.run()
     result.wait_until_finish()
     found = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))
@@ -73,16 +75,19 @@ class _Doing(beam.PTransform):
         )
 
 
+def _todo(shards: str) -> plan.Todo:
+    return plan.Todo.parsed(files.read(files.joined(shards, TODO)))
+
+
 def _chunks(shards: str) -> Any:
-    return pickle.loads(files.read(files.joined(shards, CHUNKS)))
+    return _todo(shards).chunks
 
 
-def _batches(row: tuple[int, Iterable[list[plan.Seen]]], shards: str) -> Any:
+def _batches(row: tuple[int, Iterable[list[plan.Seen]]], shards: str, size: int, attacks: list[str]) -> Any:
     """The batches of which not all records exist."""
-    job = Job.read(shards)
-    seen = [one for many in row[1] for one in many]
-    for batch in plan.batches(seen, job.batch_size, list(job.attacks)):
-        if not job.has(batch):
+    todo, seen = _todo(shards), [one for many in row[1] for one in many]
+    for batch in plan.batches(seen, size, attacks):
+        if not todo.has(batch):
             yield batch
 
 
@@ -113,4 +118,4 @@ def _failures(done: Done) -> Iterator[dict[str, Any]]:
 def _keep_failures(done: Done, shards: str) -> None:
     lines = [json.dumps(failure) + "\n" for failure in _failures(done)]
     if lines:
-        files.write(files.joined(shards, FAILED, f"{done.batch.path}.jsonl"), "".join(lines).encode())
+        files.write(files.joined(shards, FAILED, done.batch.path), "".join(lines).encode())

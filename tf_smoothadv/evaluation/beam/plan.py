@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import hashlib
 import itertools
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -14,7 +16,17 @@ from tf_smoothadv import protocol
 from tf_smoothadv.evaluation import data
 from tf_smoothadv.evaluation.data import formats
 
-__all__ = ["Batch", "Picture", "Seen", "batches", "chunks"]
+__all__ = [
+    "Batch",
+    "Picture",
+    "Seen",
+    "Todo",
+    "batches",
+    "chunks",
+    "pictures",
+    "seen_in",
+    "text_of",
+]
 
 CLASSIFIED = ".classified"  # no attack is called so
 
@@ -71,7 +83,84 @@ class Batch(NamedTuple):
         """Of the file of its results, in their folder; another one for other images."""
         indices = ",".join(str(picture.index) for picture in self.pictures)
         name = f"{self.number:06d}-{hashlib.sha256(indices.encode()).hexdigest()[:8]}"
-        return f"{self.attack}/{name}.jsonl" if self.attack else f"{CLASSIFIED}/{name}.pickle"
+        return f"{self.attack or CLASSIFIED}/{name}.jsonl"
+
+
+class Todo(NamedTuple):
+    """What a pipeline begins with.
+
+    Attributes:
+        chunks: the batches to classify.
+        done: (attack, index) of the records that exist already.
+    """
+
+    chunks: list[Batch]
+    done: frozenset[tuple[str, int]]
+
+    def has(self, batch: Batch) -> bool:
+        """Whether there are all the records of a batch."""
+        return all((batch.attack, picture.index) in self.done for picture in batch.pictures)
+
+    def text(self) -> str:
+        """What `parsed` reads."""
+        chunks = [[_plain(picture) for picture in chunk.pictures] for chunk in self.chunks]
+        return json.dumps({"chunks": chunks, "done": sorted(self.done)})
+
+    @classmethod
+    def parsed(cls, text: bytes) -> Todo:
+        """From text."""
+        values = json.loads(text)
+        chunks = [Batch("", number, [_picture(**one) for one in many]) for number, many in enumerate(values["chunks"])]
+        return cls(chunks, frozenset((attack, index) for attack, index in values["done"]))
+
+
+def text_of(seen: Iterable[Seen]) -> str:
+    """What `seen_in` reads: an image a line."""
+    return "".join(
+        json.dumps(
+            {
+                "index": one.picture.index,
+                "image": one.picture.name,
+                "label": one.picture.label,
+                "target": one.picture.target,
+                "shape": one.shape,
+                "correct": one.correct,
+                "reason": one.reason,
+            }
+        )
+        + "\n"
+        for one in seen
+    )
+
+
+def seen_in(text: bytes, chunk: Batch) -> list[Seen]:
+    """The images of a batch that was classified, from text."""
+    known = {picture.index: picture for picture in chunk.pictures}
+    rows = map(json.loads, text.splitlines())
+    return [
+        Seen(
+            dataclasses.replace(known[row["index"]], label=row["label"], target=row["target"]),
+            tuple(row["shape"]),
+            row["correct"],
+            row["reason"],
+        )
+        for row in rows
+    ]
+
+
+def _plain(picture: Picture) -> dict[str, Any]:
+    """A picture as JSON can hold it."""
+    place = picture.place
+    if isinstance(place, np.ndarray):
+        pixels = {"shape": place.shape, "bytes": base64.b64encode(place.tobytes()).decode()}
+        return {**vars(picture), "place": pixels}
+    return dict(vars(picture))
+
+
+def _picture(place: Any, **others: Any) -> Picture:
+    if isinstance(place, dict):
+        place = np.frombuffer(base64.b64decode(place["bytes"]), np.uint8).reshape(place["shape"])
+    return Picture(place=tuple(place) if isinstance(place, list) else place, **others)
 
 
 def pictures(dataset: data.Dataset) -> Iterator[Picture]:

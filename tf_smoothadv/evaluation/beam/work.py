@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import itertools
 import pathlib
-import pickle
 import resource
 import sys
 import tempfile
@@ -20,7 +19,7 @@ import tensorflow as tf
 from tf_smoothadv import checks, protocol
 from tf_smoothadv.attacks import core
 from tf_smoothadv.evaluation import data, outputs, presets, records, run
-from tf_smoothadv.evaluation.beam import files
+from tf_smoothadv.evaluation.beam import files, plan
 from tf_smoothadv.evaluation.beam.plan import Batch, Picture, Seen
 from tf_smoothadv.evaluation.config import PREDICTED, Config
 from tf_smoothadv.evaluation.data import formats, targets
@@ -28,7 +27,6 @@ from tf_smoothadv.smoothing import Smoothing
 
 __all__ = ["Done", "Job", "Worker"]
 
-JOB = "job.pickle"
 REASON = 500  # characters
 
 
@@ -43,10 +41,9 @@ class Job:
         measures: of visibility.
         first: the images that the model is checked on, as in one process: on them is measured what its compiled
             functions allow for rounding.
+        dataset: without its images.
         size: pixels a side that images are resized to; None leaves them.
         shape: [H, W, C] of all the images, unless these have sizes of their own.
-        batch_size: images in a batch.
-        done: (attack, index) of the records that exist already.
         store: the folder of images, on any of Beam's filesystems.
         shards: the folder of all else.
     """
@@ -55,31 +52,22 @@ class Job:
     attacks: presets.Preset
     reference: Smoothing
     measures: tuple[str, ...]
-    first: data.Dataset
+    first: list[Picture]
+    dataset: data.Dataset
     size: int | None
     shape: tuple[int, ...]
-    batch_size: int
-    done: frozenset[tuple[str, int]]
     store: str
     shards: str
-
-    @classmethod
-    def read(cls, shards: str) -> Job:
-        """The job in a folder."""
-        job: Job = pickle.loads(files.read(files.joined(shards, JOB)))
-        return job
-
-    def write(self) -> None:
-        """Leaves it in its folder."""
-        files.write(files.joined(self.shards, JOB), pickle.dumps(self))
-
-    def has(self, batch: Batch) -> bool:
-        """Whether there were all the records of a batch before."""
-        return all((batch.attack, picture.index) in self.done for picture in batch.pictures)
 
     def path(self, batch: Batch) -> str:
         """Of the file with the results of a batch."""
         return files.joined(self.shards, batch.path)
+
+    def part(self, pictures: list[Picture], images: list[tf.Tensor]) -> data.Dataset:
+        """Some of its images."""
+        aims = [picture.target for picture in pictures if picture.target is not None]
+        names, labels = [picture.name for picture in pictures], [picture.label for picture in pictures]
+        return dataclasses.replace(self.dataset, names=names, labels=labels, images=images, targets=aims or None)
 
 
 class Done(NamedTuple):
@@ -107,16 +95,18 @@ class Worker:
 
     Args:
         load: gives the model.
-        shards: the folder of the job, see `Job`.
+        job: what is to be done with it.
         threads: of TensorFlow.
     """
 
-    def __init__(self, load: Callable[[], core.Model], shards: str, threads: int) -> None:
+    def __init__(self, load: Callable[[], core.Model], job: Job, threads: int) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
-        self._model = load()
-        self._job = Job.read(shards)
-        run.check(self._model, self._job.first, self._job.config)
+        self._model, self._job = load(), job
+        first = dataclasses.replace(
+            job.part(job.first, [self._read(picture) for picture in job.first]), batch_size=run.CHECKED, targets=None
+        )
+        run.check(self._model, first, job.config)
 
     def __call__(self, batch: Batch) -> Done:
         """Does the batch, unless the file with its results is there; what goes wrong with its images is told.
@@ -126,7 +116,7 @@ class Worker:
         """
         path, began = self._job.path(batch), time.perf_counter()
         if files.exists(path):
-            return Done(batch, [] if batch.attack else pickle.loads(files.read(path)))
+            return Done(batch, [] if batch.attack else plan.seen_in(files.read(path), batch))
         seen, gradients, reason = [], 0, None
         if batch.attack:
             try:
@@ -138,7 +128,7 @@ class Worker:
                 self._write(batch, made, path)
         else:
             seen = self._classified(batch)
-            files.write(path, pickle.dumps(seen))
+            files.write(path, plan.text_of(seen).encode())
         return Done(batch, seen, reason, time.perf_counter() - began, _peak(), gradients)
 
     def _classified(self, batch: Batch) -> list[Seen]:
@@ -160,15 +150,7 @@ class Worker:
     def _correct(self, pictures: list[Picture], images: list[tf.Tensor]) -> Iterator[Seen]:
         if not pictures:
             return
-        config, aims = self._job.config, [one.target for one in pictures if one.target is not None]
-        dataset = dataclasses.replace(
-            self._job.first,
-            names=[picture.name for picture in pictures],
-            labels=[picture.label for picture in pictures],
-            images=images,
-            batch_size=self._job.batch_size,
-            targets=aims or None,
-        )
+        config, dataset = self._job.config, self._job.part(pictures, images)
         if config.labels == PREDICTED:
             dataset = data.labelled_by(self._model, dataset)
         if config.aim in targets.BY_LOGITS:
@@ -219,7 +201,7 @@ class Worker:
             with _local(place[0]) as file:
                 image = formats.Records.read(file, place[1])
         image = data.prepared(image, self._job.size, picture.name, config.resize)
-        if not self._job.first.own:
+        if not self._job.dataset.own:
             checks.same_shape(picture.name, tuple(image.shape), self._job.shape)
         return image
 
