@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 import operator
 import os
 import pathlib
@@ -200,6 +201,7 @@ def _options(runner: str, workers: int, arguments: Sequence[str]) -> PipelineOpt
     if wrong:
         raise ValueError(f"unexpected arguments: {' '.join(wrong)}; flags of Beam stand after --, as --NAME=VALUE")
     if runner == LOCAL:
+        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # what it has to say is raised, too
         # Beam's own processes hang when one of them is killed: there its threads wait for ours, see `handler`.
         own = ["--runner=FnApiRunner", "--direct_running_mode=multi_threading", f"--direct_num_workers={workers}"]
     else:
