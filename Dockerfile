@@ -2,7 +2,5 @@
 FROM python:3.11-slim
 COPY --from=apache/beam_python3.11_sdk:2.77.0 /opt/apache/beam /opt/apache/beam
 COPY dist/*.whl /tmp/
-# TensorFlow alone takes memory by threads that nobody asked for: a process has one, see --threads.
-ENV TF_CPP_MIN_LOG_LEVEL=2 OMP_NUM_THREADS=1
 RUN pip install --no-cache-dir "$(echo /tmp/*.whl)[beam]" "apache-beam[gcp,aws]==2.77.0" && pip check && rm /tmp/*.whl
 ENTRYPOINT ["/opt/apache/beam/boot"]

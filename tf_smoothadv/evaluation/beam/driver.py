@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import rich.console
 import tensorflow as tf
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import create_runner
 
@@ -67,6 +68,7 @@ def evaluate(
     """
     count = workers or os.cpu_count() or 1
     options = _options(runner, count, arguments)
+    FileSystems.set_options(options)
     model = load()
     images = run.loaded(config)
     pictures, first = _readable(images)
@@ -96,6 +98,7 @@ def evaluate(
             shape=first.shape,
             store=root,
             shards=shards,
+            arguments=tuple(arguments),
         )
         todo = plan.Todo(plan.chunks(dataclasses.replace(images, batch_size=size)), frozenset(results.done))
         if _begin(job, todo):

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from tf_smoothadv import checks, protocol
 from tf_smoothadv.attacks import core
@@ -46,6 +48,7 @@ class Job:
         shape: [H, W, C] of all the images, unless these have sizes of their own.
         store: the folder of images, on any of Beam's filesystems.
         shards: the folder of all else.
+        arguments: flags of Beam, which its filesystems look at.
     """
 
     config: Config
@@ -58,6 +61,7 @@ class Job:
     shape: tuple[int, ...]
     store: str
     shards: str
+    arguments: tuple[str, ...] = ()
 
     def path(self, batch: Batch) -> str:
         """Of the file with the results of a batch."""
@@ -103,6 +107,7 @@ class Worker:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
         self._model, self._job = load(), job
+        FileSystems.set_options(PipelineOptions(list(job.arguments)))
         first = dataclasses.replace(
             job.part(job.first, [self._read(picture) for picture in job.first]), batch_size=run.CHECKED, targets=None
         )
