@@ -14,7 +14,7 @@ import numpy as np
 
 from tf_smoothadv import protocol
 from tf_smoothadv.evaluation import data
-from tf_smoothadv.evaluation.data import formats
+from tf_smoothadv.evaluation.data.tfrecords import Records
 
 __all__ = [
     "Batch",
@@ -201,7 +201,7 @@ def batches(seen: Iterable[Seen], size: int, attacks: Sequence[str]) -> list[Bat
 def _places(dataset: data.Dataset) -> Iterator[Any]:
     """Where each image lies."""
     images = cast(data.Images, dataset.images)
-    if isinstance(images.source, formats.Records):
+    if isinstance(images.source, Records):
         return map(images.source.place, dataset.names)
     chosen = itertools.islice(images.source, images.chosen.start, images.chosen.stop, images.chosen.step)
     return (

@@ -24,7 +24,8 @@ from tf_smoothadv.evaluation import data, outputs, presets, records, run
 from tf_smoothadv.evaluation.beam import files, plan
 from tf_smoothadv.evaluation.beam.plan import Batch, Picture, Seen
 from tf_smoothadv.evaluation.config import PREDICTED, Config
-from tf_smoothadv.evaluation.data import formats, targets
+from tf_smoothadv.evaluation.data import targets
+from tf_smoothadv.evaluation.data.tfrecords import Records
 from tf_smoothadv.smoothing import Smoothing
 
 __all__ = ["Done", "Job", "Worker"]
@@ -204,7 +205,7 @@ class Worker:
             image = tf.constant(files.read(place))
         else:
             with _local(place[0]) as file:
-                image = formats.Records.read(file, place[1])
+                image = Records.read(file, place[1])
         image = data.prepared(image, self._job.size, picture.name, config.resize)
         if not self._job.dataset.own:
             checks.same_shape(picture.name, tuple(image.shape), self._job.shape)

@@ -17,12 +17,12 @@ from absl import logging
 
 from tf_smoothadv.evaluation.data import decoding, mnist
 from tf_smoothadv.evaluation.data.remote import Remote, folder_of
+from tf_smoothadv.evaluation.data.tfrecords import GZIP, LABEL, Records, feature
 
 __all__ = [
     "CLASSES",
     "GZIP",
     "SAMPLE",
-    "Records",
     "Source",
     "digits",
     "folder",
@@ -37,9 +37,6 @@ SAMPLE = pathlib.Path(__file__).parent / "samples" / "mnist.npz"
 NUM_CLASSES = 1000
 CLASSES = "classes.txt"
 SHARDS = ("*.tfrecord*", "*-of-*")
-ENCODED, LABEL = "image/encoded", "image/class/label"
-GZIP, ZLIB = b"\x1f\x8b\x08", b"\x78"  # how packed files begin
-FEATURES = {ENCODED: tf.io.FixedLenFeature([], tf.string), LABEL: tf.io.FixedLenFeature([], tf.int64)}
 
 
 Place = pathlib.Path | Remote
@@ -60,30 +57,6 @@ class Source(NamedTuple):
     images: Iterable[Place | tf.Tensor]
     folders: int | None = None
     targets: Mapping[str, int] = types.MappingProxyType({})
-
-
-class Records:
-    """The images in TFRecord files, one after the other.
-
-    Args:
-        files: of different names.
-    """
-
-    def __init__(self, files: Sequence[pathlib.Path]) -> None:
-        self._files = files
-
-    def __iter__(self) -> Iterator[tf.Tensor]:
-        return iter(_feature(self._files, ENCODED))
-
-    def place(self, name: str) -> tuple[str, int]:
-        """The file of the image of that name, and its number there, from 0."""
-        file, _, number = name.rpartition("-")
-        return next(str(path) for path in self._files if path.name == file), int(number)
-
-    @classmethod
-    def read(cls, file: pathlib.Path, number: int) -> tf.Tensor:
-        """The content of one image, a scalar string."""
-        return next(iter(_feature([file], ENCODED).skip(number)))
 
 
 def digits(path: str | None) -> Source:
@@ -289,24 +262,9 @@ def _images(folder: Place) -> list[str]:
 
 def _labelled(file: pathlib.Path) -> Iterator[tuple[str, int]]:
     """The listing of a TFRecord file, one record after the other."""
-    labels = readable(_feature([file], LABEL), lambda record: f"{file}, record {record}")
+    labels = readable(feature([file], LABEL), lambda record: f"{file}, record {record}")
     for record, label in enumerate(labels):
         yield f"{file.name}-{record:05d}", _class_of(int(label), f"{file}, record {record}: {LABEL}")
-
-
-def _feature(files: Sequence[pathlib.Path], name: str) -> tf.data.Dataset:
-    packed = tf.data.Dataset.from_tensor_slices(([str(file) for file in files], [_packing(file) for file in files]))
-    return packed.flat_map(tf.data.TFRecordDataset).map(lambda one: tf.io.parse_single_example(one, FEATURES)[name])
-
-
-def _packing(file: pathlib.Path) -> str:
-    """How a TFRecord file is compressed, as TensorFlow calls it."""
-    with open(file, "rb") as opened:
-        start = opened.read(8)
-    if start.startswith(GZIP):
-        return "GZIP"
-    # A file that is not packed starts with the length of a record, of which the upper half is zero.
-    return "ZLIB" if start.startswith(ZLIB) and any(start[4:]) else ""
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:
