@@ -25,6 +25,7 @@ pytest.importorskip("apache_beam")
 from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.localfilesystem import LocalFileSystem
 
+from benchmarks import beam as planning
 from models import c4
 from tests.many_runs import here
 from tf_smoothadv import protocol
@@ -219,6 +220,22 @@ def test_a_file_is_whole_or_not_there(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert files.names(str(tmp_path)) == {"folder/file"}
     assert files.read(path) == b"first"
+
+
+def test_the_calculation_for_many_workers():
+    row = {"network": "net", "attacks": 1, "s_per_image": 3.6, "start_s": 36.0, "trace_s": 3.6}
+    row |= {"driver_ms": 0.0, "driver_bytes": 4000, "record_bytes": 1000}
+    one, *_, many = planning.planned(row)
+    assert (one["workers"], many["workers"]) == (1, 1000)
+    assert one["attacking_h"] == pytest.approx(3 * 50_000 * 10 / 1000)  # 3.6 s are a thousandth of an hour
+    assert many["attacking_h"] == pytest.approx(one["attacking_h"] / 1000)
+    for planned in (one, many):
+        parts = [planned[f"{name}_h"] for name in ("attacking", "starting", "waiting", "collecting")]
+        assert planned["whole_h"] == pytest.approx(sum(parts))
+        assert planned["starting_h"] == pytest.approx(3 * 72 / 3600)  # ten attacks are traced
+        assert planned["collecting_h"] == pytest.approx(3 * 62_500 * 0.05 / 16 / 3600)
+        assert planned["busy"] == pytest.approx(planned["attacking_h"] / planned["whole_h"])
+        assert (planned["records_GB"], planned["driver_GB"]) == (1.5, 2.0)
 
 
 RUN = ("--num_images=100", "--batch_size=2", "--attacks=fgsm,pgd2")
