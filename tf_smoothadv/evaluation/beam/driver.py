@@ -35,7 +35,7 @@ LOCAL = "local"
 METRICS = "pipeline.json"
 SHARDS = "shards"
 READERS = 16  # files at once, which may lie far away
-RAISED = re.compile(r"(OSError|ValueError): (.*?)(?: \[while running .*\])?")
+RAISED = re.compile(r"(OSError|MemoryError|ValueError): (.*?)(?: \[while running .*\])?")
 
 
 def evaluate(
@@ -189,7 +189,7 @@ def _run(attack_handler: handler.AttackHandler, job: Job, options: PipelineOptio
         told = RAISED.fullmatch(lines[-1].strip())
         if told is None:
             raise
-        raise (OSError if told[1] == "OSError" else ValueError)(told[2]) from error
+        raise (ValueError if told[1] == "ValueError" else OSError)(told[2]) from error
     finally:
         handler.end()
 
