@@ -10,7 +10,7 @@ import uuid
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-__all__ = ["copy_tree", "exists", "joined", "names", "read", "remove", "remove_cut_off", "write"]
+__all__ = ["copy_tree", "exists", "joined", "names", "read", "remove", "write"]
 
 PART = ".part-"
 
@@ -68,13 +68,6 @@ def remove(path: str) -> None:
     """Removes a file, if it is there."""
     with contextlib.suppress(OSError, BeamIOError):
         FileSystems.delete([path])
-
-
-def remove_cut_off(folder: str) -> None:
-    """Removes what a process that was killed had begun to write below a folder."""
-    for name in names(folder):
-        if PART in name:
-            remove(joined(folder, name))
 
 
 def copy_tree(folder: pathlib.Path, target: str) -> None:
