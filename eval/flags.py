@@ -346,6 +346,11 @@ def load(made: Config, names: Sequence[str]) -> dict[str, sa.Classifier]:
     return {name: model.by_xla() if made.jit_compile else model for name, model in loaded.items()}
 
 
+def load_one(made: Config) -> sa.Classifier:
+    """The network that an evaluation is of; see `load`."""
+    return load(made, [made.model])[made.model]
+
+
 def ends(texts: Iterable[str]) -> tuple[float, ...]:
     """The numbers of --input_range.
 

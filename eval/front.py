@@ -62,7 +62,7 @@ def main() -> None:
     alphas = tuple(flags.numbers("alphas", FLAGS.alphas))
     config = flags.config(FLAGS, delivery=BYTES, save_images=True, alphas=alphas, maskings=tuple(FLAGS.maskings))
     with flags.scope(FLAGS):
-        model = flags.load(config, [config.model])[config.model]
+        model = flags.load_one(config)
         found, picked, _ = front.evaluate(model, config, FLAGS.premium, FLAGS.pick)
     smoothest = FLAGS.pick == front.SMOOTHEST
     which = f"at most {FLAGS.premium:g} times the smallest distortion" if smoothest else f"the best {FLAGS.pick}"

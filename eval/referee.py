@@ -41,7 +41,7 @@ def main(paths: list[str]) -> None:
     if not paths:
         raise ValueError("name at least one folder of PNG files or .npz file; received none")
     config = flags.config(FLAGS)
-    referee(flags.load(config, [config.model])[config.model], config, map(pathlib.Path, paths))
+    referee(flags.load_one(config), config, map(pathlib.Path, paths))
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def main() -> None:
     """Runs what the flags say."""
     config = flags.config(FLAGS, aim=FLAGS.targets)
     with flags.scope(FLAGS):
-        white_box(flags.load(config, [config.model])[config.model], config)
+        white_box(flags.load_one(config), config)
 
 
 if __name__ == "__main__":

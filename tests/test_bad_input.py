@@ -6,6 +6,7 @@ of `inputs`, OUT for a new one; the arguments of DEFAULTS come first.
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import pathlib
@@ -29,6 +30,7 @@ from tf_smoothadv.evaluation.data import decoding, mnist
 
 FULL = pathlib.Path("/dev/full")
 DEFAULTS = {
+    "eval.beam": "--output=OUT --num_images=2 --attacks=fgsm --model=IN/seven.keras --workers=1",
     "eval.white_box": "--output=OUT --num_images=2 --attacks=fgsm --model=IN/seven.keras",
     "eval.transfer": "--output=OUT --num_images=2 --attacks=fgsm --sources=IN/seven.keras --targets=IN/seven.keras",
     "eval.front": "--output=OUT --num_images=2 --gradients=2 --model=IN/seven.keras",
@@ -645,6 +647,29 @@ TABLE = [
     ("eval.merge", "IN/shard1 IN/damaged", r"settings\.json is damaged: .*; restore it, or make the results anew"),
     ("eval.merge", "IN/shard1 IN/shard2", r"does not hold the examples of cw, scw: Object arrays .*allow_pickle=False"),
 ]
+BEAM = [
+    ("eval.beam", "--workers=0", "--workers=0"),
+    ("eval.beam", "--threads=0", "--threads=0"),
+    ("eval.beam", "extra", "unexpected arguments: extra; flags of Beam stand after --, as --NAME=VALUE"),
+    ("eval.beam", "-- --nosuch=1", "after -- there must be flags of Beam; it does not know nosuch"),
+    ("eval.beam", "--runner=Fast", "runner must be 'local' or the name of one of Beam's: Unexpected pipeline runner"),
+    ("eval.beam", "--alphas=0,x", "alphas must be numbers; received 0,x"),
+    ("eval.beam", "--maskings=eye", "maskings are beside alphas"),
+    ("eval.beam", "--store=far://away", "Unable to get filesystem from specified path"),
+    ("eval.beam", "--store=IN/grey.png", r"cannot write .*grey\.png/shards/.*: Not a directory; make room there or"),
+    ("eval.beam", "--output=IN/run", "IN/run holds results with "),
+    ("eval.beam", "--model=IN/nan.keras", "the model must return finite logits; it returned NaN"),
+    ("eval.beam", f"{NIPS}/truncated {NET}", "none of the 1 images of .*truncated can be read: cannot read a of"),
+    ("eval.beam", f"{NIPS}/nowhere", r"no such file: .*nowhere/images\.csv"),
+    ("eval.white_box", "--dataset=folder --data=far://away", "cannot list far://away: Unable to get filesystem"),
+    (
+        "eval.white_box",
+        "--dataset=tfrecord --data=gs://away",
+        "TFRecord files must lie on this machine, or where it is",
+    ),
+]
+if importlib.util.find_spec("apache_beam"):
+    TABLE += BEAM
 
 
 def command(binary: str, arguments: str, folder: pathlib.Path, output: pathlib.Path) -> list[str]:

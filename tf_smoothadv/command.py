@@ -6,12 +6,14 @@ import importlib
 import importlib.util
 import pathlib
 import sys
+from typing import Any
 
-__all__ = ["main"]
+__all__ = ["called", "main"]
 
 BINARIES = (
     "photo",
     "white_box",
+    "beam",
     "transfer",
     "front",
     "study",
@@ -25,6 +27,7 @@ BINARIES = (
     "magnify",
     "merge",
 )
+EXTRAS = {"beam": "beam"}  # of pip's names, that a binary needs beside `eval`
 PARTS = {"models": "_models", "eval": "_eval"}  # packages beside the library in a checkout, inside it in the wheel
 
 USAGE = f"""\
@@ -54,10 +57,23 @@ def main(argv: list[str] | None = None) -> None:
     try:
         binary = importlib.import_module(f"eval.{argv[1]}")
     except ModuleNotFoundError as error:
-        print(f"error: smoothadv needs {error.name}: pip install 'tf_smoothadv[eval]'", file=sys.stderr)
+        extra = EXTRAS.get(argv[1], "eval")
+        print(f"error: smoothadv {argv[1]} needs {error.name}: pip install 'tf_smoothadv[{extra}]'", file=sys.stderr)
         sys.exit(2)
     console = importlib.import_module("models.console")
     console.run(binary.main, binary.FLAGS, argv=[f"{argv[0]} {argv[1]}", *argv[2:]])
+
+
+def called(module: str, function: str, *arguments: Any) -> Any:
+    """What a function of `eval` or `models` returns, in a process that has not imported it yet.
+
+    Args:
+        module: as "models.loading".
+        function: its name there.
+        arguments: which it is called with.
+    """
+    _place_parts()
+    return getattr(importlib.import_module(module), function)(*arguments)
 
 
 def _place_parts() -> None:

@@ -5,6 +5,7 @@ Every adversarial image is scored twice: as computed, and as delivered, that is 
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import hashlib
 import time
@@ -32,6 +33,7 @@ __all__ = [
     "merge",
     "predict",
     "quantize",
+    "regrouped",
     "score",
     "with_visibility",
 ]
@@ -141,7 +143,7 @@ class CorrectImages:
 
     Args:
         model, dataset: see `evaluate`.
-        begins: indices of images that begin a new batch, too; the dataset's own batches do not reach over them.
+        begins: indices of images that begin a new batch, too, in order; the dataset's batches do not reach over them.
 
     Attributes:
         num_images: N', all.
@@ -160,7 +162,7 @@ class CorrectImages:
     (3, 2)
     """
 
-    def __init__(self, model: core.Model, dataset: Iterable[Any], begins: Collection[int] = ()) -> None:
+    def __init__(self, model: core.Model, dataset: Iterable[Any], begins: Sequence[int] = ()) -> None:
         self._model = Classifier.of(model)
         self._dataset = dataset
         self._begins = begins
@@ -173,7 +175,13 @@ class CorrectImages:
 
     def __iter__(self) -> Iterator[Originals]:
         self.num_images = self.num_correct = 0
-        size, waiting = 0, None
+        for columns in regrouped(self._classified()):
+            yield Originals(*columns)
+        if self.num_images == 0:
+            raise ValueError("the dataset must hold at least one image; received none")
+
+    def _classified(self) -> Iterator[tuple[tuple[int, ...], int, list[np.ndarray]]]:
+        """Of each batch what `regrouped` takes: the fields of `Originals`."""
         for number, batch in enumerate(self._dataset):
             images, labels, targets = _checked_batch(batch)
             self._check_order(number, images, labels)
@@ -187,23 +195,11 @@ class CorrectImages:
                     )
             indices = np.arange(self.num_images, self.num_images + len(labels))
             correct = tf.argmax(logits, axis=1).numpy() == labels
-            columns = [column[correct] for column in (indices, images, labels, targets) if column is not None]
-            size = max(size, len(labels))
-            begins = self.num_images in self._begins
+            run = bisect.bisect(self._begins, self.num_images)
             self.num_images += len(labels)
             self.num_correct += int(correct.sum())
-            if waiting is not None and (begins or waiting[1].shape[1:] != images.shape[1:]):
-                if len(waiting[0]):
-                    yield Originals(*waiting)
-                waiting = None
-            waiting = columns if waiting is None else [np.concatenate(pair) for pair in zip(waiting, columns)]
-            while len(waiting[0]) >= size > 0:
-                yield Originals(*(column[:size] for column in waiting))
-                waiting = [column[size:] for column in waiting]
-        if self.num_images == 0:
-            raise ValueError("the dataset must hold at least one image; received none")
-        if waiting is not None and len(waiting[0]):
-            yield Originals(*waiting)
+            columns = [column[correct] for column in (indices, images, labels, targets) if column is not None]
+            yield (run, *images.shape[1:]), len(labels), columns
 
     def _check_order(self, number: int, images: np.ndarray, labels: np.ndarray) -> None:
         """Raises ValueError unless a batch is the one that came in its place before, if any did."""
@@ -215,6 +211,36 @@ class CorrectImages:
                 f"the dataset must give the same images in the same order each time; batch {number} is another one the "
                 "second time: leave out the shuffling, or take a list of its batches"
             )
+
+
+def regrouped(batches: Iterable[tuple[tuple[int, ...], int, list[np.ndarray]]]) -> Iterator[list[np.ndarray]]:
+    """The images that count, in batches as large as the largest one so far that they come from.
+
+    Args:
+        batches: of each its kind, such as the shape of its images, how many they are, and columns [N] of what is known
+            of those that count, the same ones each time. Images of another kind than those before begin a new batch.
+
+    Yields:
+        The columns of a batch.
+
+    >>> two, three = ((8, 8, 1), 2, [np.array([0])]), ((8, 8, 1), 3, [np.array([3, 4])])
+    >>> [columns[0].tolist() for columns in regrouped([two, two, three])]
+    [[0, 0], [3, 4]]
+    """
+    size, kind, waiting = 0, None, None
+    for its_kind, count, columns in batches:
+        size = max(size, count)
+        if waiting is not None and its_kind != kind:
+            if len(waiting[0]):
+                yield waiting
+            waiting = None
+        kind = its_kind
+        waiting = columns if waiting is None else [np.concatenate(pair) for pair in zip(waiting, columns)]
+        while len(waiting[0]) >= size > 0:
+            yield [column[:size] for column in waiting]
+            waiting = [column[size:] for column in waiting]
+    if waiting is not None and len(waiting[0]):
+        yield waiting
 
 
 def _checked_batch(batch: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -244,18 +270,20 @@ def mean_logits(model: core.Model, images: tf.Tensor) -> tf.Tensor:
 
 def attack_batches(
     model: core.Model,
-    images: CorrectImages,
+    images: Iterable[Originals],
     attacks: Attacks,
     *,
     reference: Smoothing | None = None,
     done: Collection[tuple[str, int]] = (),
+    differentiable: bool = False,
 ) -> Iterator[Batch]:
     """What `evaluate` does, one batch and attack at a time: for progress bars, records and images as they come.
 
     Args:
         model, attacks, reference: see `evaluate`.
-        images: those of the dataset that the model classifies correctly.
+        images: those of the dataset that the model classifies correctly, see `CorrectImages`.
         done: (attack, index) of the records that exist already; a batch that has them all is left out.
+        differentiable: whether the model is known to have gradients; else the first batch must have them.
 
     Yields:
         A `Batch` for each batch of images and each attack.
@@ -276,7 +304,6 @@ def attack_batches(
     if not attacks:
         raise ValueError("attacks must name at least one attack; received none")
     model = Classifier.of(model)
-    differentiable = False
     for originals in images:
         smoother = (reference or Smoothing()).guided_by(originals.images)
         for name, variants in attacks.items():

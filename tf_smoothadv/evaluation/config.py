@@ -15,7 +15,7 @@ from tf_smoothadv.evaluation.data import SOURCES, Dataset, targets
 
 __all__ = ["Config"]
 
-LABELS = ("given", "predicted")
+GIVEN, PREDICTED = LABELS = ("given", "predicted")
 MODEL, OWN = RESOLUTIONS = ("model", "own")
 AUTO, NONE, BYTES = DELIVERIES = ("auto", "none", "8bit")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,24 @@ from tf_smoothadv import metrics, protocol
 from tf_smoothadv.evaluation import records
 from tf_smoothadv.evaluation.rendering import plots, tables
 
-__all__ = ["EXAMPLES", "keep_examples", "keep_images", "kept_examples", "summary", "write_outputs"]
+__all__ = [
+    "DEAD_LETTERS",
+    "EXAMPLES",
+    "failed",
+    "keep_examples",
+    "keep_images",
+    "kept_examples",
+    "summary",
+    "write_outputs",
+]
 
+DEAD_LETTERS = "dead_letters.jsonl"
 EXAMPLES = "examples"  # a folder of arrays: the first images, what each attack made of them, and where it succeeded
 NUM_EXAMPLES = 6
 
 
-def keep_images(folder: pathlib.Path, batch: protocol.Batch, names: Sequence[str]) -> None:
-    """Writes the originals and the delivered images of a batch as PNG; `names` are those of the dataset's images."""
+def keep_images(folder: pathlib.Path, batch: protocol.Batch, names: Sequence[str] | Mapping[int, str]) -> None:
+    """Writes the originals and the delivered images of a batch as PNG; `names` are those of its images, by index."""
     chosen = [names[record.index] for record in batch.records]
     records.write_images(folder / records.IMAGES / records.ORIGINAL, batch.images, chosen)
     records.write_images(folder / records.IMAGES / batch.attack, batch.delivered, chosen)
@@ -36,17 +47,32 @@ def keep_examples(folder: pathlib.Path, batch: protocol.Batch) -> None:
         np.savez(folder / EXAMPLES / f"{batch.attack}.npz", images=batch.adversarial[:NUM_EXAMPLES], success=success)
 
 
-def write_outputs(folder: pathlib.Path, run: metrics.Run, terminal: rich.console.Console) -> None:
-    """Writes summary.json and the figures of the records in a folder, beside their settings; prints the table."""
+def write_outputs(
+    folder: pathlib.Path,
+    run: metrics.Run,
+    terminal: rich.console.Console,
+    failures: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Writes summary.json and the figures of the records in a folder, beside their settings; prints the table.
+
+    Args:
+        folder: the folder.
+        run: of its records.
+        terminal: what to print on.
+        failures: images that could not be read, whose attack is None, or that an attack could not be made on.
+    """
     made_with = records.settings_of(folder)
-    records.write(folder / records.SUMMARY, summary(run, made_with))
+    counts = {"dead_letters": failed(failures)} if failures else {}
+    records.write(folder / records.SUMMARY, {**summary(run, made_with), **counts})
     named = {made_with["model"]: run}
     figures = {"characteristic": plots.characteristic(named), "budget": plots.budget(named, epsilons=run.epsilons)}
     if run.measures:
         figures["visibility"] = plots.visibility(named, run.measures[0])
     for name, figure in figures.items():
         plots.save(figure, folder / f"{name}.png")
-    plots.save(plots.examples(*kept_examples(folder, run.attacks)), folder / "examples.png")
+    shown = [name for name in run.attacks if not failures or (folder / EXAMPLES / f"{name}.npz").exists()]
+    if shown:
+        plots.save(plots.examples(*kept_examples(folder, shown)), folder / "examples.png")
     terminal.print(tables.white_box(run, made_with), *tables.robust_accuracy(run), *tables.visibility(run))
     for name in run.attacks:
         images, gradients = run.faulty(name)
@@ -65,8 +91,21 @@ def write_outputs(folder: pathlib.Path, run: metrics.Run, terminal: rich.console
                 markup=False,
                 soft_wrap=True,
             )
+    if failures:
+        told = ", ".join(f"{count} of {name}" for name, count in failed(failures).items())
+        terminal.print(
+            f"not in these numbers, because they could not be made: {told}; {DEAD_LETTERS} has the reasons, and the "
+            "same command tries them again",
+            markup=False,
+            soft_wrap=True,
+        )
     drawn = ", ".join(f"{name}.png" for name in figures)
     terminal.print(f"summary.json, records.jsonl, {drawn} and examples.png are in {folder}")
+
+
+def failed(failures: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How many images could not be read, under "images", or not be attacked, by attack."""
+    return dict(collections.Counter(failure["attack"] or "images" for failure in failures))
 
 
 def kept_examples(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tf_smoothadv.attacks import Attack, optimizers
@@ -11,7 +11,12 @@ from tf_smoothadv.delivery import Delivery
 from tf_smoothadv.masking import Masking
 from tf_smoothadv.smoothing import Smoothing
 
-__all__ = ["described", "plain"]
+__all__ = ["by_name", "described", "plain"]
+
+
+def by_name(attacks: Mapping[str, Sequence[Attack]]) -> dict[str, Any]:
+    """What `described` says of each attack."""
+    return {name: described(variants) for name, variants in attacks.items()}
 
 
 def described(variants: Sequence[Attack]) -> dict[str, Any]:

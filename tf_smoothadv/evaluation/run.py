@@ -21,7 +21,7 @@ from tf_smoothadv import checks, inspection, loading, metrics, protocol
 from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier
 from tf_smoothadv.evaluation import batch_size, data, outputs, parameters, presets, records, visibility
-from tf_smoothadv.evaluation.config import OWN, Config
+from tf_smoothadv.evaluation.config import OWN, PREDICTED, Config
 from tf_smoothadv.evaluation.data import submissions
 from tf_smoothadv.evaluation.rendering import tensorboard, terminal
 from tf_smoothadv.smoothing import Smoother, Smoothing
@@ -56,9 +56,9 @@ class Work(NamedTuple):
 
 def _attacking(model: core.Model, attacks: presets.Preset, reference: Smoothing) -> Work:
     """Attacks, on a model; see `protocol.attack_batches`."""
-    described = {name: parameters.described(variants) for name, variants in attacks.items()}
     return Work(
-        described, lambda images, done: protocol.attack_batches(model, images, attacks, reference=reference, done=done)
+        parameters.by_name(attacks),
+        lambda images, done: protocol.attack_batches(model, images, attacks, reference=reference, done=done),
     )
 
 
@@ -172,16 +172,29 @@ def prepared(model: core.Model, config: Config, *, gradients: bool = True) -> da
         ValueError: what is wrong with the images, with the model, or with the classes for it.
     """
     dataset = loaded(config)
-    images, labels = next(iter(dataset))
-    if config.labels == "predicted":
-        inspection.check(model, images, gradients=gradients)
+    check(model, dataset, config, gradients=gradients)
+    if config.labels == PREDICTED:
         dataset = data.labelled_by(model, dataset)
-    else:
-        dataset.check_classes(inspection.num_classes(model, images))
-        inspection.check(model, images, labels, gradients=gradients)
     if config.aim is not None:
         dataset = data.aimed(model, dataset, config.aim)
     return batched(dataset, [model], config)
+
+
+def check(model: core.Model, dataset: data.Dataset, config: Config, *, gradients: bool = True) -> None:
+    """Checks the model on the first batch of images, on which its compiled functions are measured, too.
+
+    Args:
+        gradients: as `inspection.check` takes it.
+
+    Raises:
+        ValueError: what is wrong with the images, with the model, or with the classes for it.
+    """
+    images, labels = next(iter(dataset))
+    if config.labels == PREDICTED:
+        inspection.check(model, images, gradients=gradients)
+        return
+    dataset.check_classes(inspection.num_classes(model, images))
+    inspection.check(model, images, labels, gradients=gradients)
 
 
 def batched(dataset: data.Dataset, models: Iterable[core.Model], config: Config) -> data.Dataset:

@@ -99,7 +99,7 @@ def _made_with(
         "sources": sources,
         "targets": list(networks),
         "weights": {name: loading.fingerprint(network) for name, network in networks.items()},
-        **config.made_with(images, {name: parameters.described(variants) for name, variants in attacks.items()}),
+        **config.made_with(images, parameters.by_name(attacks)),
     }
 
 

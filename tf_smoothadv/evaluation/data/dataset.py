@@ -13,7 +13,7 @@ import itertools
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent import futures
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -22,7 +22,7 @@ from tf_smoothadv import checks, protocol, resizing
 from tf_smoothadv.attacks import core
 from tf_smoothadv.evaluation.data import decoding, formats
 
-__all__ = ["DATASETS", "SOURCES", "Dataset", "Images", "decoded", "labelled_by", "load", "prepared"]
+__all__ = ["DATASETS", "SOURCES", "Dataset", "Images", "alike", "decoded", "labelled_by", "load", "prepared"]
 
 SOURCES: dict[str, Callable[[Any], formats.Source]] = {
     "mnist": formats.digits,
@@ -33,6 +33,7 @@ SOURCES: dict[str, Callable[[Any], formats.Source]] = {
 DATASETS = tuple(SOURCES)
 NUM_IMAGES = {"mnist": 200}
 IMAGE_SIZES = {"folder": 299, "tfrecord": 299}
+R = TypeVar("R")
 AHEAD = 8  # images at once: of 12 megapixels, they take 1 GB while they are resized
 
 
@@ -51,7 +52,7 @@ class Images:
         ValueError: while iterating, an image that cannot be read.
     """
 
-    source: Iterable[pathlib.Path | tf.Tensor]
+    source: Iterable[formats.Place | tf.Tensor]
     chosen: slice
     names: list[str]
     size: int | None
@@ -115,10 +116,9 @@ class Dataset:
         columns = [self.labels] if self.targets is None else [self.labels, self.targets]
         runs = (bisect.bisect(self.begins, index) for index in itertools.count())
         rows = zip(runs, self.images if self.own else self._of_one_size(), *columns)
-        for _, alike in itertools.groupby(rows, lambda row: (row[0], *row[1].shape)):
-            while batch := list(itertools.islice(alike, self.batch_size)):
-                _, images, *classes = zip(*batch)
-                yield tf.stack(images), *(tf.constant(column, tf.int32) for column in classes)
+        for batch in alike(rows, lambda row: (row[0], *row[1].shape), self.batch_size):
+            _, images, *classes = zip(*batch)
+            yield tf.stack(images), *(tf.constant(column, tf.int32) for column in classes)
 
     def _of_one_size(self) -> Iterator[tf.Tensor]:
         first = None
@@ -147,6 +147,17 @@ class Dataset:
                 f"{pathlib.Path(self.path) / formats.CLASSES}, one folder name a line in the order of the model's "
                 "classes, or --labels=predicted"
             )
+
+
+def alike(rows: Iterable[R], shape: Callable[[R], Any], size: int) -> Iterator[list[R]]:
+    """Rows in lists of at most `size`; one of another shape than the one before begins a new list.
+
+    >>> list(alike([1, 1, 1, 2], lambda row: row, size=2))
+    [[1, 1], [1], [2]]
+    """
+    for _, those in itertools.groupby(rows, shape):
+        while batch := list(itertools.islice(those, size)):
+            yield batch
 
 
 def labelled_by(model: core.Model, dataset: Dataset) -> Dataset:
@@ -209,7 +220,7 @@ def load(
 
 
 def prepared(
-    image: pathlib.Path | tf.Tensor, size: int | None, name: str = "the image", resize: str = resizing.CROP
+    image: formats.Place | tf.Tensor, size: int | None, name: str = "the image", resize: str = resizing.CROP
 ) -> tf.Tensor:
     """An element of `Source.images` as [H, W, C], or as `resizing.squared` makes it of this size.
 
@@ -217,7 +228,7 @@ def prepared(
         ValueError: what `decoding` refuses.
     """
     with tf.device("CPU"):  # a GPU's memory is for the networks
-        if isinstance(image, pathlib.Path):
+        if not isinstance(image, (tf.Tensor, np.ndarray)):
             image = _rgb(decoding.read(image, name))
         elif image.dtype == tf.string:
             image = decoded(image, name)

@@ -12,6 +12,8 @@ import PIL.ImageCms
 import PIL.ImageOps
 from absl import logging
 
+from tf_smoothadv.evaluation.data.remote import Remote
+
 __all__ = ["SUFFIXES", "decode", "read"]
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
@@ -19,7 +21,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp")
 GREY = ("1", "L", "LA")  # PIL's modes of one channel, but for the 16 bits of I;16
 
 
-def read(path: pathlib.Path, name: str | None = None, shape: tuple[int, ...] | None = None) -> np.ndarray:
+def read(path: pathlib.Path | Remote, name: str | None = None, shape: tuple[int, ...] | None = None) -> np.ndarray:
     """The pixels of an image file, see `decode`.
 
     Args:
@@ -33,7 +35,7 @@ def read(path: pathlib.Path, name: str | None = None, shape: tuple[int, ...] | N
     try:
         encoded = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"cannot read {name or path}: {error.strerror}") from None
+        raise ValueError(f"cannot read {name or path}: {error.strerror or error}") from None
     pixels = decode(encoded, name or str(path))
     if shape not in (None, pixels.shape):
         raise ValueError(f"{name or path} must be of the shape {shape}, like its original; received {pixels.shape}")

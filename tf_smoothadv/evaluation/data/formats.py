@@ -10,12 +10,14 @@ import pathlib
 import re
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 from absl import logging
 
 from tf_smoothadv.evaluation.data import decoding, mnist
+from tf_smoothadv.evaluation.data.remote import Remote, folder_of
+from tf_smoothadv.evaluation.data.tfrecords import GZIP, LABEL, Records, feature
 
 __all__ = [
     "CLASSES",
@@ -35,9 +37,9 @@ SAMPLE = pathlib.Path(__file__).parent / "samples" / "mnist.npz"
 NUM_CLASSES = 1000
 CLASSES = "classes.txt"
 SHARDS = ("*.tfrecord*", "*-of-*")
-ENCODED, LABEL = "image/encoded", "image/class/label"
-GZIP, ZLIB = b"\x1f\x8b\x08", b"\x78"  # how packed files begin
-FEATURES = {ENCODED: tf.io.FixedLenFeature([], tf.string), LABEL: tf.io.FixedLenFeature([], tf.int64)}
+
+
+Place = pathlib.Path | Remote
 
 
 class Source(NamedTuple):
@@ -45,14 +47,14 @@ class Source(NamedTuple):
 
     Attributes:
         listing: the name and the class, from 0, of each image. Names differ and do as relative file paths.
-        images: as many in the same order, the same each time: image files, the content of such (a string tensor), or
-            pixels [H, W, C] in [0, 1].
+        images: as many in the same order, the same each time: image files, of this machine or another, the content of
+            such (a string tensor), or pixels [H, W, C] in [0, 1].
         folders: how many folders have classes by their order alone; None where something names the classes.
         targets: of each image by its name, the class that the dataset has for targeted attacks; none by default.
     """
 
     listing: Iterable[tuple[str, int]]
-    images: Iterable[pathlib.Path | tf.Tensor]
+    images: Iterable[Place | tf.Tensor]
     folders: int | None = None
     targets: Mapping[str, int] = types.MappingProxyType({})
 
@@ -85,7 +87,7 @@ def nips2017(path: str) -> Source:
     Raises:
         ValueError: a table that cannot be read, a wrong row, or no image at all.
     """
-    table, images = pathlib.Path(path) / "images.csv", pathlib.Path(path) / "images"
+    table, images = (root := folder_of(path)) / "images.csv", root / "images"
     labels: dict[str, int] = {}
     targets: dict[str, int] = {}
     for where, row in rows(table, ("ImageId", "TrueLabel")):
@@ -121,7 +123,7 @@ def folder(path: str) -> Source:
     Raises:
         ValueError: no such folder, no image in it, or a folder that classes.txt does not name.
     """
-    root = pathlib.Path(path)
+    root = folder_of(path)
     if not root.is_dir():
         raise ValueError(f"no such folder: {root}")
     names = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
@@ -153,6 +155,8 @@ def tfrecord(path: str) -> Source:
     Raises:
         ValueError: no such file; while the listing is gone through, what is no such record, or a label out of range.
     """
+    if "://" in path:
+        raise ValueError(f"TFRecord files must lie on this machine, or where it is mounted; received {path}")
     root = pathlib.Path(path)
     patterns = [f"{glob.escape(path)}/{shard}" for shard in SHARDS] if root.is_dir() else [path]
     found = {pathlib.Path(name) for pattern in patterns for name in glob.glob(pattern)}
@@ -163,7 +167,7 @@ def tfrecord(path: str) -> Source:
         raise ValueError(f"the files of {path} must have different names: their images are named by them")
     if root.is_dir():
         warn_of_ignored(root, set(root.iterdir()) - set(files))
-    return Source(itertools.chain.from_iterable(map(_labelled, files)), _feature(files, ENCODED))
+    return Source(itertools.chain.from_iterable(map(_labelled, files)), Records(files))
 
 
 def readable(elements: Iterable[tf.Tensor], where: Callable[[int], str]) -> Iterator[tf.Tensor]:
@@ -185,7 +189,7 @@ def readable(elements: Iterable[tf.Tensor], where: Callable[[int], str]) -> Iter
         raise ValueError(f"cannot read {where(position)}: {_reason(error)}") from error
 
 
-def warn_of_ignored(root: pathlib.Path, paths: Iterable[pathlib.Path]) -> None:
+def warn_of_ignored(root: Any, paths: Iterable[Any]) -> None:
     """Tells which of these files and folders below `root`, but for hidden ones, are not used."""
     ignored = sorted(path.relative_to(root).as_posix() for path in paths if not path.name.startswith("."))
     if ignored:
@@ -198,7 +202,7 @@ def _reason(error: tf.errors.OpError) -> str:
     return re.sub(r" \[Op:.*", "", line)
 
 
-def rows(table: pathlib.Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+def rows(table: Place, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
     """The rows of a CSV file, each with its place."""
     reader = csv.DictReader(io.StringIO(_text(table)), restval="")
     try:
@@ -213,7 +217,7 @@ def rows(table: pathlib.Path, columns: Sequence[str]) -> Iterator[tuple[str, dic
         raise ValueError(f"{table}, after line {reader.line_num}: {error}") from None
 
 
-def _text(path: pathlib.Path) -> str:
+def _text(path: Place) -> str:
     try:
         return path.read_text("utf-8-sig")
     except FileNotFoundError:
@@ -233,7 +237,7 @@ def _class_of(label: str | int, what: str) -> int:
     return number - 1
 
 
-def _classes(listed: pathlib.Path, folders: Sequence[str]) -> dict[str, int]:
+def _classes(listed: Place, folders: Sequence[str]) -> dict[str, int]:
     """The class of each folder."""
     if not listed.exists():
         return {name: position for position, name in enumerate(folders)}
@@ -251,31 +255,16 @@ def _classes(listed: pathlib.Path, folders: Sequence[str]) -> dict[str, int]:
     return classes
 
 
-def _images(folder: pathlib.Path) -> list[str]:
+def _images(folder: Place) -> list[str]:
     names = (file.name for file in folder.iterdir() if file.is_file())
     return sorted(name for name in names if not name.startswith(".") and name.lower().endswith(decoding.SUFFIXES))
 
 
 def _labelled(file: pathlib.Path) -> Iterator[tuple[str, int]]:
     """The listing of a TFRecord file, one record after the other."""
-    labels = readable(_feature([file], LABEL), lambda record: f"{file}, record {record}")
+    labels = readable(feature([file], LABEL), lambda record: f"{file}, record {record}")
     for record, label in enumerate(labels):
         yield f"{file.name}-{record:05d}", _class_of(int(label), f"{file}, record {record}: {LABEL}")
-
-
-def _feature(files: Sequence[pathlib.Path], name: str) -> tf.data.Dataset:
-    packed = tf.data.Dataset.from_tensor_slices(([str(file) for file in files], [_packing(file) for file in files]))
-    return packed.flat_map(tf.data.TFRecordDataset).map(lambda one: tf.io.parse_single_example(one, FEATURES)[name])
-
-
-def _packing(file: pathlib.Path) -> str:
-    """How a TFRecord file is compressed, as TensorFlow calls it."""
-    with open(file, "rb") as opened:
-        start = opened.read(8)
-    if start.startswith(GZIP):
-        return "GZIP"
-    # A file that is not packed starts with the length of a record, of which the upper half is zero.
-    return "ZLIB" if start.startswith(ZLIB) and any(start[4:]) else ""
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:

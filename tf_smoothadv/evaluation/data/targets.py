@@ -18,6 +18,7 @@ from tf_smoothadv.evaluation.data.dataset import Dataset
 __all__ = ["TARGETS", "aimed", "told"]
 
 GIVEN, NEXT, SECOND, LEAST_LIKELY = TARGETS = ("given", "next", "second", "least_likely")
+BY_LOGITS = TARGETS[1:]  # whose images must be read
 IMAGE, TARGET = COLUMNS = ("image", "target")
 
 

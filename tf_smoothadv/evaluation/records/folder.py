@@ -39,6 +39,7 @@ __all__ = [
     "TRANSFER",
     "Results",
     "finite",
+    "line",
     "output_folder",
     "parsed",
     "settings_of",
@@ -107,7 +108,7 @@ class Results(Generic[R]):
             try:
                 for record in records:
                     self._records[self._key(record)] = record
-                    self._file.write(json.dumps(finite(dataclasses.asdict(record))) + "\n")
+                    self._file.write(line(record))
                 self._file.flush()
                 os.fsync(self._file.fileno())
             except OSError:
@@ -198,6 +199,11 @@ def writing(path: pathlib.Path) -> Iterator[None]:
             f"cannot write {path}: {error.strerror or error}; make room there or name another --output, and give the "
             "same command again"
         ) from error
+
+
+def line(record: metrics.Record) -> str:
+    """A record as it stands in a file."""
+    return json.dumps(finite(dataclasses.asdict(record))) + "\n"
 
 
 def parsed(path: pathlib.Path, content: bytes, kind: type[R], key: Callable[[Any], Any]) -> dict[Any, R]:

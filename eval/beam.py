@@ -1,0 +1,74 @@
+"""White-box evaluation by Apache Beam: on all the cores of this machine, or on many machines.
+
+    python -m eval.beam                                           C4 on the digits that ship, a process for each core
+    python -m eval.beam --workers=8 --model=net.keras --dataset=folder --data=DIR    your own network on eight cores
+    python -m eval.beam --attacks=fmn --alphas=0,0.9,0.99 --gradients=100     what eval.front then picks from
+    python -m eval.beam --runner=DataflowRunner --store=gs://BUCKET/run ... -- --project=ID ...    on many machines
+
+Flags, records and figures are those of eval.white_box, and so are the numbers. What stands after -- are flags of Beam
+and of its runner; docs/beam.md has whole commands. Workers write what they make to --store, batch by batch: a pipeline
+that is started again goes on from there. Once it has ended, --output holds what eval.white_box writes, and besides
+pipeline.json, Beam's counters, and dead_letters.jsonl, which images could not be read or attacked, with the reason.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from absl.flags import DEFINE_integer, DEFINE_list, DEFINE_string
+
+from eval import flags
+from models import console
+from tf_smoothadv import command
+from tf_smoothadv.evaluation import beam
+from tf_smoothadv.evaluation.config import BYTES
+
+FLAGS = flags.values(
+    flags.images,
+    flags.settings,
+    flags.attacks,
+    flags.gradients,
+    flags.goal,
+    flags.epsilons,
+    flags.network,
+    flags.targets,
+    flags.saving,
+    flags.visibility,
+    flags.shard,
+    output="results/beam",
+)
+DEFINE_string(
+    "runner", beam.LOCAL, f"{beam.LOCAL}: processes of this machine; or the name of one of Beam's.", flag_values=FLAGS
+)
+DEFINE_integer(
+    "workers", None, f"Processes of {beam.LOCAL}; by default one for each core.", lower_bound=1, flag_values=FLAGS
+)
+DEFINE_integer("threads", 1, "Of TensorFlow in each process.", lower_bound=1, flag_values=FLAGS)
+DEFINE_string(
+    "store",
+    None,
+    "Folder that all workers can write to, on any of Beam's filesystems (gs://, s3://, hdfs://); by default --output.",
+    flag_values=FLAGS,
+)
+DEFINE_list("alphas", [], "Each attack at these bandwidths of (6), see eval.front.", flag_values=FLAGS)
+DEFINE_list("maskings", [], "And under these maskings.", flag_values=FLAGS)
+
+
+def main(arguments: list[str]) -> None:
+    """Runs what the flags say."""
+    alphas, maskings = tuple(flags.numbers("alphas", FLAGS.alphas)) or None, tuple(FLAGS.maskings)
+    front = {"delivery": BYTES, "save_images": True} if alphas else {}
+    config = flags.config(FLAGS, aim=FLAGS.targets, alphas=alphas, maskings=maskings, **front)
+    beam.evaluate(
+        functools.partial(command.called, "eval.flags", "load_one", config),
+        config,
+        runner=FLAGS.runner,
+        workers=FLAGS.workers,
+        threads=FLAGS.threads,
+        store=FLAGS.store,
+        arguments=arguments,
+    )
+
+
+if __name__ == "__main__":
+    console.run(main, FLAGS)

@@ -1,0 +1,235 @@
+"""What a worker does with a batch of images: it classifies them, or attacks them, and writes what came out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import pathlib
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from tf_smoothadv import checks, protocol
+from tf_smoothadv.attacks import core
+from tf_smoothadv.evaluation import data, outputs, presets, records, run
+from tf_smoothadv.evaluation.beam import files, plan
+from tf_smoothadv.evaluation.beam.plan import Batch, Picture, Seen
+from tf_smoothadv.evaluation.config import PREDICTED, Config
+from tf_smoothadv.evaluation.data import targets
+from tf_smoothadv.evaluation.data.tfrecords import Records
+from tf_smoothadv.smoothing import Smoothing
+
+__all__ = ["Done", "Job", "Worker"]
+
+REASON = 500  # characters
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What all the workers of a pipeline have in common.
+
+    Attributes:
+        config: what the evaluation is made with.
+        attacks: by name.
+        reference: the smoothing whose graph measures the energy of perturbations.
+        measures: of visibility.
+        first: the images that the model is checked on, as in one process: on them is measured what its compiled
+            functions allow for rounding.
+        dataset: without its images.
+        size: pixels a side that images are resized to; None leaves them.
+        shape: [H, W, C] of all the images, unless these have sizes of their own.
+        store: the folder of images, on any of Beam's filesystems.
+        shards: the folder of all else.
+        arguments: flags of Beam, which its filesystems look at.
+    """
+
+    config: Config
+    attacks: presets.Preset
+    reference: Smoothing
+    measures: tuple[str, ...]
+    first: list[Picture]
+    dataset: data.Dataset
+    size: int | None
+    shape: tuple[int, ...]
+    store: str
+    shards: str
+    arguments: tuple[str, ...] = ()
+
+    def path(self, batch: Batch) -> str:
+        """Of the file with the results of a batch."""
+        return files.joined(self.shards, batch.path)
+
+    def part(self, pictures: list[Picture], images: list[tf.Tensor]) -> data.Dataset:
+        """Some of its images."""
+        aims = [picture.target for picture in pictures if picture.target is not None]
+        names, labels = [picture.name for picture in pictures], [picture.label for picture in pictures]
+        return dataclasses.replace(self.dataset, names=names, labels=labels, images=images, targets=aims or None)
+
+
+class Done(NamedTuple):
+    """What became of a batch.
+
+    Attributes:
+        batch: what it was.
+        seen: of the batch that is classified, what the model says of each image.
+        reason: why it could not be attacked; None where it was.
+        seconds: that it took.
+        peak: bytes of memory, at most, of the process so far.
+        gradients: of the network, for all the images.
+    """
+
+    batch: Batch
+    seen: list[Seen]
+    reason: str | None = None
+    seconds: float = 0.0
+    peak: int = 0
+    gradients: int = 0
+
+
+class Worker:
+    """A model and what is done with it; one a process.
+
+    Args:
+        load: gives the model.
+        job: what is to be done with it.
+        threads: of TensorFlow.
+    """
+
+    def __init__(self, load: Callable[[], core.Model], job: Job, threads: int) -> None:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+        self._model, self._job = load(), job
+        FileSystems.set_options(PipelineOptions(list(job.arguments)))
+        first = dataclasses.replace(
+            job.part(job.first, [self._read(picture) for picture in job.first]), batch_size=run.CHECKED, targets=None
+        )
+        run.check(self._model, first, job.config)
+
+    def __call__(self, batch: Batch) -> Done:
+        """Does the batch, unless the file with its results is there; what goes wrong with its images is told.
+
+        Raises:
+            OSError: results that cannot be written.
+        """
+        path, began = self._job.path(batch), time.perf_counter()
+        if files.exists(path):
+            return Done(batch, [] if batch.attack else plan.seen_in(files.read(path), batch))
+        seen, gradients, reason = [], 0, None
+        if batch.attack:
+            try:
+                made = self._attacked(batch)
+            except Exception as error:  # of many kinds, by what is wrong with the model or the images
+                reason = _told(error)
+            else:
+                gradients = sum(record.gradients for record in made.records)
+                self._write(batch, made, path)
+        else:
+            seen = self._classified(batch)
+            files.write(path, plan.text_of(seen).encode())
+        return Done(batch, seen, reason, time.perf_counter() - began, _peak(), gradients)
+
+    def _classified(self, batch: Batch) -> list[Seen]:
+        """What the model says of each image."""
+        images: list[tf.Tensor] = []
+        readable: list[Picture] = []
+        failed: list[Seen] = []
+        for picture in batch.pictures:
+            try:
+                images.append(self._read(picture))
+                readable.append(picture)
+            except (ValueError, OSError) as error:
+                failed.append(Seen(picture, reason=_told(error)))
+        try:
+            return [*self._correct(readable, images), *failed]
+        except Exception as error:  # as above
+            return [*(Seen(picture, reason=_told(error)) for picture in readable), *failed]
+
+    def _correct(self, pictures: list[Picture], images: list[tf.Tensor]) -> Iterator[Seen]:
+        if not pictures:
+            return
+        config, dataset = self._job.config, self._job.part(pictures, images)
+        if config.labels == PREDICTED:
+            dataset = data.labelled_by(self._model, dataset)
+        if config.aim in targets.BY_LOGITS:
+            dataset = data.aimed(self._model, dataset, config.aim)
+        correct = {int(index) for batch in protocol.CorrectImages(self._model, dataset) for index in batch.indices}
+        columns = zip(pictures, images, dataset.labels, dataset.targets or itertools.repeat(None))
+        for place, (picture, image, label, target) in enumerate(columns):
+            yield Seen(dataclasses.replace(picture, label=label, target=target), tuple(image.shape), place in correct)
+
+    def _attacked(self, batch: Batch) -> protocol.Batch:
+        job, aims = self._job, [one.target for one in batch.pictures if one.target is not None]
+        images = np.stack([self._read(picture).numpy() for picture in batch.pictures])
+        originals = protocol.Originals(
+            np.array([picture.index for picture in batch.pictures]),
+            images,
+            np.array([picture.label for picture in batch.pictures], np.int32),
+            np.array(aims, np.int32) if aims else None,
+        )
+        attack = {batch.attack: job.attacks[batch.attack]}
+        (made,) = protocol.attack_batches(
+            self._model, [originals], attack, reference=job.reference, differentiable=True
+        )
+        return protocol.with_visibility(made, job.measures)
+
+    def _write(self, batch: Batch, made: protocol.Batch, path: str) -> None:
+        """Writes images, and then the records, of which there are none without the images."""
+        with tempfile.TemporaryDirectory() as folder:
+            if self._job.config.save_images:
+                outputs.keep_images(pathlib.Path(folder), made, {one.index: one.name for one in batch.pictures})
+            if batch.number == 0:
+                outputs.keep_examples(pathlib.Path(folder), made)
+            files.copy_tree(pathlib.Path(folder), self._job.store)
+        files.write(path, "".join(map(records.line, made.records)).encode())
+
+    def _read(self, picture: Picture) -> tf.Tensor:
+        """The image, as `data.load` has it.
+
+        Raises:
+            ValueError, OSError: what cannot be read, or is of another size than the others.
+        """
+        config, place = self._job.config, picture.place
+        image: Any
+        if isinstance(place, np.ndarray):
+            image = tf.constant(place / np.float32(255))
+        elif isinstance(place, str):
+            image = tf.constant(files.read(place))
+        else:
+            with _local(place[0]) as file:
+                image = Records.read(file, place[1])
+        image = data.prepared(image, self._job.size, picture.name, config.resize)
+        if not self._job.dataset.own:
+            checks.same_shape(picture.name, tuple(image.shape), self._job.shape)
+        return image
+
+
+@contextlib.contextmanager
+def _local(path: str) -> Iterator[pathlib.Path]:
+    """A local file of the same content and name."""
+    if "://" not in path:
+        yield pathlib.Path(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = pathlib.Path(folder, path.rpartition("/")[2])
+        copy.write_bytes(files.read(path))
+        yield copy
+
+
+def _told(error: Exception) -> str:
+    """An error in one line, of which TensorFlow's has thousands of characters, and what is wrong at its end."""
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return text if len(text) <= REASON else f"{text[: REASON // 4]} ... {text[-3 * REASON // 4 :]}"
+
+
+def _peak() -> int:
+    """Bytes of memory that this process has had, at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
