@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 
-from absl.flags import DEFINE_integer, DEFINE_list, DEFINE_string
+from absl.flags import DEFINE_list
 
 from eval import flags
 from models import console
@@ -35,20 +35,8 @@ FLAGS = flags.values(
     flags.saving,
     flags.visibility,
     flags.shard,
+    flags.beam,
     output="results/beam",
-)
-DEFINE_string(
-    "runner", beam.LOCAL, f"{beam.LOCAL}: processes of this machine; or the name of one of Beam's.", flag_values=FLAGS
-)
-DEFINE_integer(
-    "workers", None, f"Processes of {beam.LOCAL}; by default one for each core.", lower_bound=1, flag_values=FLAGS
-)
-DEFINE_integer("threads", 1, "Of TensorFlow in each process.", lower_bound=1, flag_values=FLAGS)
-DEFINE_string(
-    "store",
-    None,
-    "Folder that all workers can write to, on any of Beam's filesystems (gs://, s3://, hdfs://); by default --output.",
-    flag_values=FLAGS,
 )
 DEFINE_list("alphas", [], "Each attack at these bandwidths of (6), see eval.front.", flag_values=FLAGS)
 DEFINE_list("maskings", [], "And under these maskings.", flag_values=FLAGS)
@@ -59,15 +47,8 @@ def main(arguments: list[str]) -> None:
     alphas, maskings = tuple(flags.numbers("alphas", FLAGS.alphas)) or None, tuple(FLAGS.maskings)
     front = {"delivery": BYTES, "save_images": True} if alphas else {}
     config = flags.config(FLAGS, aim=FLAGS.targets, alphas=alphas, maskings=maskings, **front)
-    beam.evaluate(
-        functools.partial(command.called, "eval.flags", "load_one", config),
-        config,
-        runner=FLAGS.runner,
-        workers=FLAGS.workers,
-        threads=FLAGS.threads,
-        store=FLAGS.store,
-        arguments=arguments,
-    )
+    load = functools.partial(command.called, "eval.flags", "load_one", config)
+    beam.evaluate(load, config, **flags.beam_options(FLAGS), store=FLAGS.store, arguments=arguments)
 
 
 if __name__ == "__main__":

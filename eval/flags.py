@@ -17,7 +17,7 @@ import tf_smoothadv as sa
 from tf_smoothadv import checks, classifier, resizing
 from tf_smoothadv.evaluation import data, families, presets, records
 from tf_smoothadv.evaluation import devices as running
-from tf_smoothadv.evaluation.config import AUTO, DELIVERIES, LABELS, MODEL, RESOLUTIONS, Config
+from tf_smoothadv.evaluation.config import AUTO, DELIVERIES, LABELS, LOCAL, MODEL, RESOLUTIONS, Config
 from tf_smoothadv.evaluation.devices import ALL
 
 NAMES = f"{', '.join(models.FORMS)}, or the path of a .keras or .h5 file or of a SavedModel folder"
@@ -115,6 +115,29 @@ def scope(made: flags.FlagValues) -> contextlib.AbstractContextManager[object]:
         made.devices if made.devices == ALL else int(made.devices)
     ).scope()
     return scope
+
+
+def beam(made: flags.FlagValues) -> None:
+    """Where a pipeline runs."""
+    flags.DEFINE_string(
+        "runner", LOCAL, f"{LOCAL}: processes of this machine; or the name of one of Beam's.", flag_values=made
+    )
+    flags.DEFINE_integer(
+        "workers", None, f"Processes of {LOCAL}; by default one for each core.", lower_bound=1, flag_values=made
+    )
+    flags.DEFINE_integer("threads", 1, "Of TensorFlow in each process.", lower_bound=1, flag_values=made)
+    flags.DEFINE_string(
+        "store",
+        None,
+        "Folder that all workers can write to, on any of Beam's filesystems (gs://, s3://, hdfs://); by default that "
+        "of the results.",
+        flag_values=made,
+    )
+
+
+def beam_options(made: flags.FlagValues) -> dict[str, Any]:
+    """Of these flags, what `evaluation.beam.evaluate` takes for every run."""
+    return {name: made[name].value for name in ("runner", "workers", "threads")}
 
 
 def resize(made: flags.FlagValues) -> None:
@@ -346,9 +369,10 @@ def load(made: Config, names: Sequence[str]) -> dict[str, sa.Classifier]:
     return {name: model.by_xla() if made.jit_compile else model for name, model in loaded.items()}
 
 
-def load_one(made: Config) -> sa.Classifier:
-    """The network that an evaluation is of; see `load`."""
-    return load(made, [made.model])[made.model]
+def load_one(made: Config, name: str | None = None) -> sa.Classifier:
+    """The network that an evaluation is of, or another one, used as that is; see `load`."""
+    name = name or made.model
+    return load(made, [name])[name]
 
 
 def ends(texts: Iterable[str]) -> tuple[float, ...]:

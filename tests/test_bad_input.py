@@ -247,6 +247,11 @@ TABLE = [
     ("eval.study", "", "name one study's file, as --example prints one; received none"),
     ("eval.study", "IN/a.toml IN/b.toml", "name one study's file, as --example prints one; received IN/a"),
     ("eval.study", "--output=OUT IN/a.toml", "Unknown command line flag 'output'"),
+    (
+        "eval.study",
+        "IN/a.toml --workers=2 -- --direct_num_workers=2",
+        "flags of Beam need --beam; received --direct_num",
+    ),
     ("eval.study", "missing.toml", r"cannot read missing\.toml: No such file or directory"),
     ("eval.study", "IN/grey.png", r"grey\.png is no TOML: 'utf-8' codec can't decode"),
     ("eval.report", "--num_images=0 IN/run", "--num_images=0"),

@@ -329,3 +329,26 @@ class TestRuns:
             # Another premium picks anew, without any attack.
             assert made(tmp_path, text.replace("premium = 2", "premium = 3")).status == 0
         assert json.loads((tmp_path / "out/few/coarse/alpha" / front.FRONT).read_text())["premium"] == 3
+
+
+@pytest.mark.slow
+def test_by_beam_it_is_the_same(networks, tmp_path):
+    """Attacks and fronts, made by processes of their own: records equal but for the time they took."""
+    pytest.importorskip("apache_beam")
+    fronts = '[fronts.smooth]\nattacks = ["fmn"]\nalphas = [0, 0.9]\ngradients = 4\n'
+    for folder, options in (("one", []), ("beam", ["--beam", "--workers=2"])):
+        (tmp_path / folder).mkdir()
+        text = (TWO + fronts).format(folder=networks).replace(f"{networks}/out", f"{tmp_path}/{folder}/out")
+        (tmp_path / folder / "study.toml").write_text(text)
+        done = here("eval.study", *options, str(tmp_path / folder / "study.toml"))
+        assert done.status == 0, done.stderr
+    folders = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("records.jsonl"))
+    assert len(folders) == 4
+    for path in folders:
+        one, by_beam = (
+            [{**json.loads(line), "seconds": 0} for line in (tmp_path / folder / path).read_text().splitlines()]
+            for folder in ("one", "beam")
+        )
+        key = lambda record: (record["attack"], record["index"])  # noqa: E731
+        assert sorted(one, key=key) == sorted(by_beam, key=key)
+    assert (tmp_path / "beam" / "out" / "digits" / "linear" / "smooth" / "picked").is_dir()

@@ -18,6 +18,7 @@ __all__ = ["Config"]
 GIVEN, PREDICTED = LABELS = ("given", "predicted")
 MODEL, OWN = RESOLUTIONS = ("model", "own")
 AUTO, NONE, BYTES = DELIVERIES = ("auto", "none", "8bit")
+LOCAL = "local"  # where a pipeline of Beam runs: on this machine
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ LOADED = (
 Load = Callable[[Config, Sequence[str]], Mapping[str, Classifier]]
 
 
-def evaluate(study: Study, load: Load) -> None:
+def evaluate(study: Study, load: Load, spread: Callable[[Run], object] | None = None) -> None:
     """Makes the runs and transfers of a study that are missing, and writes its report.
 
     A run that fails is told, and those behind it are made all the same.
@@ -44,6 +44,7 @@ def evaluate(study: Study, load: Load) -> None:
     Args:
         study: see `study_file.read`.
         load: from a config and what it is to load, as `--model` takes it, to networks by these names.
+        spread: makes the records of a run in other processes, as `beam.evaluate` does; None for this one.
 
     Raises:
         ValueError: at the start, images that cannot be read or attacks that do not fit them; at the end, which runs
@@ -62,7 +63,7 @@ def evaluate(study: Study, load: Load) -> None:
     for number, step in enumerate(steps, start=1):
         terminal.rule(f"{number} of {len(steps)}: {step.told}", align="left")
         try:
-            made = _run(step, network) if isinstance(step, Run) else _transfer(step, network)
+            made = _run(step, network, spread) if isinstance(step, Run) else _transfer(step, network)
         except ValueError as error:
             failed[step.told] = error
             terminal.print(f"failed: {error}", markup=False, soft_wrap=True)
@@ -122,17 +123,18 @@ def _check(steps: Sequence[Run | Transfer]) -> None:
             raise ValueError(f"{of_group}, on {step.dataset}: {error}") from error
 
 
-def _run(run: Run, load: Callable[[str, Config], Classifier]) -> bool:
+def _run(run: Run, load: Callable[[str, Config], Classifier], spread: Callable[[Run], object] | None) -> bool:
     """Whether a run had to be made, or a part of it."""
     model = load(run.model, run.config)
-    if run.pick is not None:
-        if front.is_complete(model, run.config, *run.pick):
-            return False
-        front.evaluate(model, run.config, *run.pick)
-        return True
-    if is_complete(model, run.config):
+    complete = is_complete(model, run.config) if run.pick is None else front.is_complete(model, run.config, *run.pick)
+    if complete:
         return False
-    white_box(model, run.config)
+    if spread is not None:
+        spread(run)
+    if run.pick is not None:  # from the records, which it makes where they are missing
+        front.evaluate(model, run.config, *run.pick)
+    elif spread is None:
+        white_box(model, run.config)
     return True
 
 

@@ -9,6 +9,6 @@ def _not_of_beam(record: logging.LogRecord) -> bool:
 
 logging.getLogger().addFilter(_not_of_beam)  # what it misses that nothing here needs
 
-from tf_smoothadv.evaluation.beam.driver import LOCAL, evaluate  # noqa: E402
+from tf_smoothadv.evaluation.beam.driver import evaluate  # noqa: E402
 
-__all__ = ["LOCAL", "evaluate"]
+__all__ = ["evaluate"]

@@ -23,15 +23,14 @@ from apache_beam.runners.runner import create_runner
 from tf_smoothadv import metrics
 from tf_smoothadv.attacks import core
 from tf_smoothadv.evaluation import data, outputs, parameters, records, run, visibility
-from tf_smoothadv.evaluation.beam import files, handler, pipeline, plan
+from tf_smoothadv.evaluation.beam import files, handler, pipeline, plan, watching
 from tf_smoothadv.evaluation.beam.work import Job
-from tf_smoothadv.evaluation.config import Config
+from tf_smoothadv.evaluation.config import LOCAL, Config
 from tf_smoothadv.evaluation.data import targets
 from tf_smoothadv.evaluation.rendering.terminal import print_settings
 
-__all__ = ["LOCAL", "evaluate"]
+__all__ = ["evaluate"]
 
-LOCAL = "local"
 METRICS = "pipeline.json"
 SHARDS = "shards"
 READERS = 16  # files at once, which may lie far away
@@ -105,7 +104,9 @@ def evaluate(
         todo = plan.Todo(plan.chunks(dataclasses.replace(shown, images=images.images)), frozenset(results.done))
         if _begin(job, todo):
             made_by = handler.AttackHandler(load, job, threads, count if runner == LOCAL else 1)
-            records.write(results.folder / METRICS, _run(made_by, job, options))
+            with watching.watched(terminal, len(images.names), len(attacks), len(results.done)):
+                made = _run(made_by, job, options)
+            records.write(results.folder / METRICS, made)
         return _finished(job, todo, results, terminal)
 
 

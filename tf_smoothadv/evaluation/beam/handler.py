@@ -14,6 +14,7 @@ import numpy as np
 from apache_beam.ml.inference.base import ModelHandler
 
 from tf_smoothadv.attacks import core
+from tf_smoothadv.evaluation.beam import watching
 from tf_smoothadv.evaluation.beam.plan import Batch, Seen
 from tf_smoothadv.evaluation.beam.work import Done, Job, Worker
 
@@ -88,7 +89,9 @@ class Processes:
             for _ in range(TRIES):
                 self._start(process)
                 try:
-                    return process.done(batch)
+                    done = process.done(batch)
+                    watching.tell(done)
+                    return done
                 except (EOFError, ConnectionError):
                     process.end()
         finally:

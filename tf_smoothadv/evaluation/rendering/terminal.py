@@ -60,7 +60,8 @@ def advance(
     )
     seconds = one.elapsed or 0.0
     if not bar.console.is_terminal and is_due(seconds, one.fields["told"]):
-        bar.console.print(f"{one.description}: {_text_of(one)}", markup=False, soft_wrap=True)
+        name = f"{one.description}: " if one.description else ""
+        bar.console.print(f"{name}{_text_of(one)}", markup=False, soft_wrap=True)
         bar.update(task, told=seconds)
 
 
