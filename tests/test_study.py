@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import pathlib
@@ -23,7 +22,7 @@ from tf_smoothadv import protocol
 from tf_smoothadv.attacks import core
 from tf_smoothadv.evaluation import data, front, records, study, study_file
 from tf_smoothadv.evaluation.records import amendment
-from tf_smoothadv.evaluation.rendering import plots, report
+from tf_smoothadv.evaluation.rendering import plots
 
 # One network and what is compiled for it for all runs.
 LOADED = functools.cache(lambda name, **usage: loading.load_classifiers([name], **usage))
@@ -71,10 +70,8 @@ def made(folder: pathlib.Path, text: str) -> Finished:
     path.write_text(text)
     with (
         mock.patch.object(models, "load_classifiers", lambda names, **usage: LOADED(*names, **usage)),
-        contextlib.ExitStack() as patches,
+        mock.patch.object(plots, "save"),
     ):
-        patches.enter_context(mock.patch.object(plots, "save"))
-        patches.enter_context(mock.patch.object(report, "_drawn", return_value="data:,"))
         return here("eval.study", path, columns=200)
 
 

@@ -10,7 +10,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import importlib.util
-import io
+import itertools
 import math
 import os
 import pathlib
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_smoothadv import checks, display
+from tf_smoothadv import checks, display, strips
 from tf_smoothadv.magnification import magnify, rescaled
 
 __all__ = ["Measure", "Visibility", "available", "installed", "visibility"]
@@ -105,10 +105,7 @@ class Measure(NamedTuple):
 
 
 def _ssimulacra2(original: np.ndarray, delivered: np.ndarray) -> float:
-    from ssimulacra2 import compute_ssimulacra2
-
-    score: float = compute_ssimulacra2(*(io.BytesIO(_png(pixels)) for pixels in (original, delivered)))
-    return score
+    return strips.ssimulacra2(_rgb(original), _rgb(delivered))
 
 
 def _flip(original: np.ndarray, delivered: np.ndarray) -> np.ndarray:
@@ -122,18 +119,23 @@ def _flip(original: np.ndarray, delivered: np.ndarray) -> np.ndarray:
 def _ciede2000(original: np.ndarray, delivered: np.ndarray) -> np.ndarray:
     from skimage import color
 
-    difference: np.ndarray = color.deltaE_ciede2000(*(color.rgb2lab(_rgb(pixels)) for pixels in (original, delivered)))
+    rows = (slice(*ends) for ends in strips.strips(len(original)))
+    pairs = ((color.rgb2lab(_rgb(pixels[some])) for pixels in (original, delivered)) for some in rows)
+    difference: np.ndarray = np.concatenate([color.deltaE_ciede2000(*pair) for pair in pairs])
     return difference
 
 
 def _ssim(original: np.ndarray, delivered: np.ndarray) -> np.ndarray:
-    luminance, structure = _similarity(*_planes(original, delivered))
-    similarity: np.ndarray = luminance * structure
-    return similarity
+    factors = (_similarity(*pair) for pair in _channels(original, delivered))
+    return np.concatenate([luminance * structure for luminance, structure in factors])
 
 
 def _ms_ssim(original: np.ndarray, delivered: np.ndarray) -> np.ndarray:
-    x, y = _planes(original, delivered)
+    return np.concatenate([_over_scales(*pair) for pair in _channels(original, delivered)])
+
+
+def _over_scales(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """MS-SSIM of each channel of [C, H, W]; [C]."""
     product: Any = 1.0
     for scale, power in enumerate(MS_SSIM_POWERS, start=1):
         luminance, structure = _similarity(x, y)
@@ -151,7 +153,13 @@ def _magnified_ssim(original: np.ndarray, delivered: np.ndarray) -> np.ndarray:
     return similarity
 
 
-def _similarity(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _similarity(x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+    """`_similar` strip by strip."""
+    rows = (slice(begin, end + 10) for begin, end in strips.strips(x.shape[1] - 10))
+    return [np.concatenate(parts, axis=1) for parts in zip(*(_similar(x[:, some], y[:, some]) for some in rows))]
+
+
+def _similar(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The two factors of SSIM, luminance and contrast with structure, of [C, H, W] in [0, 1]; [C, H - 10, W - 10].
 
     In float64: of nearly equal images the variances are small differences of large numbers, and float32 misses the
@@ -182,8 +190,10 @@ def _halved(z: np.ndarray) -> np.ndarray:
     return means
 
 
-def _planes(*images: np.ndarray) -> list[np.ndarray]:
-    return [np.moveaxis(pixels, -1, 0) / 255 for pixels in images]
+def _channels(*images: np.ndarray) -> Iterator[list[np.ndarray]]:
+    """Channel by channel images [H, W, C] as [1, H, W] in [0, 1]: one at a time takes less memory."""
+    for channel in range(images[0].shape[-1]):
+        yield [pixels[np.newaxis, ..., channel] / 255 for pixels in images]
 
 
 def _by(program: str) -> Compare:
@@ -249,6 +259,7 @@ MEASURES = {
         digits=2,
         smallest=DEGREE,
         lacks="a degree of the eye",
+        largest=4,
         colors=True,
         needs="butteraugli_main",
         source="the same as libjxl has it, whose numbers are others, on a screen of 80 nits",
@@ -436,7 +447,7 @@ def visibility(originals: Any, delivered: Any, measures: Sequence[str] | None = 
         ValueError: images of different shapes, outside [0, 1], or not of 8 bits; a measure that is unknown, that is
             not installed, or that cannot judge such images.
 
-    Images are judged side by side in threads.
+    Images and measures are judged side by side in threads.
 
     >>> originals = tf.fill([2, 32, 32, 3], 128 / 255)
     >>> found = visibility(originals, originals, ["ssim"])
@@ -450,18 +461,23 @@ def visibility(originals: Any, delivered: Any, measures: Sequence[str] | None = 
     names = available(shape) if measures is None else (measures,) if isinstance(measures, str) else tuple(measures)
     check(names, shape)
 
-    def judge(original: np.ndarray, image: np.ndarray) -> list[float]:
-        compare = functools.cache(lambda function: function(original, image))  # two measures share a map
-        numbers = {name: float(MEASURES[name].pooled(compare(MEASURES[name].compare))) for name in names}
+    compares = list(dict.fromkeys(MEASURES[name].compare for name in names))  # two measures may share a map
+
+    def judge(job: tuple[int, Compare]) -> dict[str, float]:
+        place, compare = job
+        found = compare(*(images[place] for images in pair))
+        numbers = {name: float(MEASURES[name].pooled(found)) for name in names if MEASURES[name].compare is compare}
         for name, number in numbers.items():
             if not math.isfinite(number):
                 raise ValueError(f"{name} gives no number for an image: {number}; leave it out of measures")
-        return list(numbers.values())
+        return numbers
 
+    jobs = list(itertools.product(range(len(pair[0])), compares))
+    rows: list[dict[str, float]] = [{} for _ in pair[0]]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        rows = list(pool.map(judge, *pair))
-    columns = np.array(rows, np.float64).reshape(len(rows), len(names)).T
-    return Visibility(dict(zip(names, columns)))
+        for (place, _), numbers in zip(jobs, pool.map(judge, jobs)):
+            rows[place] |= numbers
+    return Visibility({name: np.array([row[name] for row in rows], np.float64) for name in names})
 
 
 visibility.__doc__ = f"""{visibility.__doc__}
