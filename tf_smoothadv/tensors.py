@@ -20,7 +20,8 @@ def choose(which: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
 
     Copies whole images, in a third of the time of `tf.where`, which looks at the condition of each pixel.
     """
-    return tf.raw_ops.Select(condition=which, x=x, y=y)
+    x = tf.convert_to_tensor(x)
+    return tf.raw_ops.Select(condition=which, x=x, y=y) if x.shape.rank else tf.where(which, x, y)
 
 
 def power_of_two(x: tf.Tensor) -> tf.Tensor:

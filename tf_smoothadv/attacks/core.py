@@ -191,7 +191,7 @@ def merge_results(best: AttackResult, later: AttackResult) -> AttackResult:
     rows = tf.range(tf.shape(columns)[0])[:, tf.newaxis] + tf.zeros_like(columns)
 
     def kept(later: tf.Tensor, best: tf.Tensor) -> tf.Tensor:
-        return tensors.choose(better, later, best) if later.shape.rank else tf.where(better, later, best)
+        return tensors.choose(better, later, best)
 
     return AttackResult(
         adversarial=kept(later.adversarial, best.adversarial),
