@@ -274,3 +274,14 @@ def test_the_replicas_of_a_strategy():
         text=True,
     )
     assert finished.stdout.strip() == "the same", finished.stderr
+
+
+def test_an_attack_that_fails_while_it_is_traced_leaves_strategies_usable():
+    class Failing(FMN):
+        def run(self, model, images, labels, targets):
+            raise KeyError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        NearestClasses(Failing(2), classes=2)(logits_of, IMAGES, LABELS)
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        assert tf.Variable(1.0).numpy() == 1

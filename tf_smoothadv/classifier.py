@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tf_smoothadv import checks, folding
+from tf_smoothadv import checks, folding, tensors
 
 __all__ = [
     "OUTPUTS",
@@ -346,7 +346,7 @@ class Classifier:
         padded = tf.pad(images, [[0, groups * size - count], [0, 0], [0, 0], [0, 0]])
         batches = tf.reshape(padded, tf.concat([[groups, size], tf.shape(images)[1:]], 0))
         batches = tf.ensure_shape(batches, [None, size, *images.shape[1:]])
-        logits = tf.map_fn(self._one_batch, batches, fn_output_signature=tf.float32)
+        logits = tensors.in_turn(self._one_batch, batches, tf.float32)
         return tf.reshape(logits, [-1, logits.shape[-1]])[:count]
 
     def _compiled_logits(self, images: tf.Tensor) -> Function:

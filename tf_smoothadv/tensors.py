@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
-__all__ = ["at_level", "choose", "clip", "l2_norm", "per_image", "power_of_two", "project_l2", "quantized", "unit_l2"]
+__all__ = [
+    "at_level",
+    "choose",
+    "clip",
+    "in_turn",
+    "l2_norm",
+    "per_image",
+    "power_of_two",
+    "project_l2",
+    "quantized",
+    "unit_l2",
+]
 
 
 def per_image(x: tf.Tensor) -> tf.Tensor:
@@ -18,7 +30,8 @@ def per_image(x: tf.Tensor) -> tf.Tensor:
 def choose(which: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     """The images of x where `which` [B], else those of y; [B, ...].
 
-    Copies whole images, in a third of the time of `tf.where`, which looks at the condition of each pixel.
+    Copies whole images, in a third of the time of `tf.where`, which looks at the condition of each pixel. A number x
+    stands for all images.
     """
     x = tf.convert_to_tensor(x)
     return tf.raw_ops.Select(condition=which, x=x, y=y) if x.shape.rank else tf.where(which, x, y)
@@ -72,3 +85,18 @@ def at_level(number: tf.Tensor, levels: int | tf.Tensor) -> tf.Tensor:
     In float64, because a graph may divide by multiplying: in float32 that misses a level by its last bit.
     """
     return tf.cast(tf.cast(number, tf.float64) / tf.cast(levels - 1, tf.float64), number.dtype)
+
+
+def in_turn(function: Callable[[Any], Any], elements: Any, kinds: Any) -> Any:
+    """`function` of each of the elements [N, ...], one after another, each result in the types `kinds`; [N, ...].
+
+    A `function` that raises while it is traced leaves TensorFlow as it was. `tf.map_fn` would leave a setting of the
+    variable scope behind, with which no scope of a `tf.distribute` strategy could be entered any more.
+    """
+    scope = tf.compat.v1.get_variable_scope()
+    device = scope.caching_device
+    try:
+        return tf.map_fn(function, elements, fn_output_signature=kinds, parallel_iterations=1)
+    finally:
+        if scope.caching_device is not device:
+            scope.set_caching_device(device)

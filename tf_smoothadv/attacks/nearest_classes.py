@@ -110,7 +110,7 @@ class NearestClasses(core.Attack):
         logits = model.draws(shown.images)
         nearest, gradients = self.nearest(model, images, labels, logits, shaper)
         kinds = tf.nest.map_structure(lambda tensor: tensor.dtype, core.start(images, 0, shown.code))
-        results = tf.map_fn(aimed, nearest, fn_output_signature=kinds, parallel_iterations=1)
+        results = tensors.in_turn(aimed, nearest, kinds)
         each = [core.gather(results, rank) for rank in range(nearest.shape[0])]
         best = core.start(images, gradients + len(each) * (tf.shape(results.trace)[2] - 1), shown.code)
         success = core.errs_in_every_draw(model, logits, labels, None)
@@ -141,11 +141,8 @@ def nearest_first(
     label = tf.one_hot(labels, logits.shape[1], on_value=True, off_value=False)
     others = tf.where(label, logits.dtype.min, logits)
     classes = tf.transpose(tf.math.top_k(others, min(candidates, logits.shape[1] - 1)).indices)
-    distances = tf.map_fn(
-        lambda candidate: distance(model, images, labels, candidate, shaper),
-        classes,
-        fn_output_signature=tf.float32,
-        parallel_iterations=1,
+    distances = tensors.in_turn(
+        lambda candidate: distance(model, images, labels, candidate, shaper), classes, tf.float32
     )
     order = tf.argsort(distances, axis=0, stable=True)
     columns = tf.range(tf.size(labels))[tf.newaxis] + tf.zeros_like(order)
