@@ -14,7 +14,7 @@ import tensorflow as tf
 import tf_smoothadv as sa
 from benchmarks import images, timing
 
-Solve = Callable[[np.ndarray], np.ndarray]  # from z [B, H, W, C] to x
+Solve = Callable[[tf.Tensor], np.ndarray]  # from z [B, H, W, C] to x
 
 ALPHA = 0.997
 GAMMA = 10.0
@@ -35,11 +35,11 @@ def run(
     for side in sides:
         for batch in batches:
             guides = images.photographs(folder, batch, side)
-            z = np.random.default_rng(0).normal(size=guides.shape).astype(np.float32)
+            z = tf.constant(np.random.default_rng(0).normal(size=guides.shape), tf.float32)
             pixels = batch * side * side
             solves = {name: make(guides) for name, make in BATCHED.items() if speed.get(name, 0.0) * pixels <= limit}
             solves["SuperLU"] = direct(guides[0])
-            ones = np.ones_like(z)
+            ones = tf.ones_like(z)
             exact, gain = solves["SuperLU"](z)[0], solves["SuperLU"](ones)[0]
             times = timing.interleaved({name: functools.partial(solve, z) for name, solve in solves.items()}, rounds)
             per_image = {name: timing.Times(taken.rounds / batch) for name, taken in times.items()}
@@ -69,7 +69,7 @@ def smoother_of(solver: str, iterations: int, xla: bool = False) -> Callable[[np
     def make(guides: np.ndarray) -> Solve:
         smoother = sa.Smoothing(ALPHA, GAMMA, solver=solver, iterations=iterations).guided_by(guides)
         solve = tf.function(smoother.solve, jit_compile=xla or None)
-        return lambda z: solve(tf.constant(z)).numpy()
+        return lambda z: solve(z).numpy()
 
     return make
 
@@ -85,15 +85,15 @@ def tensorflow_cg(guides: np.ndarray) -> Solve:
         x = tf.linalg.experimental.conjugate_gradient(smoother.operator, rhs, tol=0.0, max_iter=CG_ITERATIONS).x
         return tf.transpose(tf.reshape(x, [count, channels, side, side]), [0, 2, 3, 1])
 
-    return lambda z: solve(tf.constant(z)).numpy()
+    return lambda z: solve(z).numpy()
 
 
 def direct(guide: np.ndarray) -> Solve:
     """SuperLU in float64 on one image [H, W, C], the first of those that it is given, the factor made beforehand."""
     factor = scipy.sparse.linalg.splu(matrix(guide))
 
-    def solve(z: np.ndarray) -> np.ndarray:
-        rhs = z[0].astype(np.float64)
+    def solve(z: tf.Tensor) -> np.ndarray:
+        rhs = z[0].numpy().astype(np.float64)
         solution: np.ndarray = factor.solve(rhs.reshape(-1, rhs.shape[-1])).reshape(1, *rhs.shape)
         return solution
 

@@ -23,21 +23,7 @@ from tf_smoothadv import command
 from tf_smoothadv.evaluation import beam
 from tf_smoothadv.evaluation.config import BYTES
 
-FLAGS = flags.values(
-    flags.images,
-    flags.settings,
-    flags.attacks,
-    flags.gradients,
-    flags.goal,
-    flags.epsilons,
-    flags.network,
-    flags.targets,
-    flags.saving,
-    flags.visibility,
-    flags.shard,
-    flags.beam,
-    output="results/beam",
-)
+FLAGS = flags.values(*flags.WHITE_BOX, flags.beam, output="results/beam")
 DEFINE_list("alphas", [], "Each attack at these bandwidths of (6), see eval.front.", flag_values=FLAGS)
 DEFINE_list("maskings", [], "And under these maskings.", flag_values=FLAGS)
 

@@ -76,10 +76,15 @@ def images(made: flags.FlagValues) -> None:
         f"Images in a batch; {AUTO!r} takes as many as memory and speed allow.",
         flag_values=made,
     )
+    _check_count("batch_size", AUTO, made)
+
+
+def _check_count(name: str, word: str, made: flags.FlagValues) -> None:
+    """Lets a flag be this word or a number of at least 1."""
     flags.register_validator(
-        "batch_size",
-        lambda value: value == AUTO or (value.isdecimal() and int(value) > 0),
-        message=f"batch_size must be {AUTO!r} or an integer of at least 1",
+        name,
+        lambda value: value == word or (value.isdecimal() and int(value) > 0),
+        message=f"{name} must be {word!r} or an integer of at least 1",
         flag_values=made,
     )
 
@@ -93,13 +98,7 @@ def devices(made: flags.FlagValues) -> None:
         "of logical CPU devices, which show the same and are no faster.",
         flag_values=made,
     )
-    flags.register_validator(
-        "devices",
-        lambda value: value == ALL or (value.isdecimal() and int(value) > 0),
-        message=f"devices must be {ALL!r} or an integer of at least 1",
-        flag_values=made,
-    )
-
+    _check_count("devices", ALL, made)
     flags.DEFINE_bool(
         "jit_compile",
         False,
@@ -334,6 +333,21 @@ def tensorboard(made: flags.FlagValues) -> None:
         "Folder for TensorBoard: loss, distortion, successes and images of each batch as it comes.",
         flag_values=made,
     )
+
+
+WHITE_BOX = (
+    images,
+    settings,
+    attacks,
+    gradients,
+    goal,
+    epsilons,
+    network,
+    targets,
+    saving,
+    visibility,
+    shard,
+)  # of every white-box evaluation
 
 
 def config(made: flags.FlagValues, **others: Any) -> Config:

@@ -12,6 +12,9 @@ are, and what a decoder makes of it is what was searched (all that decode as lib
 dct_method="INTEGER_ACCURATE"). WebP files are written without loss, PNG files of 16 bits with 8. What counts is the
 file that was written, decoded.
 
+Above 2.4 megapixels an attack takes fewer gradients, unless --gradients says how many: as many as have 240 megapixels
+together, at least 20.
+
 Prints for each: the class and its probability before and after, the distortion D, what measures of the eye say, and
 what it took. Ends with status 1 if a file could not be read or attacked, 2 if nothing could be begun. Inputs are never
 overwritten; a run that was interrupted goes on where it stopped.

@@ -15,6 +15,7 @@ what stands after -- are flags of Beam.
 from __future__ import annotations
 
 import functools
+import importlib.util
 
 from absl.flags import DEFINE_bool
 
@@ -39,6 +40,8 @@ def main(paths: list[str]) -> None:
         raise ValueError(f"name one study's file, as --example prints one; received {' '.join(files) or 'none'}")
     if len(paths) > 1 and not FLAGS.beam:
         raise ValueError("flags of Beam need --beam; received " + " ".join(paths[1:]))
+    if FLAGS.beam and importlib.util.find_spec("apache_beam") is None:
+        raise ValueError("--beam needs apache-beam: pip install 'tf_smoothadv[beam]'")
     asked = study_file.read(paths[0])
     with flags.scope(FLAGS):
         study.evaluate(asked, flags.load, functools.partial(spread, paths[1:]) if FLAGS.beam else None)

@@ -24,22 +24,7 @@ from eval import flags
 from models import console
 from tf_smoothadv.evaluation.run import white_box
 
-FLAGS = flags.values(
-    flags.images,
-    flags.devices,
-    flags.settings,
-    flags.attacks,
-    flags.gradients,
-    flags.goal,
-    flags.epsilons,
-    flags.network,
-    flags.targets,
-    flags.saving,
-    flags.visibility,
-    flags.shard,
-    flags.tensorboard,
-    output="results/white_box",
-)
+FLAGS = flags.values(*flags.WHITE_BOX, flags.devices, flags.tensorboard, output="results/white_box")
 
 
 def main() -> None:

@@ -328,6 +328,15 @@ class TestRuns:
         assert json.loads((tmp_path / "out/few/coarse/alpha" / front.FRONT).read_text())["premium"] == 3
 
 
+def test_without_beam_it_is_told_before_anything_is_made(networks, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    outcome = here("eval.study", "--beam", str(tmp_path / "study.toml"))
+    assert (outcome.status, outcome.stderr) == (
+        2,
+        "error: --beam needs apache-beam: pip install 'tf_smoothadv[beam]'\n",
+    )
+
+
 @pytest.mark.slow
 def test_by_beam_it_is_the_same(networks, tmp_path):
     """Attacks and fronts, made by processes of their own: records equal but for the time they took."""

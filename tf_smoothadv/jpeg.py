@@ -183,20 +183,20 @@ def _decoded(planes: Planes, tables: tf.Tensor, size: tf.Tensor, sampling: tuple
 def _delivered(
     x: tf.Tensor, originals: tf.Tensor, planes: Planes, tables: tf.Tensor, size: tf.Tensor, sampling: tuple[int, int]
 ) -> tuple[tf.Tensor, Planes]:
-    """The image to save for an iterate, and its coefficients as int16; see `Jpeg`. All in one piece of code, because
-    the largest photographs are as slow as memory is.
-    """
+    """The image to save for an iterate, and its coefficients as int16; see `Jpeg`."""
     r = 255 * (x - originals)
     changes = _changes(r, tables, sampling, len(planes))
-    pixels = _pixels(_changed(planes, changes), tables)
-    moved = _colored(pixels, size, sampling) - 255 * originals
+    pixels = _colored(_pixels(_changed(planes, changes), tables), size, sampling)
+    moved = pixels - 255 * originals
     nearer = _over_blocks(tf.reduce_sum((2 * r - moved) * moved, axis=-1), sampling) > 0
     factors = [sampling, *[(1, 1)] * (len(planes) - 1)]
     chosen = [_repeated(nearer, factor, tf.shape(change)[1:3]) for factor, change in zip(factors, changes)]
     code = _changed(planes, [tf.where(block[..., None, None], change, 0) for block, change in zip(chosen, changes)])
-    blocks = [_repeated(block, (BLOCK, BLOCK), tf.shape(plane)[1:3]) for block, plane in zip(chosen, pixels)]
-    pixels = [tf.where(block, *pair) for block, *pair in zip(blocks, pixels, _pixels(planes, tables))]
-    images = tensors.at_level(_colored(pixels, size, sampling), 256)
+    if sampling == (1, 1):  # where blocks do not touch
+        blocks = _repeated(nearer, (BLOCK, BLOCK), size)[..., tf.newaxis]
+        images = tf.where(blocks, tensors.at_level(pixels, 256), originals)
+    else:
+        images = tensors.at_level(_colored(_pixels(code, tables), size, sampling), 256)
     return images, tuple(tf.cast(plane, tf.int16) for plane in code)
 
 

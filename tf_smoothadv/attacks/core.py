@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import html
@@ -526,10 +527,17 @@ class Attack:
         key = self.loop_key(), tuple(shapes), len(classes), model.jit_compile
 
         def looped() -> AttackResult:
-            result = None
             if strategy is not None:
-                result = _run_spread(model.compiled((key, strategy), lambda: make(strategy)), arguments)
-            return result or _run_loop(model, model.compiled(key, make), arguments)
+                spread = model.compiled((key, strategy), lambda: make(strategy))
+                # That no image of one device has a gradient is an error only if none of the others' has one.
+                with contextlib.suppress(NoGradientError):
+                    return _run_loop(spread, arguments)
+            loop = model.compiled(key, make)
+            try:
+                return _run_loop(loop, arguments)
+            except NoGradientError:
+                model.forget()  # or a gradient put in would not be seen, where the logits stay as they are
+                raise
 
         for known in (model.has_compiled((key, strategy) if strategy else key), False):
             result = looped()
@@ -583,21 +591,8 @@ class Attack:
         raise NotImplementedError
 
 
-def _run_spread(loop: Callable[..., AttackResult], arguments: list[tf.Tensor]) -> AttackResult | None:
-    """The result of a loop over several devices; None where no image of one of them has a gradient at the first step.
-
-    That is an error only if no image of the whole batch has one, which a loop on one device shows.
-    """
-    try:
-        with tf.init_scope():
-            return loop(*arguments)
-    except tf.errors.InvalidArgumentError as error:
-        if ZERO_GRADIENT in str(error):
-            return None
-        raise
-
-
-def _run_loop(model: Classifier, loop: Callable[..., AttackResult], arguments: list[tf.Tensor]) -> AttackResult:
+def _run_loop(loop: Callable[..., AttackResult], arguments: list[tf.Tensor]) -> AttackResult:
+    """What a compiled loop comes to; raises NoGradientError where no image has a usable gradient at the first step."""
     try:
         # Pauses the tape of whoever differentiates around the attack, as adversarial training does: its result is a
         # constant there.
@@ -605,6 +600,5 @@ def _run_loop(model: Classifier, loop: Callable[..., AttackResult], arguments: l
             return loop(*arguments)
     except tf.errors.InvalidArgumentError as error:
         if ZERO_GRADIENT in str(error):
-            model.forget()  # or a gradient put in would not be seen, where the logits stay as they are
             raise NoGradientError(ZERO_GRADIENT) from error
         raise

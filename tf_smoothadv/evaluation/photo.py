@@ -25,7 +25,7 @@ __all__ = ["Failure", "Made", "Work", "make", "output_of", "photos", "told"]
 
 MARK = ".adversarial"  # what the name of an output ends in
 ALL_GRADIENTS = 240e6  # pixels of all gradients of a photograph together, some minutes of two cores
-FEWEST = 20
+FEWEST, MOST = 20, 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,8 +237,9 @@ def _attack(networks: _Networks, photo: Photo, work: Work) -> Attack:
 
 
 def _gradients(shape: tuple[int, ...], work: Work) -> int | None:
+    """How many gradients a photograph [H, W, C] may take; None for what the preset says."""
     affordable = max(FEWEST, int(ALL_GRADIENTS / (shape[0] * shape[1])))
-    return work.gradients if work.gradients or affordable >= 100 else affordable
+    return work.gradients or (affordable if affordable < MOST else None)
 
 
 def _predicted(network: sa.Classifier, pixels: np.ndarray) -> tuple[int, float]:
