@@ -43,7 +43,6 @@ NOTES = {
     "robustness": "L2, by `Standard` and by AutoAttack's APGD-CE, APGD-T, FAB-T; gradients are those of an image.",
     "grid": "C4, clean, on the first digits: what was tried, the best of each attack first.",
 }
-EPSILONS = (1.0, 1.5, 2.0)  # of digits
 NETWORKS = ("c4", "file", "inception_v3")
 SHARED = pathlib.Path(__file__).parents[2] / "shared"
 NETWORK = SHARED / "models" / "efficientnet_lite0.keras"
@@ -77,7 +76,7 @@ DEFINE_float(
     "limit", 3.0, "Seconds a call: a solver that would take longer is left out.", lower_bound=0.0, flag_values=FLAGS
 )
 DEFINE_integer("batch_size", 8, "Photographs attacked at once.", lower_bound=1, flag_values=FLAGS)
-DEFINE_integer("photographs", 24, "Photographs that are delivered.", lower_bound=1, flag_values=FLAGS)
+DEFINE_integer("photographs", 24, "Photographs for --only=delivery,robustness.", lower_bound=1, flag_values=FLAGS)
 DEFINE_integer("digits", 200, "Digits attacked at once.", lower_bound=1, flag_values=FLAGS)
 DEFINE_integer("slow_digits", 20, "Digits for the slowest attack of another library.", lower_bound=1, flag_values=FLAGS)
 DEFINE_string(
@@ -87,7 +86,10 @@ DEFINE_string(
     flag_values=FLAGS,
 )
 DEFINE_string(
-    "records", "results/minimal", "Folder of the records of minimal and grid, which go on from them.", flag_values=FLAGS
+    "records",
+    "results/minimal",
+    "Folder of the records of minimal, grid and robustness, which go on from them.",
+    flag_values=FLAGS,
 )
 DEFINE_integer(
     "peer_steps", 50, "Steps, for each constant, where success and distortion are compared.", flag_values=FLAGS
@@ -117,7 +119,7 @@ def main() -> None:
         "minimal": lambda: minimal.run(FLAGS.data, FLAGS.digits, pathlib.Path(FLAGS.records)),
         "grid": lambda: minimal.run(FLAGS.data, minimal.GRID, pathlib.Path(FLAGS.records), grid=True),
         "delivery": lambda: delivery.run(deliveries(), FLAGS.peer_steps),
-        "robustness": lambda: robustness.run(FLAGS.digits, FLAGS.data, EPSILONS),
+        "robustness": lambda: robustness.run(evaluated(), pathlib.Path(FLAGS.records)),
         "growth": lambda: growth.run(FLAGS.network, FLAGS.images, FLAGS.rounds),
     }
     terminal = rich.console.Console(highlight=False, width=120)
@@ -164,6 +166,18 @@ def deliveries() -> dict[str, delivery.Case]:
         problem = networks.saved(FLAGS.network, FLAGS.images, FLAGS.photographs)
         name, size = pathlib.Path(FLAGS.network).stem, FLAGS.batch_size
         made[name] = delivery.Case(problem, peers.PHOTOGRAPHS, size, size)
+    return made
+
+
+def evaluated() -> dict[str, Callable[[], robustness.Case]]:
+    """The networks whose robust accuracy is measured."""
+    made: dict[str, Callable[[], robustness.Case]] = {}
+    if "c4" in FLAGS.networks:
+        made |= robustness.digits(FLAGS.digits, FLAGS.data)
+    if "file" in FLAGS.networks and FLAGS.network is not None:
+        problem = functools.partial(networks.saved, FLAGS.network, FLAGS.images, FLAGS.photographs)
+        name, size = pathlib.Path(FLAGS.network).stem, FLAGS.batch_size
+        made[name] = lambda: robustness.Case(problem(), robustness.PHOTOGRAPHS, size)
     return made
 
 

@@ -27,7 +27,7 @@ from benchmarks.__main__ import NETWORK, PHOTOGRAPHS, markdown, table
 from models import console
 from tf_smoothadv import metrics
 from tf_smoothadv.evaluation import presets, records
-from tf_smoothadv.evaluation.beam import driver
+from tf_smoothadv.evaluation.beam import collecting, driver
 
 PARTS = ("compare", "plan")
 CASES = ("c4", "file")
@@ -153,15 +153,15 @@ def planned(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
         attacking = made * row["s_per_image"] / workers
         starting = row["start_s"] + row["trace_s"] * ATTACKS / row["attacks"]
         waiting = BATCH * row["s_per_image"] / 2
-        collecting = made * row["driver_ms"] / 1000 + made / BATCH * LATENCY / driver.READERS
-        whole = attacking + starting + waiting + collecting
+        reading = made * row["driver_ms"] / 1000 + made / BATCH * LATENCY / collecting.READERS
+        whole = attacking + starting + waiting + reading
         yield {
             "network": row["network"],
             "workers": workers,
             "attacking_h": NETWORKS * attacking / 3600,
             "starting_h": NETWORKS * starting / 3600,
             "waiting_h": NETWORKS * waiting / 3600,
-            "collecting_h": NETWORKS * collecting / 3600,
+            "collecting_h": NETWORKS * reading / 3600,
             "whole_h": NETWORKS * whole / 3600,
             "busy": attacking / whole,
             "records_GB": NETWORKS * made * row["record_bytes"] / 1e9,

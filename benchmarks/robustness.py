@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -14,66 +16,157 @@ from benchmarks import adversarial_library, networks
 from tf_smoothadv import robustness
 from tf_smoothadv.evaluation import data
 
-ATTACKS = ["apgd-ce", "apgd-t", "fab-t"]  # 100, 900 and 900 gradients where there are ten classes
-BATCH = 200
+ATTACKS = ["apgd-ce", "apgd-t", "fab-t"]  # 100, 900 and 900 gradients, against nine classes
 WEIGHTS = {"C4": "clean", "adversarial C4": "adversarial"}
+DIGITS, PHOTOGRAPHS = (1.0, 1.5, 2.0), (0.1, 0.25, 0.5)  # epsilons
 
 
-def run(count: int, path: str | None, epsilons: tuple[float, ...]) -> Iterator[dict[str, Any]]:
+class Case(NamedTuple):
+    """What is evaluated.
+
+    Attributes:
+        problem: the network and the images with their classes.
+        epsilons: L2 norms.
+        batch: images at once.
+    """
+
+    problem: networks.Problem
+    epsilons: tuple[float, ...]
+    batch: int
+
+
+class Found(NamedTuple):
+    """What an attack came to on some images, [N] each.
+
+    Attributes:
+        distortion: the least of an adversarial image, 0 where the image itself is one; infinite where there is none.
+        gradients: that an image took.
+    """
+
+    distortion: np.ndarray
+    gradients: np.ndarray
+
+
+Attack = Callable[[networks.Problem], Found]
+
+
+def digits(count: int, path: str | None) -> dict[str, Callable[[], Case]]:
+    """C4 with both weights on the first digits of MNIST's npz file, or of those that ship with the project."""
+
+    def made(weights: str) -> Case:
+        images, labels = next(iter(data.load("mnist", path, num_images=count, batch_size=count)))
+        problem = networks.Problem(models.c4(weights), images.numpy(), labels.numpy(), networks.DIGITS)
+        return Case(problem, DIGITS, 200)
+
+    return {network: lambda weights=weights: made(weights) for network, weights in WEIGHTS.items()}  # type: ignore[misc]
+
+
+def run(cases: Mapping[str, Callable[[], Case]], folder: pathlib.Path) -> Iterator[dict[str, Any]]:
     """One row a network and epsilon; the gradients of `Standard` are those of all epsilons together.
 
     Args:
-        count: digits, the first of `path`, MNIST's npz file, or of those that ship with the project.
+        cases: by name, made when it is their turn.
+        folder: of the records, with which an interrupted run goes on.
     """
-    digits, labels = next(iter(data.load("mnist", path, num_images=count, batch_size=count)))
-    for network, weights in WEIGHTS.items():
-        problem = networks.Problem(models.c4(weights), digits.numpy(), labels.numpy(), networks.DIGITS)
-        result = decided(problem, epsilons)
-        distortion = np.where(result["success"], result["distortion"], np.inf)
-        correct = np.ones(count, bool)  # what is wrong unattacked has a success of distortion 0
-        for epsilon in epsilons:
-            theirs, taken = autoattack(problem, epsilon)
+    for network, make in cases.items():
+        case = make()
+        ours, copy = kept(folder, f"{network}, standard", case, standard(case)), copied(case.problem)
+        for epsilon in case.epsilons:
+            theirs = kept(folder, f"{network}, autoattack, {epsilon}", case, autoattack(copy, epsilon))
+            robust = [where(found, epsilon) for found in (ours, theirs)]
             yield {
                 "network": network,
-                "images": count,
+                "images": len(case.problem.images),
                 "epsilon": epsilon,
-                "standard": robustness.robust_accuracy(distortion, correct, epsilon).value,
-                "mean_gradients": float(np.mean(result["gradients"])),
-                "most_gradients": int(np.max(result["gradients"])),
-                "autoattack": theirs,
-                "mean_gradients_autoattack": taken,
+                "standard": float(np.mean(robust[0])),
+                "mean_gradients": float(np.mean(ours.gradients)),
+                "most_gradients": int(np.max(ours.gradients)),
+                "autoattack": float(np.mean(robust[1])),
+                "mean_gradients_autoattack": float(np.mean(theirs.gradients)),
+                "standard_alone": int(np.sum(~robust[0] & robust[1])),
+                "autoattack_alone": int(np.sum(robust[0] & ~robust[1])),
             }
 
 
-def decided(problem: networks.Problem, epsilons: tuple[float, ...]) -> dict[str, np.ndarray]:
-    """What `Standard` finds on all the images, without its control."""
-    attack = sa.attacks.Standard(epsilons, queries=0)
+def where(found: Found, epsilon: float) -> np.ndarray:
+    """On which images the network is robust; what is wrong unattacked has distortion 0."""
+    return robustness.robust(found.distortion, np.ones(len(found.distortion), bool), epsilon)
+
+
+def kept(folder: pathlib.Path, name: str, case: Case, attack: Attack) -> Found:
+    """What an attack comes to on all the images; each batch is a file, and is not made again."""
     parts = []
-    for start in range(0, len(problem.images), BATCH):
-        some = problem.part(start + BATCH, start)
-        found = attack(problem.model, tf.constant(some.images), some.labels)
-        parts.append({name: getattr(found, name).numpy() for name in ("success", "distortion", "gradients")})
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    for start in range(0, len(case.problem.images), case.batch):
+        part = case.problem.part(start + case.batch, start)
+        weights = str(models.fingerprint(case.problem.model))[:8]
+        path = folder / f"{name}, {start} to {start + len(part.images)} of {weights}.npz"
+        if not path.exists():
+            made = attack(part)
+            folder.mkdir(parents=True, exist_ok=True)
+            np.savez(path.with_suffix(".part.npz"), **made._asdict())
+            path.with_suffix(".part.npz").rename(path)
+        with np.load(path) as there:
+            parts.append(Found(**there))
+    return Found(*map(np.concatenate, zip(*parts)))
 
 
-def autoattack(problem: networks.Problem, epsilon: float) -> tuple[float, float]:
-    """The share of images that AutoAttack leaves, and the gradients that an image took in the mean."""
-    import pyautoattack
+def standard(case: Case) -> Attack:
+    """`Standard` without its control."""
+    attack = sa.attacks.Standard(case.epsilons, queries=0)
+
+    def attacked(part: networks.Problem) -> Found:
+        found = attack(part.model, tf.constant(part.images), part.labels)
+        return Found(np.where(found.success, found.distortion, np.inf), found.gradients.numpy())
+
+    return attacked
+
+
+def copied(problem: networks.Problem) -> Any:
+    """The network in PyTorch.
+
+    Raises:
+        ValueError: one whose logits are others.
+    """
     import torch
 
-    copy = adversarial_library.copied(problem.model)
-    taken = 0
+    model = problem.model
+    copy = (
+        adversarial_library.lite0(problem.images.shape[1])
+        if model.name == adversarial_library.LITE0
+        else adversarial_library.copied(model)
+    )
+    some = problem.images[:4]
+    logits = copy(torch.tensor(np.moveaxis(some, 3, 1)).contiguous()).numpy()
+    difference = np.max(np.abs(logits - keras.ops.convert_to_numpy(model(some, training=False))))
+    if difference > adversarial_library.AGREE:
+        raise ValueError(f"the network in PyTorch must have the same logits; they differ by {difference:.2g}")
+    return copy
 
-    def counted(images: Any) -> Any:
-        nonlocal taken
-        taken += len(images) * images.requires_grad
-        return copy(images)
 
-    attack = pyautoattack.AutoAttack(counted, norm="L2", eps=epsilon, seed=0, version="standard")
-    attack.attacks_to_run, attack.verbose = ATTACKS, False
-    images = torch.tensor(np.moveaxis(problem.images, 3, 1)).contiguous()
-    labels = torch.tensor(problem.labels, dtype=torch.int64)
-    adversarial, _ = attack.run_standard_evaluation(images, labels, batch_size=BATCH)
-    with torch.no_grad():
-        holds = copy(adversarial).argmax(1) == labels
-    return float(holds.float().mean()), taken / len(images)
+def autoattack(copy: Any, epsilon: float) -> Attack:
+    """AutoAttack's part; each image has the mean of its batch's gradients."""
+
+    def attacked(part: networks.Problem) -> Found:
+        import pyautoattack
+        import torch
+
+        taken = 0
+
+        def counted(images: Any) -> Any:
+            nonlocal taken
+            taken += len(images) * images.requires_grad
+            return copy(images)
+
+        attack = pyautoattack.AutoAttack(counted, norm="L2", eps=epsilon, seed=0, version="standard")
+        attack.attacks_to_run, attack.verbose = ATTACKS, False
+        images = torch.tensor(np.moveaxis(part.images, 3, 1)).contiguous()
+        labels = torch.tensor(part.labels, dtype=torch.int64)
+        adversarial, _ = attack.run_standard_evaluation(images, labels, batch_size=len(images))
+        with torch.no_grad():
+            holds = (copy(adversarial).argmax(1) == labels).numpy()
+        distortion = torch.linalg.vector_norm((adversarial - images).flatten(1), dim=1).numpy()
+        return Found(
+            np.where(holds, np.inf, np.minimum(distortion, epsilon)), np.full(len(images), taken / len(images))
+        )
+
+    return attacked

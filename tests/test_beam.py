@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import json
 import multiprocessing
@@ -14,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent import futures
 
 import numpy as np
 import PIL.Image
@@ -30,7 +32,7 @@ from models import c4
 from tests.many_runs import here
 from tf_smoothadv import protocol
 from tf_smoothadv.evaluation import beam, data, outputs, records, run
-from tf_smoothadv.evaluation.beam import files, plan
+from tf_smoothadv.evaluation.beam import files, plan, processes, work
 from tf_smoothadv.evaluation.config import Config
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -206,6 +208,34 @@ def test_batches_are_those_that_one_process_attacks(rng, own):
     for attack in ("a", "b"):
         assert [[one.index for one in batch.pictures] for batch in batches if batch.attack == attack] == expected
     assert len({batch.path for batch in batches}) == len(batches)
+
+
+@pytest.mark.parametrize(("attacks", "traced"), [("abcdef", 6), ("a", 2)])
+def test_processes_share_out_attacks_before_batches(attacks, traced, monkeypatch):
+    made = []
+
+    class Process:
+        def __init__(self, *_):
+            self.attacks = set()
+
+        def start(self, _):
+            pass
+
+        def done(self, batch):
+            made.append((self, batch))
+            time.sleep(0.02)
+            return work.Done(batch, [])
+
+    monkeypatch.setattr(processes, "_Process", Process)
+    both = processes.Processes(None, 1, 2)
+    both.job = object()
+    seen = [plan.Seen(plan.Picture(index, "", 0, None, ""), (1, 1, 1), True) for index in range(8)]
+    batches = plan.batches(seen, 2, list(attacks))
+    with futures.ThreadPoolExecutor(len(batches)) as threads:
+        assert [one.batch for one in threads.map(both.done, batches)] == batches
+    assert len({(process, batch.attack) for process, batch in made}) == traced
+    counts = collections.Counter(process for process, _ in made)
+    assert max(counts.values()) - min(counts.values()) <= 1
 
 
 def test_a_file_is_whole_or_not_there(tmp_path):

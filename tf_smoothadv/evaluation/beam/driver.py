@@ -6,12 +6,9 @@ import dataclasses
 import hashlib
 import json
 import logging
-import operator
 import os
-import pathlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent import futures
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import rich.console
@@ -22,8 +19,8 @@ from apache_beam.runners.runner import create_runner
 
 from tf_smoothadv import metrics
 from tf_smoothadv.attacks import core
-from tf_smoothadv.evaluation import data, outputs, parameters, records, run, visibility
-from tf_smoothadv.evaluation.beam import files, handler, pipeline, plan, watching
+from tf_smoothadv.evaluation import data, parameters, records, run, visibility
+from tf_smoothadv.evaluation.beam import collecting, files, handler, pipeline, plan, processes, watching
 from tf_smoothadv.evaluation.beam.work import Job
 from tf_smoothadv.evaluation.config import LOCAL, Config
 from tf_smoothadv.evaluation.data import targets
@@ -33,7 +30,7 @@ __all__ = ["evaluate"]
 
 METRICS = "pipeline.json"
 SHARDS = "shards"
-READERS = 16  # files at once, which may lie far away
+WAITING = 16  # batches for each process, of which it chooses
 RAISED = re.compile(r"(OSError|MemoryError|ValueError): (.*?)(?: \[while running .*\])?")
 
 
@@ -68,6 +65,23 @@ def evaluate(
     count = workers or os.cpu_count() or 1
     options = _options(runner, count, arguments)
     FileSystems.set_options(options)
+    if runner == LOCAL:
+        processes.begin(load, threads, count)
+    try:
+        return _evaluated(load, config, options, count if runner == LOCAL else 1, threads, store, arguments)
+    finally:
+        processes.end()
+
+
+def _evaluated(
+    load: Callable[[], core.Model],
+    config: Config,
+    options: PipelineOptions,
+    count: int,
+    threads: int,
+    store: str | None,
+    arguments: Sequence[str],
+) -> metrics.Run:
     model = load()
     images = run.loaded(config)
     pictures, first = _readable(images)
@@ -103,11 +117,11 @@ def evaluate(
         )
         todo = plan.Todo(plan.chunks(dataclasses.replace(shown, images=images.images)), frozenset(results.done))
         if _begin(job, todo):
-            made_by = handler.AttackHandler(load, job, threads, count if runner == LOCAL else 1)
+            made_by = handler.AttackHandler(load, job, threads, count)
             with watching.watched(terminal, len(images.names), len(attacks), len(results.done)):
                 made = _run(made_by, job, options)
             records.write(results.folder / METRICS, made)
-        return _finished(job, todo, results, terminal)
+        return collecting.finished(job, todo, results, terminal)
 
 
 def _readable(dataset: data.Dataset) -> tuple[list[plan.Picture], data.Dataset]:
@@ -153,30 +167,11 @@ def _begin(job: Job, todo: plan.Todo) -> bool:
             files.remove(files.joined(job.shards, name))
     names -= again
     if names.issuperset(chunk.path for chunk in todo.chunks):
-        batches = _batches(job, _seen(job, todo, names))
+        batches = collecting.batches(job, collecting.seen(job, todo, names))
         if names.issuperset(batch.path for batch in batches if not todo.has(batch)):
             return False
     files.write(files.joined(job.shards, pipeline.TODO), todo.text().encode())
     return True
-
-
-def _seen(job: Job, todo: plan.Todo, names: set[str]) -> list[plan.Seen]:
-    """What the model said of the images, as far as there are files of it."""
-    there = [chunk for chunk in todo.chunks if chunk.path in names]
-    return [one for chunk, content in zip(there, _contents(job, there)) for one in plan.seen_in(content, chunk)]
-
-
-def _batches(job: Job, seen: list[plan.Seen]) -> list[plan.Batch]:
-    """The batches to attack, as one process takes them."""
-    batches = plan.batches(seen, job.dataset.batch_size, list(job.attacks), job.dataset.begins)
-    return sorted(batches, key=operator.attrgetter("number"))
-
-
-def _contents(job: Job, batches: Iterable[plan.Batch]) -> Iterator[bytes]:
-    """What the files of some batches hold, in their order."""
-    with futures.ThreadPoolExecutor(READERS) as threads:
-        for some in data.alike(batches, lambda _: None, 10 * READERS):
-            yield from threads.map(files.read, map(job.path, some))
 
 
 def _run(attack_handler: handler.AttackHandler, job: Job, options: PipelineOptions) -> dict[str, Any]:
@@ -193,8 +188,6 @@ def _run(attack_handler: handler.AttackHandler, job: Job, options: PipelineOptio
         if told is None:
             raise
         raise (ValueError if told[1] == "ValueError" else OSError)(told[2]) from error
-    finally:
-        handler.end()
 
 
 def _options(runner: str, workers: int, arguments: Sequence[str]) -> PipelineOptions:
@@ -208,8 +201,12 @@ def _options(runner: str, workers: int, arguments: Sequence[str]) -> PipelineOpt
         raise ValueError(f"unexpected arguments: {' '.join(wrong)}; flags of Beam stand after --, as --NAME=VALUE")
     if runner == LOCAL:
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # what it has to say is raised, too
-        # Beam's own processes hang when one of them is killed: there its threads wait for ours, see `handler`.
-        own = ["--runner=FnApiRunner", "--direct_running_mode=multi_threading", f"--direct_num_workers={workers}"]
+        # Beam's own processes hang when one of them is killed: there its threads wait for ours, see `processes`.
+        own = [
+            "--runner=FnApiRunner",
+            "--direct_running_mode=multi_threading",
+            f"--direct_num_workers={WAITING * workers}",
+        ]
     else:
         try:
             create_runner(runner)
@@ -221,64 +218,3 @@ def _options(runner: str, workers: int, arguments: Sequence[str]) -> PipelineOpt
     if runner == LOCAL and unknown:  # another one's may be known where it runs
         raise ValueError(f"after -- there must be flags of Beam; it does not know {', '.join(sorted(unknown))}")
     return options
-
-
-def _finished(
-    job: Job, todo: plan.Todo, results: records.Results[metrics.Record], terminal: rich.console.Console
-) -> metrics.Run:
-    """Collects what the workers wrote.
-
-    Raises:
-        ValueError: the model classifies no image correctly.
-        OSError: there are neither records nor reasons of some images.
-    """
-    folder, names = results.folder, files.names(job.shards)
-    failures = sorted(_failures(job, names), key=operator.itemgetter("index"))
-    told = {(failure["attack"], failure["index"]) for failure in failures}
-    seen = _seen(job, todo, names)
-    batches = _batches(job, seen)
-    for batch in [*todo.chunks, *batches]:
-        keys = ((batch.attack or None, picture.index) for picture in batch.pictures)
-        if not (batch.path in names or todo.has(batch) or told.issuperset(keys)):
-            raise OSError(f"the pipeline left no {job.path(batch)}: give the same command again")
-    key = operator.attrgetter(*records.KEY)
-    there = [batch for batch in batches if batch.path in names]
-    done = results.done
-    for batch, content in zip(there, _contents(job, there)):
-        made = records.parsed(pathlib.Path(job.path(batch)), content, metrics.Record, key)
-        results.append(record for one, record in made.items() if one not in done)
-    if job.store != str(folder):
-        _copy(job.store, folder)
-    correct = [one.correct for one in seen if one.reason is None]
-    if not any(correct):
-        raise ValueError(f"the model classifies none of the {len(correct)} images correctly: nothing to attack")
-    _write_failures(folder, failures)
-    whole = metrics.Run(tuple(results.records), len(correct), sum(correct), job.config.epsilons)
-    outputs.write_outputs(folder, whole, terminal, failures)
-    return whole
-
-
-def _failures(job: Job, names: set[str]) -> Iterator[dict[str, Any]]:
-    for name in sorted(names):
-        if name.startswith(f"{pipeline.FAILED}/"):
-            yield from map(json.loads, files.read(files.joined(job.shards, name)).splitlines())
-
-
-def _write_failures(folder: pathlib.Path, failures: list[dict[str, Any]]) -> None:
-    """The dead letters, one a line; no file where there is none."""
-    path = folder / outputs.DEAD_LETTERS
-    with records.writing(path):
-        if failures:
-            path.write_text("".join(json.dumps(failure) + "\n" for failure in failures))
-        else:
-            path.unlink(missing_ok=True)
-
-
-def _copy(store: str, folder: pathlib.Path) -> None:
-    """Images and examples from where the workers wrote them."""
-    for kept in (records.IMAGES, outputs.EXAMPLES):
-        for name in sorted(files.names(files.joined(store, kept))):
-            path = folder / kept / name
-            with records.writing(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(files.read(files.joined(store, kept, name)))

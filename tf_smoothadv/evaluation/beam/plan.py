@@ -181,6 +181,8 @@ def chunks(dataset: data.Dataset) -> list[Batch]:
 def batches(seen: Iterable[Seen], size: int, attacks: Sequence[str], begins: Sequence[int] = ()) -> list[Batch]:
     """The batches to attack: those that `protocol.CorrectImages` makes of the images that could be read.
 
+    Those of the same images follow one another, so that processes that begin together begin with other attacks.
+
     Args:
         seen: all the images, in any order.
         size: images in a batch.
@@ -200,7 +202,7 @@ def batches(seen: Iterable[Seen], size: int, attacks: Sequence[str], begins: Seq
             start += len(batch)
 
     groups = [[readable[place].picture for place in places] for (places,) in protocol.regrouped(classified())]
-    return [Batch(attack, number, group) for attack in attacks for number, group in enumerate(groups)]
+    return [Batch(attack, number, group) for number, group in enumerate(groups) for attack in attacks]
 
 
 def _places(dataset: data.Dataset) -> Iterator[Any]:

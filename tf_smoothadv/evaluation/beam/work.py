@@ -28,7 +28,7 @@ from tf_smoothadv.evaluation.data import targets
 from tf_smoothadv.evaluation.data.tfrecords import Records
 from tf_smoothadv.smoothing import Smoothing
 
-__all__ = ["Done", "Job", "Worker"]
+__all__ = ["Done", "Job", "Worker", "loaded"]
 
 REASON = 500  # characters
 
@@ -95,19 +95,23 @@ class Done(NamedTuple):
     gradients: int = 0
 
 
+def loaded(load: Callable[[], core.Model], threads: int) -> core.Model:
+    """The model of this process, in which TensorFlow has so many threads."""
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    return load()
+
+
 class Worker:
     """A model and what is done with it; one a process.
 
     Args:
-        load: gives the model.
+        model: the model.
         job: what is to be done with it.
-        threads: of TensorFlow.
     """
 
-    def __init__(self, load: Callable[[], core.Model], job: Job, threads: int) -> None:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
-        self._model, self._job = load(), job
+    def __init__(self, model: core.Model, job: Job) -> None:
+        self._model, self._job = model, job
         FileSystems.set_options(PipelineOptions(list(job.arguments)))
         first = dataclasses.replace(
             job.part(job.first, [self._read(picture) for picture in job.first]), batch_size=run.CHECKED, targets=None

@@ -1,0 +1,230 @@
+"""Processes with a model, of which one that ends ends nothing else, and which batch is done by which."""
+
+from __future__ import annotations
+
+import collections
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from concurrent import futures
+from typing import Any
+
+from tf_smoothadv.attacks import core
+from tf_smoothadv.evaluation.beam import watching, work
+from tf_smoothadv.evaluation.beam.plan import Batch, Seen
+from tf_smoothadv.evaluation.beam.work import Done, Job
+
+__all__ = ["Processes", "begin", "end", "of"]
+
+TRIES = 3  # of a batch that ends its process
+STARTS = 10  # of a process that ends before it has its model
+
+
+class Processes:
+    """Processes with a model; a new one takes the place of one that ends, killed or out of memory.
+
+    Args:
+        load, threads: of all of them, see `AttackHandler`.
+        count: how many; all begin at once.
+    """
+
+    def __init__(self, load: Callable[[], core.Model], threads: int, count: int) -> None:
+        self.job: Job | None = None
+        self._all = [_Process(load, threads) for _ in range(count)]
+        self._free = list(self._all)
+        self._waiting: list[Batch] = []
+        self._changed = threading.Condition()
+        self._ended = False
+
+    def done(self, batch: Batch) -> Done:
+        """Does a batch, in this thread's turn.
+
+        Raises:
+            Exception: a model that cannot be loaded, or results that cannot be written.
+        """
+        process = self._free_for(batch)
+        try:
+            for _ in range(TRIES):
+                self._start(process)
+                try:
+                    done = process.done(batch)
+                    watching.tell(done)
+                    return done
+                except (EOFError, ConnectionError):
+                    self._replace(process)
+        finally:
+            with self._changed:
+                self._free.append(process)
+                self._changed.notify_all()
+        reason = f"its process ended {TRIES} times, killed or out of memory: try a smaller --batch_size"
+        return Done(batch, [] if batch.attack else [Seen(one, reason=reason) for one in batch.pictures], reason)
+
+    def _free_for(self, batch: Batch) -> _Process:
+        """Waits for a process whose next batch this is."""
+        with self._changed:
+            self._waiting.append(batch)
+            while True:
+                for process in self._free:
+                    if self._next(process) is batch:
+                        self._free.remove(process)
+                        self._waiting = [one for one in self._waiting if one is not batch]
+                        process.attacks.add(batch.attack)
+                        self._changed.notify_all()
+                        return process
+                self._changed.wait()
+
+    def _next(self, process: _Process) -> Batch:
+        """Of an attack that it has traced already, if there is one; else of one that no process, or that few have."""
+        traced = collections.Counter(attack for one in self._all for attack in one.attacks)
+        waiting = collections.Counter(batch.attack for batch in self._waiting)
+
+        def last(batch: Batch) -> tuple[bool, int, int]:
+            return batch.attack not in process.attacks, traced[batch.attack], -waiting[batch.attack]
+
+        return min(self._waiting, key=last)
+
+    def _start(self, process: _Process) -> None:
+        """Waits until it has its model; a process that ends before is no fault of the batch."""
+        assert self.job is not None
+        for _ in range(STARTS):
+            try:
+                process.start(self.job)
+                return
+            except (EOFError, ConnectionError):
+                self._replace(process)
+        raise MemoryError(
+            f"{STARTS} processes ended before they had loaded the model: fewer --workers take less memory"
+        )
+
+    def _replace(self, process: _Process) -> None:
+        if self._ended:
+            raise EOFError("all processes have ended")
+        process.end()
+
+    def end(self) -> None:
+        """Ends them all."""
+        self._ended = True
+        for process in self._all:
+            process.kill()
+
+
+class _Process:
+    """One of them.
+
+    Attributes:
+        attacks: of its batches so far, which it has traced.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        self.attacks: set[str] = set()
+        self._arguments = arguments
+        self._ready = False
+        self._begin()
+
+    def _begin(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, other = context.Pipe()
+        self._process = context.Process(target=_serve, args=(other, *self._arguments), daemon=True)
+        self._process.start()
+        other.close()
+
+    def start(self, job: Job) -> None:
+        """Waits until it has its model, and has checked it, if it has not yet.
+
+        Raises:
+            EOFError, ConnectionError: the process has ended.
+            Exception: what loading, or `Worker`, raises.
+        """
+        if not self._ready:
+            self._pipe.send(job)
+            self._answer()
+            self._ready = True
+
+    def done(self, batch: Batch) -> Done:
+        """Does a batch; raises as `start`."""
+        self._pipe.send(batch)
+        result: Done = self._answer()
+        return result
+
+    def _answer(self) -> Any:
+        answer = self._pipe.recv()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def end(self) -> None:
+        """Ends it, and begins another in its place."""
+        self.kill()
+        self._pipe.close()
+        self.attacks, self._ready = set(), False
+        self._begin()
+
+    def kill(self) -> None:
+        """Ends it, for who waits for it, too."""
+        self._process.kill()
+        self._process.join()
+
+
+_STARTING = threading.Lock()
+_known: list[Processes] = []  # those of the last job
+
+
+def begin(load: Callable[[], core.Model], threads: int, count: int) -> None:
+    """Starts processes, which load the model while this one goes on; those of an earlier job end."""
+    end()
+    _known.append(Processes(load, threads, count))
+
+
+def of(load: Callable[[], core.Model], job: Job, threads: int, count: int) -> Processes:
+    """Those of a job in this process, the same for all its threads."""
+    with _STARTING:
+        if not _known or (_known[0].job or job).shards != job.shards:
+            begin(load, threads, count)
+        _known[0].job = job
+        return _known[0]
+
+
+def end() -> None:
+    """Ends the processes that this one has started, whatever they are at."""
+    for processes in _known:
+        processes.end()
+    _known.clear()
+
+
+def _serve(pipe: Any, load: Callable[[], core.Model], threads: int) -> None:
+    """Does the batches that come, until the process that started this one has ended, however that did."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for that one
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    loading: futures.Future[core.Model] = futures.Future()
+    try:
+        loading.set_result(work.loaded(load, threads))
+    except Exception as error:  # for who asks
+        loading.set_exception(error)
+    job = pipe.recv()
+    try:
+        worker = work.Worker(loading.result(), job)
+    except Exception as error:  # as above
+        pipe.send(_plain(error))
+        return
+    pipe.send(None)
+    while True:
+        batch = pipe.recv()
+        try:
+            pipe.send(worker(batch))
+        except Exception as error:  # as above
+            pipe.send(_plain(error))
+
+
+def _plain(error: Exception) -> Exception:
+    """One that can be pickled, as not all of TensorFlow's can."""
+    kind = next((kind for kind in (ValueError, OSError) if isinstance(error, kind)), RuntimeError)
+    return kind(str(error) if kind is not RuntimeError else f"{type(error).__name__}: {error}")
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
