@@ -27,7 +27,7 @@ from benchmarks.__main__ import NETWORK, PHOTOGRAPHS, markdown, table
 from models import console
 from tf_smoothadv import metrics
 from tf_smoothadv.evaluation import presets, records
-from tf_smoothadv.evaluation.beam import collecting, driver
+from tf_smoothadv.evaluation.beam import collecting, starting
 
 PARTS = ("compare", "plan")
 CASES = ("c4", "file")
@@ -81,7 +81,7 @@ def compared(case: str) -> dict[str, Any]:
         one = timed("beam", folder / "one", [*arguments, "--workers=1"])
         two = timed("beam", folder / "two", [*arguments, "--workers=2"])
         kept = {name: untimed(folder / name) for name in ("alone", "one", "two")}
-        told = json.loads((folder / "one" / driver.METRICS).read_text())
+        told = json.loads((folder / "one" / starting.METRICS).read_text())
         spent = {name: told[f"{name}_milliseconds"] for name in attacks}
         busy = sum(times["count"] * times["mean"] for times in spent.values()) / 1000
         made = count * len(attacks)

@@ -33,8 +33,8 @@ def main(arguments: list[str]) -> None:
     alphas, maskings = tuple(flags.numbers("alphas", FLAGS.alphas)) or None, tuple(FLAGS.maskings)
     front = {"delivery": BYTES, "save_images": True} if alphas else {}
     config = flags.config(FLAGS, aim=FLAGS.targets, alphas=alphas, maskings=maskings, **front)
-    load = functools.partial(command.called, "eval.flags", "load_one", config)
-    beam.evaluate(load, config, **flags.beam_options(FLAGS), store=FLAGS.store, arguments=arguments)
+    load = functools.partial(command.called, "eval.flags", "load", config, [config.model])
+    beam.white_box(load, config, flags.where(FLAGS, arguments))
 
 
 if __name__ == "__main__":

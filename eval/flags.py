@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.util
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -19,6 +20,9 @@ from tf_smoothadv.evaluation import data, families, presets, records
 from tf_smoothadv.evaluation import devices as running
 from tf_smoothadv.evaluation.config import AUTO, DELIVERIES, LABELS, LOCAL, MODEL, RESOLUTIONS, Config
 from tf_smoothadv.evaluation.devices import ALL
+
+if TYPE_CHECKING:
+    from tf_smoothadv.evaluation.beam import Where
 
 NAMES = f"{', '.join(models.FORMS)}, or the path of a .keras or .h5 file or of a SavedModel folder"
 
@@ -134,9 +138,39 @@ def beam(made: flags.FlagValues) -> None:
     )
 
 
-def beam_options(made: flags.FlagValues) -> dict[str, Any]:
-    """Of these flags, what `evaluation.beam.evaluate` takes for every run."""
-    return {name: made[name].value for name in ("runner", "workers", "threads")}
+def by_beam(made: flags.FlagValues) -> None:
+    """Whether a pipeline makes the records, and where."""
+    beam(made)
+    flags.DEFINE_bool(
+        "beam",
+        False,
+        "Make the records by Apache Beam, in several processes or on many machines: see eval.beam. What stands after "
+        "-- are flags of Beam.",
+        flag_values=made,
+    )
+
+
+def where(made: flags.FlagValues, arguments: Sequence[str]) -> Where:
+    """Where a pipeline runs by the flags of `beam`; `arguments` stand after them, flags of Beam's own."""
+    from tf_smoothadv.evaluation.beam import Where  # of another extra than the rest
+
+    return Where(made.runner, made.workers, made.threads, made.store, tuple(arguments))
+
+
+def where_by_beam(made: flags.FlagValues, arguments: Sequence[str]) -> Where | None:
+    """The same by the flags of `by_beam`; None where --beam is not given.
+
+    Raises:
+        ValueError: such flags without --beam, or no Beam.
+    """
+    if not made.beam:
+        given = [f"--{name}" for name in ("runner", "workers", "threads", "store") if made[name].present]
+        if given or arguments:
+            raise ValueError(f"flags of Beam need --beam; received {' '.join([*given, *arguments])}")
+        return None
+    if importlib.util.find_spec("apache_beam") is None:
+        raise ValueError("--beam needs apache-beam: pip install 'tf_smoothadv[beam]'")
+    return where(made, arguments)
 
 
 def resize(made: flags.FlagValues) -> None:
@@ -347,6 +381,7 @@ WHITE_BOX = (
     saving,
     visibility,
     shard,
+    tensorboard,
 )  # of every white-box evaluation
 
 

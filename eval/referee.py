@@ -2,6 +2,7 @@
 
     python -m eval.referee ddn.npz mine/fmn                       two attacks on C4 and the digits that ship with it
     python -m eval.referee --model=net.keras --dataset=nips2017 --data=DIR ddn.npz        on other images
+    python -m eval.referee --beam --workers=4 ddn.npz             in several processes: see eval.beam
     python -m eval.referee results/white_box/images/*cw           what eval.white_box --save_images wrote, once more
     python -m benchmarks.adversaries --library=foolbox --attack=DDN --output=ddn.npz      makes one by another library
 
@@ -18,11 +19,13 @@ attack cost is not known here. Writes to --output what eval.white_box writes, fo
 
 from __future__ import annotations
 
+import functools
 import pathlib
 
 from eval import flags
 from models import console
-from tf_smoothadv.evaluation.run import referee
+from tf_smoothadv import command
+from tf_smoothadv.evaluation.referee import referee
 
 FLAGS = flags.values(
     flags.images,
@@ -31,17 +34,26 @@ FLAGS = flags.values(
     flags.saving,
     flags.visibility,
     flags.shard,
+    flags.by_beam,
     flags.tensorboard,
     output="results/referee",
 )
 
 
-def main(paths: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Scores what lies at the paths."""
+    paths = [argument for argument in arguments if not argument.startswith("--")]
     if not paths:
         raise ValueError("name at least one folder of PNG files or .npz file; received none")
-    config = flags.config(FLAGS)
-    referee(flags.load_one(config), config, map(pathlib.Path, paths))
+    config, submitted = flags.config(FLAGS), map(pathlib.Path, paths)
+    where = flags.where_by_beam(FLAGS, [argument for argument in arguments if argument not in paths])
+    if where is None:
+        referee(flags.load_one(config), config, submitted)
+        return
+    from tf_smoothadv.evaluation import beam  # of another extra than the rest
+
+    load = functools.partial(command.called, "eval.flags", "load", config, [config.model])
+    beam.referee(load, config, submitted, where)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,15 @@
 
 Attacks, networks, datasets and images may be added to the file at any time: what is there is not made again. A run that
 fails does not keep the others from being made. OUTPUT/DATASET/NETWORK/GROUP holds what eval.white_box or eval.front
-writes, OUTPUT/DATASET/TRANSFER what eval.transfer does. With --beam transfers are made by one process all the same, and
-what stands after -- are flags of Beam.
+writes, OUTPUT/DATASET/TRANSFER what eval.transfer does. With --beam what stands after -- are flags of Beam.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-import importlib.util
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from absl.flags import DEFINE_bool
 
@@ -23,10 +24,14 @@ from eval import flags
 from models import console
 from tf_smoothadv import command
 from tf_smoothadv.evaluation import study, study_file
+from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.evaluation.study_example import EXAMPLE
 
-FLAGS = flags.values(flags.devices, flags.beam)
-DEFINE_bool("beam", False, "Make the runs by eval.beam, whose flags are here, too.", flag_values=FLAGS)
+if TYPE_CHECKING:
+    from tf_smoothadv import Classifier
+    from tf_smoothadv.evaluation.beam import Where
+
+FLAGS = flags.values(flags.devices, flags.by_beam)
 DEFINE_bool("example", False, "Print a file to begin with, and do nothing else.", flag_values=FLAGS)
 
 
@@ -38,22 +43,29 @@ def main(paths: list[str]) -> None:
     files = [path for path in paths if not path.startswith("--")]
     if len(files) != 1:
         raise ValueError(f"name one study's file, as --example prints one; received {' '.join(files) or 'none'}")
-    if len(paths) > 1 and not FLAGS.beam:
-        raise ValueError("flags of Beam need --beam; received " + " ".join(paths[1:]))
-    if FLAGS.beam and importlib.util.find_spec("apache_beam") is None:
-        raise ValueError("--beam needs apache-beam: pip install 'tf_smoothadv[beam]'")
-    asked = study_file.read(paths[0])
+    where = flags.where_by_beam(FLAGS, [path for path in paths if path not in files])
+    asked = study_file.read(files[0])
     with flags.scope(FLAGS):
-        study.evaluate(asked, flags.load, functools.partial(spread, paths[1:]) if FLAGS.beam else None)
+        study.evaluate(asked, flags.load, functools.partial(spread, where) if where else None)
 
 
-def spread(arguments: list[str], run: study_file.Run) -> None:
-    """Makes the records of a run by Beam."""
+def spread(where: Where, step: study_file.Run | study_file.Transfer) -> None:
+    """Makes the records of a run or a transfer by Beam."""
     from tf_smoothadv.evaluation import beam  # of another extra than the rest
 
-    load = functools.partial(command.called, "eval.flags", "load_one", run.config, run.model)
-    store = FLAGS.store and f"{FLAGS.store}/{run.config.output}"
-    beam.evaluate(load, run.config, **flags.beam_options(FLAGS), store=store, arguments=arguments)
+    where = dataclasses.replace(where, store=where.store and f"{where.store}/{step.config.output}")
+    models = step.models if isinstance(step, study_file.Transfer) else {step.network: step.model}
+    load = functools.partial(command.called, "eval.study", "networks", step.config, models)
+    if isinstance(step, study_file.Transfer):
+        beam.transfer(load, step.sources, step.config, where)
+    else:
+        beam.white_box(load, step.config, where)
+
+
+def networks(config: Config, models: Mapping[str, str]) -> dict[str, Classifier]:
+    """By these names, the networks that --model takes so."""
+    loaded = flags.load(config, list(models.values()))
+    return {name: loaded[model] for name, model in models.items()}
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from eval import flags
 from models import console
 from tf_smoothadv.evaluation.run import white_box
 
-FLAGS = flags.values(*flags.WHITE_BOX, flags.devices, flags.tensorboard, output="results/white_box")
+FLAGS = flags.values(*flags.WHITE_BOX, flags.devices, output="results/white_box")
 
 
 def main() -> None:

@@ -31,8 +31,8 @@ from benchmarks import beam as planning
 from models import c4
 from tests.many_runs import here
 from tf_smoothadv import protocol
-from tf_smoothadv.evaluation import beam, data, outputs, records, run
-from tf_smoothadv.evaluation.beam import files, plan, processes, work
+from tf_smoothadv.evaluation import beam, data, outputs, records, referee, run, transfer
+from tf_smoothadv.evaluation.beam import Where, files, plan, processes, work
 from tf_smoothadv.evaluation.config import Config
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -78,7 +78,12 @@ class Far(LocalFileSystem):
 
 def network():
     """C4, for processes that are to import this file, and with it `Far`."""
-    return c4()
+    return {"c4": c4()}
+
+
+def networks():
+    """C4 with both weights."""
+    return {"c4": c4(), "c4_adversarial": c4("adversarial")}
 
 
 def far(path) -> str:
@@ -110,6 +115,10 @@ class Faulty:
         return self._network(images[..., :1])
 
 
+def faulty(folder):
+    return {"c4": Faulty(folder)}
+
+
 def untimed(folder: pathlib.Path) -> list[dict]:
     """The records, but for what a clock says."""
     lines = map(json.loads, (folder / records.RECORDS).read_text().splitlines())
@@ -136,7 +145,7 @@ def test_records_images_and_figures_are_those_of_one_process(tmp_path):
     settings |= {"save_images": True}
     one, many = tmp_path / "one", tmp_path / "many"
     run.white_box(c4(), Config(**settings, output=one))
-    made = beam.evaluate(network, Config(**settings, output=many), workers=1, store=far(tmp_path / "store"))
+    made = beam.white_box(network, Config(**settings, output=many), Where(workers=1, store=far(tmp_path / "store")))
     assert len(made.records) == 24
     assert untimed(many) == untimed(one)
     assert pictures(many) == pictures(one)  # of images/, and the figures
@@ -145,14 +154,48 @@ def test_records_images_and_figures_are_those_of_one_process(tmp_path):
 
     # Given again, it makes nothing.
     lines = (many / records.RECORDS).read_bytes()
-    process_bound = lambda: c4()  # noqa: E731 (that no worker can be given)
-    beam.evaluate(process_bound, Config(**settings, output=many), store=far(tmp_path / "store"))
+    process_bound = lambda: {"c4": c4()}  # noqa: E731 (that no worker can be given)
+    beam.white_box(process_bound, Config(**settings, output=many), Where(store=far(tmp_path / "store")))
     assert (many / records.RECORDS).read_bytes() == lines
+
+
+def test_transfer_is_that_of_one_process(tmp_path):
+    settings = {"num_images": 12, "batch_size": 8, "attacks": ("fmn",), "gradients": 5, "save_images": True}
+    one, many, sources = tmp_path / "one", tmp_path / "many", ("c4", "c4_adversarial")
+    transfer.evaluate(networks(), sources, Config(**settings, output=one))
+    beam.transfer(networks, sources, Config(**settings, output=many), Where(workers=1))
+    assert (many / records.TRANSFER).read_bytes() == (one / records.TRANSFER).read_bytes()
+    assert untimed(many) == untimed(one)
+    assert pictures(many) == pictures(one)
+    assert records.settings_of(many) == records.settings_of(one)
+
+
+def test_a_referee_is_that_of_one_process_with_curves_beside(tmp_path, rng):
+    images, _ = next(iter(data.load("mnist", None, 12, 12)))
+    noise = rng.normal(0, 0.1, images.shape).astype(np.float32)
+    np.savez(tmp_path / "noise.npz", images=np.clip(images + noise, 0, 1)[3:9], indices=np.arange(3, 9))
+    (tmp_path / "dark").mkdir()
+    for name, image in zip(("00001", "00004", "00007"), images[1::3].numpy()):
+        PIL.Image.fromarray((0.5 * 255 * image[..., 0]).astype(np.uint8)).save(tmp_path / "dark" / f"{name}.png")
+    paths = [tmp_path / "noise.npz", tmp_path / "dark"]
+    for shard in ((1, 1), (2, 2)):
+        one, many, board = (tmp_path / f"{name}{shard[0]}" for name in ("one", "many", "board"))
+        settings = {"model": "c4", "num_images": 12, "batch_size": 4, "shard": shard}
+        referee.referee(c4(), Config(**settings, output=one), paths)
+        made = beam.referee(
+            network, Config(**settings, output=many, tensorboard=str(board)), paths, Where(workers=1, threads=2)
+        )
+        assert {record.attack for record in made.records} == {"noise", "dark"}
+        assert untimed(many) == untimed(one)
+        assert (many / records.SUMMARY).read_bytes() == (one / records.SUMMARY).read_bytes()
+        events = [event for path in board.glob("events*") for event in tf.compat.v1.train.summary_iterator(str(path))]
+        tags = {value.tag for event in events for value in event.summary.value}
+        assert {"noise/success", "dark/success"} <= tags
 
 
 def test_what_cannot_be_attacked_stops_nothing_and_is_told(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(outputs.plots, "save", lambda figure, path: None)  # to save time
-    root, output, load = tmp_path / "images", tmp_path / "output", functools.partial(Faulty, tmp_path)
+    root, output, load = tmp_path / "images", tmp_path / "output", functools.partial(faulty, tmp_path)
     digits_in_folders(root, 13)
     settings = {"dataset": "folder", "image_size": 28, "batch_size": 4, "attacks": ("fmn",), "gradients": 5}
     names = data.load("folder", str(root), image_size=28).names
@@ -160,7 +203,7 @@ def test_what_cannot_be_attacked_stops_nothing_and_is_told(tmp_path, capsys, mon
     (root / names[12]).write_bytes(b"no image")
 
     config = Config(**settings, data=far(root), output=output)
-    beam.evaluate(load, config, workers=1)
+    beam.white_box(load, config, Where(workers=1))
     letters = [json.loads(line) for line in (output / "dead_letters.jsonl").read_text().splitlines()]
     unread = [letter for letter in letters if letter["attack"] is None]
     assert [(letter["image"], letter["index"]) for letter in unread] == [(names[12], 12)]
@@ -180,10 +223,10 @@ def test_what_cannot_be_attacked_stops_nothing_and_is_told(tmp_path, capsys, mon
     # Once nothing is wrong any more, the same command makes what is missing, and nothing else.
     (tmp_path / "sound").touch()
     (root / names[12]).write_bytes(content)
-    beam.evaluate(load, config, workers=1)
+    beam.white_box(load, config, Where(workers=1))
     assert not (output / "dead_letters.jsonl").exists()
     assert untimed(output)[:8] == made
-    run.white_box(load(), Config(**settings, data=str(root), output=tmp_path / "one"))
+    run.white_box(load()["c4"], Config(**settings, data=str(root), output=tmp_path / "one"))
     assert untimed(output) == untimed(tmp_path / "one")
 
 

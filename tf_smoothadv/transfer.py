@@ -13,7 +13,7 @@ from tf_smoothadv import metrics, protocol
 from tf_smoothadv.attacks import core
 from tf_smoothadv.smoothing import Smoothing
 
-__all__ = ["Record", "batches", "records", "scores"]
+__all__ = ["Record", "batches", "records", "scores", "shown"]
 
 TIE = 1e-3  # of the spread of an image's logits: what another size of batch may round otherwise
 
@@ -82,17 +82,43 @@ def batches(
             for name, classes in clean.items():
                 _check_clean(name, networks[name], batch.images, indices, classes)
             checked.update(indices)
-        predictions = {name: protocol.predict(network, batch.delivered) for name, network in networks.items()}
-        records = [
-            Record(
-                **vars(record),
-                source=source,
-                clean={name: int(classes[record.index]) for name, classes in clean.items()},
-                predictions={name: int(classes[place]) for name, classes in predictions.items()},
-            )
-            for place, record in enumerate(batch.records)
-        ]
-        yield batch._replace(records=records)
+        said = [{name: int(classes[index]) for name, classes in clean.items()} for index in indices]
+        yield shown(networks, source, batch, said)
+
+
+def shown(
+    networks: Mapping[str, core.Model], source: str, batch: protocol.Batch, clean: Sequence[dict[str, int]]
+) -> protocol.Batch:
+    """An attack on a batch, shown to every network as delivered.
+
+    Args:
+        networks: see `batches`.
+        source: the name of the one that was attacked.
+        batch: what `protocol.attack_batches` yields.
+        clean: the class that each network predicts for each of its originals.
+
+    Returns:
+        The batch with this module's records.
+
+    >>> from tf_smoothadv.attacks import FGSM
+    >>> def model(x):  # of 16 pixels: class 0 where they sum to more than 7
+    ...     return tf.reshape(x, [-1, 16]) @ ([[1.0, -1.0]] * 16) - [7.0, -7.0]
+    >>> images = protocol.CorrectImages(model, [(tf.fill([1, 4, 4, 1], 0.5), [0])])
+    >>> (batch,) = protocol.attack_batches(model, images, {"fgsm": FGSM(epsilon=0.07)})
+    >>> shown({"a": model}, "a", batch, [{"a": 0}]).records[0].predictions
+    {'a': 1}
+    """
+    predictions = {name: protocol.predict(network, batch.delivered) for name, network in networks.items()}
+    records = [
+        Record(
+            **vars(record),
+            source=source,
+            clean=said,
+            predictions={name: int(classes[place]) for name, classes in predictions.items()},
+        )
+        for place, (record, said) in enumerate(zip(batch.records, clean))
+    ]
+    return batch._replace(records=records)
 
 
 def records(

@@ -14,7 +14,7 @@ from tf_smoothadv import metrics, protocol
 from tf_smoothadv.attacks import core
 from tf_smoothadv.evaluation.config import BYTES, Config
 from tf_smoothadv.evaluation.presets import LEVELS
-from tf_smoothadv.evaluation.run import score_submitted
+from tf_smoothadv.evaluation.referee import score_submitted
 from tf_smoothadv.rounding import deliver
 from tf_smoothadv.smoothing import Smoother
 
@@ -29,7 +29,7 @@ def evaluate(model: core.Model, config: Config, paths: Iterable[pathlib.Path]) -
         paths: of folders of PNG files or .npz files, an attack each; see `data.submissions`.
 
     Raises:
-        ValueError: as `run.referee`.
+        ValueError: as `referee.referee`.
     """
     config = dataclasses.replace(config, save_images=True, delivery=BYTES)
     score = functools.partial(_delivered, model)

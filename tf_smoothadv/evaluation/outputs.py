@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import json
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -23,6 +24,8 @@ __all__ = [
     "keep_images",
     "kept_examples",
     "summary",
+    "tell_failures",
+    "write_failures",
     "write_outputs",
 ]
 
@@ -91,6 +94,23 @@ def write_outputs(
                 markup=False,
                 soft_wrap=True,
             )
+    tell_failures(terminal, failures)
+    drawn = ", ".join(f"{name}.png" for name in figures)
+    terminal.print(f"summary.json, records.jsonl, {drawn} and examples.png are in {folder}")
+
+
+def write_failures(folder: pathlib.Path, failures: Sequence[Mapping[str, Any]]) -> None:
+    """The dead letters of a pipeline, one a line; no file where there is none."""
+    path = folder / DEAD_LETTERS
+    with records.writing(path):
+        if failures:
+            path.write_text("".join(json.dumps(failure) + "\n" for failure in failures))
+        else:
+            path.unlink(missing_ok=True)
+
+
+def tell_failures(terminal: rich.console.Console, failures: Sequence[Mapping[str, Any]]) -> None:
+    """Says which images are missing in what is shown, if any."""
     if failures:
         told = ", ".join(f"{count} of {name}" for name, count in failed(failures).items())
         terminal.print(
@@ -99,8 +119,6 @@ def write_outputs(
             markup=False,
             soft_wrap=True,
         )
-    drawn = ", ".join(f"{name}.png" for name in figures)
-    terminal.print(f"summary.json, records.jsonl, {drawn} and examples.png are in {folder}")
 
 
 def failed(failures: Iterable[Mapping[str, Any]]) -> dict[str, int]:

@@ -7,13 +7,10 @@ progress work everywhere alike.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import pathlib
-import types
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
 import rich.console
 import rich.progress
 
@@ -22,16 +19,14 @@ from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier
 from tf_smoothadv.evaluation import batch_size, data, outputs, parameters, presets, records, visibility
 from tf_smoothadv.evaluation.config import OWN, PREDICTED, Config
-from tf_smoothadv.evaluation.data import submissions
 from tf_smoothadv.evaluation.rendering import tensorboard, terminal
-from tf_smoothadv.smoothing import Smoother, Smoothing
+from tf_smoothadv.smoothing import Smoothing
 
-__all__ = ["referee", "white_box"]
+__all__ = ["white_box"]
 
 CHECKED = 32  # images that a model is checked on
 
 R = TypeVar("R", bound=metrics.Record)
-Score = Callable[[str, protocol.Originals, np.ndarray, Smoother], protocol.Batch]
 Batches = Callable[[protocol.CorrectImages, Collection[tuple[str, int]]], Iterator[protocol.Batch]]
 
 
@@ -94,62 +89,6 @@ def is_complete(model: core.Model, config: Config) -> bool:
     work = _attacking(model, config.preset(images), config.reference(images))
     work = work._replace(measures=visibility.measures(config, images.shape))
     return records.holds(folder, made_with(model, images, work, config))
-
-
-def referee(model: core.Model, config: Config, paths: Iterable[pathlib.Path]) -> metrics.Run:
-    """Scores adversarial images, whoever made them, as `white_box` does its own.
-
-    Args:
-        model, config: see `white_box`; attacks and gradients play no part.
-        paths: of folders of PNG files or .npz files, an attack each; see `data.submissions`.
-
-    Returns, raises: as `white_box`, and what `data.submissions` refuses.
-    """
-    return score_submitted(model, config, paths, functools.partial(protocol.score, model), gradients=False)
-
-
-def score_submitted(
-    model: core.Model,
-    config: Config,
-    paths: Iterable[pathlib.Path],
-    score: Score,
-    *,
-    gradients: bool,
-    described: Mapping[str, Any] = types.MappingProxyType({}),
-) -> metrics.Run:
-    """Scores adversarial images that exist already, and prints which images that count have none.
-
-    Args:
-        model, config, paths: see `referee`.
-        score: what is done with one batch of an attack.
-        gradients: whether that needs gradients of the model.
-        described: what tells its results from a referee's, plain values by name.
-    """
-    whole = loaded(dataclasses.replace(config, shard=(1, 1)))
-    submitted = submissions.read_all(list(dict.fromkeys(paths)), whole.names, whole.shape)
-    parts = {name: submission.part(config.shard) for name, submission in submitted.items()}
-    images = prepared(model, config, gradients=gradients)
-    reference = config.reference(images)
-
-    def batches(correct: protocol.CorrectImages, done: Collection[tuple[str, int]]) -> Iterator[protocol.Batch]:
-        for originals in correct:
-            smoother = reference.guided_by(originals.images)
-            for name, submission in parts.items():
-                if not all((name, int(index)) in done for index in originals.indices):
-                    yield score(name, originals, submission.on(originals), smoother)
-
-    work = Work({name: {**submission.described(), **described} for name, submission in submitted.items()}, batches)
-    made = run(model, images, work, config)
-    for name, submission in parts.items():
-        missing = submission.missing([record.index for record in made.records if record.attack == name])
-        if missing:
-            rich.console.Console(highlight=False).print(
-                f"{name}: {len(missing)} of the {made.num_correct} images have no adversarial image, the first of them "
-                f"{images.names[missing[0]]}: they count as failures",
-                markup=False,
-                soft_wrap=True,
-            )
-    return made
 
 
 def loaded(config: Config) -> data.Dataset:

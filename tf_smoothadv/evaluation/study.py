@@ -33,10 +33,11 @@ LOADED = (
     "resolution",
 )
 
+Spread = Callable[[Run | Transfer], object]
 Load = Callable[[Config, Sequence[str]], Mapping[str, Classifier]]
 
 
-def evaluate(study: Study, load: Load, spread: Callable[[Run], object] | None = None) -> None:
+def evaluate(study: Study, load: Load, spread: Spread | None = None) -> None:
     """Makes the runs and transfers of a study that are missing, and writes its report.
 
     A run that fails is told, and those behind it are made all the same.
@@ -44,7 +45,7 @@ def evaluate(study: Study, load: Load, spread: Callable[[Run], object] | None = 
     Args:
         study: see `study_file.read`.
         load: from a config and what it is to load, as `--model` takes it, to networks by these names.
-        spread: makes the records of a run in other processes, as `beam.evaluate` does; None for this one.
+        spread: makes the records of a run or a transfer in other processes, as `beam` does; None for this one.
 
     Raises:
         ValueError: at the start, images that cannot be read or attacks that do not fit them; at the end, which runs
@@ -63,7 +64,7 @@ def evaluate(study: Study, load: Load, spread: Callable[[Run], object] | None = 
     for number, step in enumerate(steps, start=1):
         terminal.rule(f"{number} of {len(steps)}: {step.told}", align="left")
         try:
-            made = _run(step, network, spread) if isinstance(step, Run) else _transfer(step, network)
+            made = _run(step, network, spread) if isinstance(step, Run) else _transfer(step, network, spread)
         except ValueError as error:
             failed[step.told] = error
             terminal.print(f"failed: {error}", markup=False, soft_wrap=True)
@@ -123,7 +124,7 @@ def _check(steps: Sequence[Run | Transfer]) -> None:
             raise ValueError(f"{of_group}, on {step.dataset}: {error}") from error
 
 
-def _run(run: Run, load: Callable[[str, Config], Classifier], spread: Callable[[Run], object] | None) -> bool:
+def _run(run: Run, load: Callable[[str, Config], Classifier], spread: Spread | None) -> bool:
     """Whether a run had to be made, or a part of it."""
     model = load(run.model, run.config)
     complete = is_complete(model, run.config) if run.pick is None else front.is_complete(model, run.config, *run.pick)
@@ -138,12 +139,15 @@ def _run(run: Run, load: Callable[[str, Config], Classifier], spread: Callable[[
     return True
 
 
-def _transfer(step: Transfer, load: Callable[[str, Config], Classifier]) -> bool:
+def _transfer(step: Transfer, load: Callable[[str, Config], Classifier], spread: Spread | None) -> bool:
     """Whether a transfer had to be made, or a part of it."""
     networks = {name: load(model, step.config) for name, model in step.models.items()}
     if transfer.is_complete(networks, step.sources, step.config):
         return False
-    transfer.evaluate(networks, step.sources, step.config)
+    if spread is not None:
+        spread(step)
+    else:
+        transfer.evaluate(networks, step.sources, step.config)
     return True
 
 

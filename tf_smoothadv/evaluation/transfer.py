@@ -46,10 +46,10 @@ def evaluate(networks: Mapping[str, core.Model], sources: Iterable[str], config:
     check(networks, images)
     attacks = preset(config, images)
     images = batched(images, networks.values(), config)
-    made_with = _made_with(networks, sources, images, attacks, config)
-    described = made_with["attacks"]
+    settings = made_with(networks, sources, images, attacks, config)
+    described = settings["attacks"]
     terminal, reference = rich.console.Console(highlight=False), config.reference(images)
-    with records.Results(records.output_folder(config.output), made_with, transfer.Record, KEY) as results:
+    with records.Results(records.output_folder(config.output), settings, transfer.Record, KEY) as results:
         print_settings(terminal, described)
         with progress(terminal) as bar:
             clean = predictions(networks, images, bar)
@@ -62,7 +62,7 @@ def evaluate(networks: Mapping[str, core.Model], sources: Iterable[str], config:
                 batches = _transferring(networks, source, attacks, clean, reference)
                 work = Work(described, batches, prefix(source, sources), examples=False)
                 go_through(networks[source], images, work, results, config, bar, done)
-        summary = summarized(results.records, num_correct, made_with)
+        summary = summarized(results.records, num_correct, settings)
         write_outputs(results, summary, terminal)
     return summary
 
@@ -78,7 +78,7 @@ def is_complete(networks: Mapping[str, core.Model], sources: Iterable[str], conf
         return False
     images = batched(loaded(config), networks.values(), config)
     attacks = preset(config, images)
-    return records.holds(folder, _made_with(networks, list(dict.fromkeys(sources)), images, attacks, config))
+    return records.holds(folder, made_with(networks, list(dict.fromkeys(sources)), images, attacks, config))
 
 
 def preset(config: Config, images: data.Dataset) -> Preset:
@@ -91,7 +91,7 @@ def preset(config: Config, images: data.Dataset) -> Preset:
     return variants.transfer(family, config.settings, config.attacks, config.levels, config.gradients)
 
 
-def _made_with(
+def made_with(
     networks: Mapping[str, core.Model], sources: list[str], images: data.Dataset, attacks: Preset, config: Config
 ) -> dict[str, Any]:
     """What the records of a transfer depend on, plain values by name."""

@@ -1,4 +1,4 @@
-"""White-box evaluation by Apache Beam: on all the cores of a machine, or on many machines."""
+"""Evaluations by Apache Beam: on all the cores of a machine, or on many machines."""
 
 import logging
 
@@ -9,6 +9,7 @@ def _not_of_beam(record: logging.LogRecord) -> bool:
 
 logging.getLogger().addFilter(_not_of_beam)  # what it misses that nothing here needs
 
-from tf_smoothadv.evaluation.beam.driver import evaluate  # noqa: E402
+from tf_smoothadv.evaluation.beam.driver import referee, transfer, white_box  # noqa: E402
+from tf_smoothadv.evaluation.beam.starting import Where  # noqa: E402
 
-__all__ = ["evaluate"]
+__all__ = ["Where", "referee", "transfer", "white_box"]

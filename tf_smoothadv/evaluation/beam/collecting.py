@@ -7,30 +7,43 @@ import operator
 import pathlib
 from collections.abc import Iterable, Iterator
 from concurrent import futures
-from typing import Any
+from typing import Any, NamedTuple
 
-import rich.console
-
-from tf_smoothadv import metrics
 from tf_smoothadv.evaluation import data, outputs, records
 from tf_smoothadv.evaluation.beam import files, pipeline, plan
+from tf_smoothadv.evaluation.beam.tasks import Task
 from tf_smoothadv.evaluation.beam.work import Job
 
-__all__ = ["batches", "finished", "seen"]
+__all__ = ["Collected", "batches", "collect", "done", "seen"]
 
 READERS = 16  # files at once, which may lie far away
 
 
-def finished(
-    job: Job, todo: plan.Todo, results: records.Results[metrics.Record], terminal: rich.console.Console
-) -> metrics.Run:
-    """Collects what the workers wrote.
+class Collected(NamedTuple):
+    """What became of the images.
+
+    Attributes:
+        seen: what the networks said of those that could be read.
+        failures: the dead letters, one for each image and attack.
+    """
+
+    seen: list[plan.Seen]
+    failures: list[dict[str, Any]]
+
+
+def done(results: records.Results[Any], task: Task) -> frozenset[tuple[str, int]]:
+    """The (attack, index) of the records that exist."""
+    of_all = (getattr(record, "source", task.source) == task.source for record in results.records)
+    return frozenset((record.attack, record.index) for record, its in zip(results.records, of_all) if its)
+
+
+def collect(job: Job, todo: plan.Todo, results: records.Results[Any]) -> Collected:
+    """Adds to the results what the workers wrote.
 
     Raises:
-        ValueError: the model classifies no image correctly.
         OSError: there are neither records nor reasons of some images.
     """
-    folder, names = results.folder, files.names(job.shards)
+    names = files.names(job.shards)
     failures = sorted(_failures(job, names), key=operator.itemgetter("index"))
     told = {(failure["attack"], failure["index"]) for failure in failures}
     found = seen(job, todo, names)
@@ -39,21 +52,14 @@ def finished(
         keys = ((batch.attack or None, picture.index) for picture in batch.pictures)
         if not (batch.path in names or todo.has(batch) or told.issuperset(keys)):
             raise OSError(f"the pipeline left no {job.path(batch)}: give the same command again")
-    key = operator.attrgetter(*records.KEY)
     there = [batch for batch in attacked if batch.path in names]
-    done = results.done
+    key, known = operator.attrgetter(*records.KEY), done(results, job.task)
     for batch, content in zip(there, _contents(job, there)):
-        made = records.parsed(pathlib.Path(job.path(batch)), content, metrics.Record, key)
-        results.append(record for one, record in made.items() if one not in done)
-    if job.store != str(folder):
-        _copy(job.store, folder)
-    correct = [one.correct for one in found if one.reason is None]
-    if not any(correct):
-        raise ValueError(f"the model classifies none of the {len(correct)} images correctly: nothing to attack")
-    _write_failures(folder, failures)
-    whole = metrics.Run(tuple(results.records), len(correct), sum(correct), job.config.epsilons)
-    outputs.write_outputs(folder, whole, terminal, failures)
-    return whole
+        made = records.parsed(pathlib.Path(job.path(batch)), content, results.kind, key)
+        results.append(record for one, record in made.items() if one not in known)
+    if job.store != str(results.folder):
+        _copy(job.store, results.folder)
+    return Collected([one for one in found if one.reason is None], failures)
 
 
 def seen(job: Job, todo: plan.Todo, names: set[str]) -> list[plan.Seen]:
@@ -78,16 +84,6 @@ def _failures(job: Job, names: set[str]) -> Iterator[dict[str, Any]]:
     for name in sorted(names):
         if name.startswith(f"{pipeline.FAILED}/"):
             yield from map(json.loads, files.read(files.joined(job.shards, name)).splitlines())
-
-
-def _write_failures(folder: pathlib.Path, failures: list[dict[str, Any]]) -> None:
-    """The dead letters, one a line; no file where there is none."""
-    path = folder / outputs.DEAD_LETTERS
-    with records.writing(path):
-        if failures:
-            path.write_text("".join(json.dumps(failure) + "\n" for failure in failures))
-        else:
-            path.unlink(missing_ok=True)
 
 
 def _copy(store: str, folder: pathlib.Path) -> None:

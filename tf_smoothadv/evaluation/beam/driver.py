@@ -1,59 +1,36 @@
-"""The process that starts a pipeline, and makes of what its workers wrote what a run leaves in its folder."""
+"""Evaluations by Apache Beam, which leave in the folder of results what those of one process leave there."""
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
-import logging
-import os
-import re
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import rich.console
-import tensorflow as tf
-from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.runner import create_runner
 
 from tf_smoothadv import metrics
-from tf_smoothadv.attacks import core
-from tf_smoothadv.evaluation import data, parameters, records, run, visibility
-from tf_smoothadv.evaluation.beam import collecting, files, handler, pipeline, plan, processes, watching
-from tf_smoothadv.evaluation.beam.work import Job
-from tf_smoothadv.evaluation.config import LOCAL, Config
+from tf_smoothadv.evaluation import data, outputs, parameters, records, run, visibility
+from tf_smoothadv.evaluation import referee as refereeing
+from tf_smoothadv.evaluation import transfer as transferring
+from tf_smoothadv.evaluation.beam import tasks
+from tf_smoothadv.evaluation.beam.starting import Images, Load, Where, made, started
+from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.evaluation.data import targets
 from tf_smoothadv.evaluation.rendering.terminal import print_settings
+from tf_smoothadv.transfer import Record
 
-__all__ = ["evaluate"]
+__all__ = ["referee", "transfer", "white_box"]
 
-METRICS = "pipeline.json"
-SHARDS = "shards"
-WAITING = 16  # batches for each process, of which it chooses
-RAISED = re.compile(r"(OSError|MemoryError|ValueError): (.*?)(?: \[while running .*\])?")
+HERE = Where()
 
 
-def evaluate(
-    load: Callable[[], core.Model],
-    config: Config,
-    *,
-    runner: str = LOCAL,
-    workers: int | None = None,
-    threads: int = 1,
-    store: str | None = None,
-    arguments: Sequence[str] = (),
-) -> metrics.Run:
+def white_box(load: Load, config: Config, where: Where = HERE) -> metrics.Run:
     """Does what `run.white_box` does, by Apache Beam, and leaves the same in the folder of results.
 
     Args:
-        load: gives the model; it is pickled, and called in every process.
+        load: gives the network by its name; it is pickled, and called in every process.
         config: what the evaluation is made with.
-        runner: LOCAL, processes of this machine; or the name of one of Beam's.
-        workers: processes of LOCAL; None for as many as there are cores.
-        threads: of TensorFlow in each process.
-        store: the folder that the workers write to, on any of Beam's filesystems; None for that of the results.
-        arguments: flags of Beam and of its runner.
+        where: where the pipeline runs.
 
     Returns:
         The run, of all records in the folder.
@@ -62,159 +39,96 @@ def evaluate(
         ValueError: what is wrong with the images, with the model, or with the folder.
         OSError: results that cannot be written.
     """
-    count = workers or os.cpu_count() or 1
-    options = _options(runner, count, arguments)
-    FileSystems.set_options(options)
-    if runner == LOCAL:
-        processes.begin(load, threads, count)
-    try:
-        return _evaluated(load, config, options, count if runner == LOCAL else 1, threads, store, arguments)
-    finally:
-        processes.end()
+    with started(load, config, where) as networks:
+        ((source, model),) = networks.items()
+        images = Images.of(config)
+        run.check(model, images.first, config)
+        if config.aim is not None and config.aim not in targets.BY_LOGITS:
+            images = images._replace(all=data.aimed(model, images.all, config.aim))
+        shown = images.batched(networks, config)
+        attacks = config.preset(shown)
+        task = tasks.Attacking(source, attacks, config.reference(shown))
+        return _run(load, networks, task, parameters.by_name(attacks), images, shown, config, where)
 
 
-def _evaluated(
-    load: Callable[[], core.Model],
+def referee(load: Load, config: Config, paths: Iterable[pathlib.Path], where: Where = HERE) -> metrics.Run:
+    """Does what `referee.referee` does, by Apache Beam.
+
+    Args:
+        load, config, where: see `white_box`.
+        paths: see `referee.referee`; every worker must reach them.
+
+    Returns, raises: as `white_box`, and what `data.submissions` refuses.
+    """
+    with started(load, config, where) as networks:
+        ((source, model),) = networks.items()
+        images, submitted = Images.of(config), refereeing.submitted(config, paths)
+        run.check(model, images.first, config, gradients=False)
+        shown = images.batched(networks, config)
+        described = {name: submission.described() for name, submission in submitted.items()}
+        by_name = {name: submission.path.absolute() for name, submission in submitted.items()}
+        task = tasks.Judging(source, by_name, config.shard, config.reference(shown))
+        made = _run(load, networks, task, described, images, shown, config, where)
+        refereeing.tell_missing(made, submitted, images.all.names, config)
+        return made
+
+
+def _run(
+    load: Load,
+    networks: tasks.Networks,
+    task: tasks.Task,
+    described: Mapping[str, Any],
+    images: Images,
+    shown: data.Dataset,
     config: Config,
-    options: PipelineOptions,
-    count: int,
-    threads: int,
-    store: str | None,
-    arguments: Sequence[str],
+    where: Where,
 ) -> metrics.Run:
-    model = load()
-    images = run.loaded(config)
-    pictures, first = _readable(images)
-    run.check(model, first, config)
-    if config.aim is not None and config.aim not in targets.BY_LOGITS:
-        images = data.aimed(model, images, config.aim)
-    shown = dataclasses.replace(images, images=first.images)  # the first image of all may be unreadable
-    shown = run.batched(shown, [model], config)
-    attacks = config.preset(shown)
-    described = parameters.by_name(attacks)
-    measures = visibility.measures(config, first.shape)
-    work = run.Work(described, lambda *_: iter(()), measures=measures)
-    terminal = rich.console.Console(highlight=False)
+    """One pipeline on one network, with the figures of a run."""
+    model, terminal = networks[task.source], rich.console.Console(highlight=False)
+    work = run.Work(described, lambda *_: iter(()), measures=visibility.measures(config, images.first.shape))
     with run.opened(model, shown, work, config) as results:
         print_settings(terminal, described)
-        settings = json.dumps(records.settings_of(results.folder), sort_keys=True)
-        root = store or str(results.folder)
-        shards = files.joined(root, SHARDS, hashlib.sha256(settings.encode()).hexdigest()[:12])
-        job = Job(
-            config=config,
-            attacks=attacks,
-            reference=config.reference(shown),
-            measures=measures,
-            first=pictures,
-            dataset=dataclasses.replace(
-                first, names=[], labels=[], images=[], batch_size=shown.batch_size, begins=shown.begins, given={}
-            ),
-            size=cast(data.Images, images.images).size,
-            shape=first.shape,
-            store=root,
-            shards=shards,
-            arguments=tuple(arguments),
-        )
-        todo = plan.Todo(plan.chunks(dataclasses.replace(shown, images=images.images)), frozenset(results.done))
-        if _begin(job, todo):
-            made_by = handler.AttackHandler(load, job, threads, count)
-            with watching.watched(terminal, len(images.names), len(attacks), len(results.done)):
-                made = _run(made_by, job, options)
-            records.write(results.folder / METRICS, made)
-        return collecting.finished(job, todo, results, terminal)
+        found = made(load, task, work, images, shown, results, config, where, terminal)
+        count, correct = len(found.seen), sum(one.correct for one in found.seen)
+        if not correct:
+            raise ValueError(f"the model classifies none of the {count} images correctly: nothing to attack")
+        whole = metrics.Run(tuple(results.records), count, correct, config.epsilons)
+        outputs.write_failures(results.folder, found.failures)
+        outputs.write_outputs(results.folder, whole, terminal, found.failures)
+        return whole
 
 
-def _readable(dataset: data.Dataset) -> tuple[list[plan.Picture], data.Dataset]:
-    """The first images that can be read, to check a model on: the others never stop a pipeline.
+def transfer(load: Load, sources: Iterable[str], config: Config, where: Where = HERE) -> dict[str, Any]:
+    """Does what `transfer.evaluate` does, by Apache Beam: a pipeline for each source.
 
-    Returns:
-        Where they are; the images.
+    Args:
+        load: gives all the networks by their names.
+        sources, config: see `transfer.evaluate`.
+        where: see `white_box`.
 
-    Raises:
-        ValueError: none can be read.
+    Returns, raises: as `transfer.evaluate`, and as `white_box`.
     """
-    found: list[tuple[plan.Picture, tf.Tensor]] = []
-    images, failure = cast(data.Images, dataset.images), ""
-    for picture in plan.pictures(dataset):
-        if len(found) == run.CHECKED:
-            break
-        place, start = picture.index, images.chosen.start + picture.index * (images.chosen.step or 1)
-        one = dataclasses.replace(images, chosen=slice(start, start + 1, 1), names=images.names[place : place + 1])
-        try:
-            (image,) = one
-        except ValueError as error:
-            failure = str(error)
-            continue
-        if dataset.own or not found or image.shape == found[0][1].shape:
-            found.append((picture, image))
-    if not found:
-        raise ValueError(f"none of the {len(dataset.names)} images of {dataset.path} can be read: {failure}")
-    pictures, pixels = map(list, zip(*found))
-    names, labels = [one.name for one in pictures], [one.label for one in pictures]
-    return pictures, dataclasses.replace(dataset, names=names, labels=labels, images=pixels)
-
-
-def _begin(job: Job, todo: plan.Todo) -> bool:
-    """Leaves to the workers what there is to do, and takes away what is to be tried again.
-
-    Returns:
-        Whether anything is missing.
-    """
-    names, failed = files.names(job.shards), f"{pipeline.FAILED}/"
-    again = {name.removeprefix(failed) for name in names if name.startswith(failed)}
-    for name in names:
-        if name in again or name.startswith(failed) or files.PART in name:
-            files.remove(files.joined(job.shards, name))
-    names -= again
-    if names.issuperset(chunk.path for chunk in todo.chunks):
-        batches = collecting.batches(job, collecting.seen(job, todo, names))
-        if names.issuperset(batch.path for batch in batches if not todo.has(batch)):
-            return False
-    files.write(files.joined(job.shards, pipeline.TODO), todo.text().encode())
-    return True
-
-
-def _run(attack_handler: handler.AttackHandler, job: Job, options: PipelineOptions) -> dict[str, Any]:
-    """Runs the pipeline; see `pipeline.run`.
-
-    Raises:
-        OSError, ValueError: the line in which Beam tells of what a worker raised, which is the last of hundreds.
-    """
-    try:
-        return pipeline.run(attack_handler, job, options)
-    except RuntimeError as error:
-        lines = str(error).strip().splitlines() or [""]
-        told = RAISED.fullmatch(lines[-1].strip())
-        if told is None:
-            raise
-        raise (ValueError if told[1] == "ValueError" else OSError)(told[2]) from error
-
-
-def _options(runner: str, workers: int, arguments: Sequence[str]) -> PipelineOptions:
-    """Beam's options.
-
-    Raises:
-        ValueError: a runner that there is not, or flags that Beam does not know, which it would leave out.
-    """
-    wrong = [argument for argument in arguments if not argument.startswith("--")]
-    if wrong:
-        raise ValueError(f"unexpected arguments: {' '.join(wrong)}; flags of Beam stand after --, as --NAME=VALUE")
-    if runner == LOCAL:
-        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # what it has to say is raised, too
-        # Beam's own processes hang when one of them is killed: there its threads wait for ours, see `processes`.
-        own = [
-            "--runner=FnApiRunner",
-            "--direct_running_mode=multi_threading",
-            f"--direct_num_workers={WAITING * workers}",
-        ]
-    else:
-        try:
-            create_runner(runner)
-        except (ImportError, ValueError) as error:
-            raise ValueError(f"runner must be {LOCAL!r} or the name of one of Beam's: {error}") from error
-        own = [f"--runner={runner}", "--number_of_worker_harness_threads=1"]
-    options = PipelineOptions([*own, *arguments])
-    unknown = set(options.get_all_options(retain_unknown_options=True)) - set(options.get_all_options())
-    if runner == LOCAL and unknown:  # another one's may be known where it runs
-        raise ValueError(f"after -- there must be flags of Beam; it does not know {', '.join(sorted(unknown))}")
-    return options
+    with started(load, config, where) as networks:
+        images, sources = Images.of(config), list(dict.fromkeys(sources))
+        transferring.check(networks, images.first)
+        shown = images.batched(networks, config)
+        attacks = transferring.preset(config, shown)
+        made_with = transferring.made_with(networks, sources, shown, attacks, config)
+        described, terminal = made_with["attacks"], rich.console.Console(highlight=False)
+        failures: list[dict[str, Any]] = []
+        num_correct: dict[str, int] = {}
+        with records.Results(records.output_folder(config.output), made_with, Record, transferring.KEY) as results:
+            print_settings(terminal, described)
+            for source in sources:
+                task = tasks.Transferring(source, attacks, config.reference(shown))
+                work = run.Work(described, lambda *_: iter(()), transferring.prefix(source, sources), examples=False)
+                found = made(load, task, work, images, shown, results, config, where, terminal)
+                if not any(one.correct for one in found.seen):
+                    raise ValueError(f"{source} classifies none of the {len(found.seen)} images correctly")
+                num_correct = {name: sum(one.right(name) for one in found.seen) for name in networks}
+                failures += ({**failure, "source": source} for failure in found.failures)
+            outputs.write_failures(results.folder, failures)
+            summary = transferring.summarized(results.records, num_correct, made_with)
+            transferring.write_outputs(results, summary, terminal)
+            outputs.tell_failures(terminal, failures)
+    return summary

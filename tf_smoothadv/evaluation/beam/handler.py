@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from apache_beam.ml.inference.base import ModelHandler
 
-from tf_smoothadv.attacks import core
 from tf_smoothadv.evaluation.beam import processes
 from tf_smoothadv.evaluation.beam.plan import Batch
 from tf_smoothadv.evaluation.beam.processes import Processes
+from tf_smoothadv.evaluation.beam.tasks import Networks
 from tf_smoothadv.evaluation.beam.work import Done, Job
 
 __all__ = ["NAMESPACE", "AttackHandler"]
@@ -26,18 +26,18 @@ class AttackHandler(ModelHandler[Batch, Done, Processes]):
     depends, in its last bits, on the others in the batch.
 
     Args:
-        load: gives the model; it is pickled.
-        job: what is to be done with it.
+        load: gives the networks, by name; it is pickled.
+        job: what is to be done with them.
         threads: of TensorFlow in each process.
-        count: of processes with a model that each process of Beam starts.
+        count: of processes with networks that each process of Beam starts.
     """
 
-    def __init__(self, load: Callable[[], core.Model], job: Job, threads: int = 1, count: int = 1) -> None:
+    def __init__(self, load: Callable[[], Networks], job: Job, threads: int = 1, count: int = 1) -> None:
         super().__init__(min_batch_size=1, max_batch_size=1)
         self._load, self._job, self._threads, self._count = load, job, threads, count
 
     def load_model(self) -> Processes:
-        """The processes, which load the model once, for all the steps of the pipeline."""
+        """The processes, which load the networks once, for all the steps of the pipeline."""
         return processes.of(self._load, self._job, self._threads, self._count)
 
     def run_inference(

@@ -41,6 +41,7 @@ class Picture:
         name: its name there.
         label, target: its class and the one to reach; None for any but the label.
         place: the path of its file, or of a TFRecord file and its number there, or its pixels, uint8 [H, W, C].
+        clean: what each network says of it as it is, by name, where records tell.
     """
 
     index: int
@@ -48,6 +49,7 @@ class Picture:
     label: int
     target: int | None
     place: str | tuple[str, int] | np.ndarray
+    clean: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 class Seen(NamedTuple):
@@ -64,6 +66,10 @@ class Seen(NamedTuple):
     shape: tuple[int, ...] = ()
     correct: bool = False
     reason: str | None = None
+
+    def right(self, network: str) -> bool:
+        """Whether the network of this name classifies it correctly, where that was asked of several."""
+        return self.picture.clean[network] == self.picture.label
 
 
 class Batch(NamedTuple):
@@ -127,6 +133,7 @@ def text_of(seen: Iterable[Seen]) -> str:
                 "shape": one.shape,
                 "correct": one.correct,
                 "reason": one.reason,
+                "clean": one.picture.clean,
             }
         )
         + "\n"
@@ -140,7 +147,7 @@ def seen_in(text: bytes, chunk: Batch) -> list[Seen]:
     rows = map(json.loads, text.splitlines())
     return [
         Seen(
-            dataclasses.replace(known[row["index"]], label=row["label"], target=row["target"]),
+            dataclasses.replace(known[row["index"]], **{name: row[name] for name in ("label", "target", "clean")}),
             tuple(row["shape"]),
             row["correct"],
             row["reason"],

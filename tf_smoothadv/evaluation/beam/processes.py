@@ -1,37 +1,39 @@
-"""Processes with a model, of which one that ends ends nothing else, and which batch is done by which."""
+"""Processes with networks, of which one that ends ends nothing else, and which batch is done by which."""
 
 from __future__ import annotations
 
 import collections
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 from collections.abc import Callable
 from concurrent import futures
 from typing import Any
 
-from tf_smoothadv.attacks import core
 from tf_smoothadv.evaluation.beam import watching, work
 from tf_smoothadv.evaluation.beam.plan import Batch, Seen
+from tf_smoothadv.evaluation.beam.tasks import Networks
 from tf_smoothadv.evaluation.beam.work import Done, Job
 
 __all__ = ["Processes", "begin", "end", "of"]
 
 TRIES = 3  # of a batch that ends its process
-STARTS = 10  # of a process that ends before it has its model
+STARTS = 10  # of a process that ends before it has its networks
 
 
 class Processes:
-    """Processes with a model; a new one takes the place of one that ends, killed or out of memory.
+    """Processes with networks; a new one takes the place of one that ends, killed or out of memory.
 
     Args:
         load, threads: of all of them, see `AttackHandler`.
         count: how many; all begin at once.
     """
 
-    def __init__(self, load: Callable[[], core.Model], threads: int, count: int) -> None:
+    def __init__(self, load: Callable[[], Networks], threads: int, count: int) -> None:
         self.job: Job | None = None
+        self.loading = pickle.dumps(load)
         self._all = [_Process(load, threads) for _ in range(count)]
         self._free = list(self._all)
         self._waiting: list[Batch] = []
@@ -42,7 +44,7 @@ class Processes:
         """Does a batch, in this thread's turn.
 
         Raises:
-            Exception: a model that cannot be loaded, or results that cannot be written.
+            Exception: a network that cannot be loaded, or results that cannot be written.
         """
         process = self._free_for(batch)
         try:
@@ -86,7 +88,7 @@ class Processes:
         return min(self._waiting, key=last)
 
     def _start(self, process: _Process) -> None:
-        """Waits until it has its model; a process that ends before is no fault of the batch."""
+        """Waits until it has its networks; a process that ends before is no fault of the batch."""
         assert self.job is not None
         for _ in range(STARTS):
             try:
@@ -95,7 +97,7 @@ class Processes:
             except (EOFError, ConnectionError):
                 self._replace(process)
         raise MemoryError(
-            f"{STARTS} processes ended before they had loaded the model: fewer --workers take less memory"
+            f"{STARTS} processes ended before they had loaded the network: fewer --workers take less memory"
         )
 
     def _replace(self, process: _Process) -> None:
@@ -120,7 +122,7 @@ class _Process:
     def __init__(self, *arguments: Any) -> None:
         self.attacks: set[str] = set()
         self._arguments = arguments
-        self._ready = False
+        self._job = ""
         self._begin()
 
     def _begin(self) -> None:
@@ -131,16 +133,16 @@ class _Process:
         other.close()
 
     def start(self, job: Job) -> None:
-        """Waits until it has its model, and has checked it, if it has not yet.
+        """Waits until it has its networks, and has checked it, if it has not yet.
 
         Raises:
             EOFError, ConnectionError: the process has ended.
             Exception: what loading, or `Worker`, raises.
         """
-        if not self._ready:
+        if self._job != job.shards:
             self._pipe.send(job)
             self._answer()
-            self._ready = True
+            self._job = job.shards
 
     def done(self, batch: Batch) -> Done:
         """Does a batch; raises as `start`."""
@@ -158,7 +160,7 @@ class _Process:
         """Ends it, and begins another in its place."""
         self.kill()
         self._pipe.close()
-        self.attacks, self._ready = set(), False
+        self.attacks, self._job = set(), ""
         self._begin()
 
     def kill(self) -> None:
@@ -168,19 +170,19 @@ class _Process:
 
 
 _STARTING = threading.Lock()
-_known: list[Processes] = []  # those of the last job
+_known: list[Processes] = []  # those of the last networks
 
 
-def begin(load: Callable[[], core.Model], threads: int, count: int) -> None:
-    """Starts processes, which load the model while this one goes on; those of an earlier job end."""
+def begin(load: Callable[[], Networks], threads: int, count: int) -> None:
+    """Starts processes, which load the networks while this one goes on; those of other networks end."""
     end()
     _known.append(Processes(load, threads, count))
 
 
-def of(load: Callable[[], core.Model], job: Job, threads: int, count: int) -> Processes:
+def of(load: Callable[[], Networks], job: Job, threads: int, count: int) -> Processes:
     """Those of a job in this process, the same for all its threads."""
     with _STARTING:
-        if not _known or (_known[0].job or job).shards != job.shards:
+        if not _known or _known[0].loading != pickle.dumps(load):
             begin(load, threads, count)
         _known[0].job = job
         return _known[0]
@@ -193,26 +195,25 @@ def end() -> None:
     _known.clear()
 
 
-def _serve(pipe: Any, load: Callable[[], core.Model], threads: int) -> None:
+def _serve(pipe: Any, load: Callable[[], Networks], threads: int) -> None:
     """Does the batches that come, until the process that started this one has ended, however that did."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for that one
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    loading: futures.Future[core.Model] = futures.Future()
+    loading: futures.Future[Networks] = futures.Future()
     try:
         loading.set_result(work.loaded(load, threads))
     except Exception as error:  # for who asks
         loading.set_exception(error)
-    job = pipe.recv()
-    try:
-        worker = work.Worker(loading.result(), job)
-    except Exception as error:  # as above
-        pipe.send(_plain(error))
-        return
-    pipe.send(None)
+    worker: work.Worker | None = None
     while True:
-        batch = pipe.recv()
+        message = pipe.recv()
         try:
-            pipe.send(worker(batch))
+            if isinstance(message, Job):
+                worker, answer = work.Worker(loading.result(), message), None
+            else:
+                assert worker is not None
+                answer = worker(message)
+            pipe.send(answer)
         except Exception as error:  # as above
             pipe.send(_plain(error))
 

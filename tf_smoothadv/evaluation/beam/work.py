@@ -19,14 +19,14 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from tf_smoothadv import checks, protocol
-from tf_smoothadv.attacks import core
-from tf_smoothadv.evaluation import data, outputs, presets, records, run
+from tf_smoothadv.evaluation import data, outputs, records, run
 from tf_smoothadv.evaluation.beam import files, plan
 from tf_smoothadv.evaluation.beam.plan import Batch, Picture, Seen
+from tf_smoothadv.evaluation.beam.tasks import Networks, Task
 from tf_smoothadv.evaluation.config import PREDICTED, Config
 from tf_smoothadv.evaluation.data import targets
 from tf_smoothadv.evaluation.data.tfrecords import Records
-from tf_smoothadv.smoothing import Smoothing
+from tf_smoothadv.evaluation.rendering import tensorboard
 
 __all__ = ["Done", "Job", "Worker", "loaded"]
 
@@ -39,9 +39,10 @@ class Job:
 
     Attributes:
         config: what the evaluation is made with.
-        attacks: by name.
-        reference: the smoothing whose graph measures the energy of perturbations.
+        task: what is done with a batch.
+        attacks: their names.
         measures: of visibility.
+        prefix, examples: see `run.Work`.
         first: the images that the model is checked on, as in one process: on them is measured what its compiled
             functions allow for rounding.
         dataset: without its images.
@@ -53,8 +54,8 @@ class Job:
     """
 
     config: Config
-    attacks: presets.Preset
-    reference: Smoothing
+    task: Task
+    attacks: tuple[str, ...]
     measures: tuple[str, ...]
     first: list[Picture]
     dataset: data.Dataset
@@ -62,6 +63,8 @@ class Job:
     shape: tuple[int, ...]
     store: str
     shards: str
+    prefix: str = ""
+    examples: bool = True
     arguments: tuple[str, ...] = ()
 
     def path(self, batch: Batch) -> str:
@@ -95,28 +98,30 @@ class Done(NamedTuple):
     gradients: int = 0
 
 
-def loaded(load: Callable[[], core.Model], threads: int) -> core.Model:
-    """The model of this process, in which TensorFlow has so many threads."""
+def loaded(load: Callable[[], Networks], threads: int) -> Networks:
+    """The networks of this process, in which TensorFlow has so many threads."""
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     return load()
 
 
 class Worker:
-    """A model and what is done with it; one a process.
+    """Networks and what is done with them; one a process.
 
     Args:
-        model: the model.
-        job: what is to be done with it.
+        networks: by name.
+        job: what is to be done.
     """
 
-    def __init__(self, model: core.Model, job: Job) -> None:
-        self._model, self._job = model, job
+    def __init__(self, networks: Networks, job: Job) -> None:
+        self._networks, self._job = networks, job
+        self._model, folder = networks[job.task.source], job.config.tensorboard
+        self._board = tensorboard.Board(folder) if folder else None
         FileSystems.set_options(PipelineOptions(list(job.arguments)))
         first = dataclasses.replace(
             job.part(job.first, [self._read(picture) for picture in job.first]), batch_size=run.CHECKED, targets=None
         )
-        run.check(self._model, first, job.config)
+        job.task.check(networks, first, job.config)
 
     def __call__(self, batch: Batch) -> Done:
         """Does the batch, unless the file with its results is there; what goes wrong with its images is told.
@@ -166,9 +171,11 @@ class Worker:
         if config.aim in targets.BY_LOGITS:
             dataset = data.aimed(self._model, dataset, config.aim)
         correct = {int(index) for batch in protocol.CorrectImages(self._model, dataset) for index in batch.indices}
-        columns = zip(pictures, images, dataset.labels, dataset.targets or itertools.repeat(None))
-        for place, (picture, image, label, target) in enumerate(columns):
-            yield Seen(dataclasses.replace(picture, label=label, target=target), tuple(image.shape), place in correct)
+        clean = self._job.task.clean(self._networks, images)
+        columns = zip(pictures, images, dataset.labels, dataset.targets or itertools.repeat(None), clean)
+        for place, (picture, image, label, target, said) in enumerate(columns):
+            known = dataclasses.replace(picture, label=label, target=target, clean=said)
+            yield Seen(known, tuple(image.shape), place in correct)
 
     def _attacked(self, batch: Batch) -> protocol.Batch:
         job, aims = self._job, [one.target for one in batch.pictures if one.target is not None]
@@ -179,21 +186,21 @@ class Worker:
             np.array([picture.label for picture in batch.pictures], np.int32),
             np.array(aims, np.int32) if aims else None,
         )
-        attack = {batch.attack: job.attacks[batch.attack]}
-        (made,) = protocol.attack_batches(
-            self._model, [originals], attack, reference=job.reference, differentiable=True
-        )
-        return protocol.with_visibility(made, job.measures)
+        made = job.task.batch(self._networks, batch.attack, originals, batch.pictures)
+        made = protocol.with_visibility(made, job.measures)
+        return made._replace(attack=job.prefix + made.attack)
 
     def _write(self, batch: Batch, made: protocol.Batch, path: str) -> None:
         """Writes images, and then the records, of which there are none without the images."""
         with tempfile.TemporaryDirectory() as folder:
             if self._job.config.save_images:
                 outputs.keep_images(pathlib.Path(folder), made, {one.index: one.name for one in batch.pictures})
-            if batch.number == 0:
+            if self._job.examples and batch.number == 0:
                 outputs.keep_examples(pathlib.Path(folder), made)
             files.copy_tree(pathlib.Path(folder), self._job.store)
         files.write(path, "".join(map(records.line, made.records)).encode())
+        if self._board:
+            self._board.write(made, protocol.mean_logits(self._model, made.adversarial))
 
     def _read(self, picture: Picture) -> tf.Tensor:
         """The image, as `data.load` has it.

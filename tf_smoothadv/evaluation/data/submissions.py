@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from tf_smoothadv import checks, protocol
 from tf_smoothadv.evaluation import records
 from tf_smoothadv.evaluation.data import decoding, formats
 
-__all__ = ["ARRAYS", "PNG", "Submission", "read", "read_all"]
+__all__ = ["ARRAYS", "PNG", "Submission", "read", "read_all", "some"]
 
 ARRAYS = ".npz"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -79,6 +80,31 @@ def read_all(paths: Sequence[pathlib.Path], names: Sequence[str], shape: tuple[i
     return {name: Submission(path, read(path, names, shape)) for name, path in by_name.items()}
 
 
+def some(path: pathlib.Path, names: Mapping[int, str], shape: tuple[int, ...]) -> Submission:
+    """The images of these indices and names, of what `read` has found to be right."""
+    if path.is_dir():
+        files = _by_name(path)
+        found = {index: files[name] for index, name in names.items() if name in files}
+        return Submission(path, {index: _pixels(file, shape) for index, file in found.items()})
+    images, places = _known_arrays(path)
+    chosen = [place for place, index in enumerate(places) if index in names]
+    if not chosen:
+        return Submission(path, {})
+    checked = _checked(images[chosen], f"images of {path}", shape)
+    return Submission(path, dict(zip((places[place] for place in chosen), checked)))
+
+
+@functools.cache
+def _by_name(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    return {_name(file, folder): file for file in _files(folder) if _is_image(file)}
+
+
+@functools.lru_cache(maxsize=1)  # it may be large
+def _known_arrays(path: pathlib.Path) -> tuple[np.ndarray, list[int]]:
+    images, indices = _arrays(path)
+    return images, list(range(len(images))) if indices is None else indices.tolist()
+
+
 def read(path: pathlib.Path, names: Sequence[str], shape: tuple[int, ...]) -> dict[int, np.ndarray]:
     """The images of a folder or .npz file by their indices among the dataset's.
 
@@ -103,15 +129,15 @@ def read(path: pathlib.Path, names: Sequence[str], shape: tuple[int, ...]) -> di
 
 
 def _from_folder(path: pathlib.Path, names: Sequence[str], shape: tuple[int, ...]) -> dict[int, np.ndarray]:
-    files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
-    visible = [file for file in files if file.suffix.lower() in decoding.SUFFIXES]
+    files = _files(path)
+    visible = [file for file in files if _is_image(file)]
     if not visible:
         raise ValueError(f"{path} holds no PNG files; they are named like {names[0]}.png")
     formats.warn_of_ignored(path, set(files) - set(visible))
     indices = {name: index for index, name in enumerate(names)}
     images = {}
     for file in visible:
-        name = file.relative_to(path).with_suffix("").as_posix()
+        name = _name(file, path)
         if name not in indices:
             raise ValueError(
                 f"{file} is named like none of the dataset's {len(names)} images, {names[0]} to {names[-1]}: "
@@ -119,6 +145,18 @@ def _from_folder(path: pathlib.Path, names: Sequence[str], shape: tuple[int, ...
             )
         images[indices[name]] = _pixels(file, shape)
     return images
+
+
+def _files(folder: pathlib.Path) -> list[pathlib.Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
+
+
+def _is_image(file: pathlib.Path) -> bool:
+    return file.suffix.lower() in decoding.SUFFIXES
+
+
+def _name(file: pathlib.Path, folder: pathlib.Path) -> str:
+    return file.relative_to(folder).with_suffix("").as_posix()
 
 
 def _pixels(file: pathlib.Path, shape: tuple[int, ...]) -> np.ndarray:
