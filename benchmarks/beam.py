@@ -27,7 +27,7 @@ from benchmarks.__main__ import NETWORK, PHOTOGRAPHS, markdown, table
 from models import console
 from tf_smoothadv import metrics
 from tf_smoothadv.evaluation import presets, records
-from tf_smoothadv.evaluation.beam import collecting, starting
+from tf_smoothadv.evaluation.beam import collecting, pipeline, starting
 
 PARTS = ("compare", "plan")
 CASES = ("c4", "file")
@@ -81,7 +81,7 @@ def compared(case: str) -> dict[str, Any]:
         one = timed("beam", folder / "one", [*arguments, "--workers=1"])
         two = timed("beam", folder / "two", [*arguments, "--workers=2"])
         kept = {name: untimed(folder / name) for name in ("alone", "one", "two")}
-        told = json.loads((folder / "one" / starting.METRICS).read_text())
+        told, of_two = (json.loads((folder / name / starting.METRICS).read_text()) for name in ("one", "two"))
         spent = {name: told[f"{name}_milliseconds"] for name in attacks}
         busy = sum(times["count"] * times["mean"] for times in spent.values()) / 1000
         made = count * len(attacks)
@@ -95,6 +95,9 @@ def compared(case: str) -> dict[str, Any]:
             "beam_2_s": two,
             "overhead": one / alone - 1,
             "speed_up": one / two,
+            "attacking_1_s": attacking(told),
+            "attacking_2_s": attacking(of_two),
+            "attacking_speed_up": attacking(told) / attacking(of_two),
             "start_s": one - busy,
             "trace_s": sum(times["max"] - times["min"] for times in spent.values()) / 1000,
             "s_per_image": busy / made,
@@ -122,6 +125,11 @@ def timed(binary: str, output: pathlib.Path, arguments: Sequence[str]) -> float:
     if finished.returncode:
         raise ValueError(f"{' '.join(command)}: {finished.stderr.strip().splitlines()[-1]}")
     return time.perf_counter() - began
+
+
+def attacking(told: dict[str, Any]) -> float:
+    """Seconds from the begin of the first batch of an attack to the end of the last one."""
+    return float(told[pipeline.ENDED]["max"] - told[pipeline.BEGAN]["min"]) / 1000
 
 
 def untimed(folder: pathlib.Path) -> list[dict[str, Any]]:

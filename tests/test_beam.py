@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from concurrent import futures
+from unittest import mock
 
 import numpy as np
 import PIL.Image
@@ -32,7 +33,7 @@ from models import c4
 from tests.many_runs import here
 from tf_smoothadv import protocol
 from tf_smoothadv.evaluation import beam, data, outputs, records, referee, run, transfer
-from tf_smoothadv.evaluation.beam import Where, files, plan, processes, work
+from tf_smoothadv.evaluation.beam import Where, files, plan, processes, tasks, work
 from tf_smoothadv.evaluation.config import Config
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -271,7 +272,7 @@ def test_processes_share_out_attacks_before_batches(attacks, traced, monkeypatch
 
     monkeypatch.setattr(processes, "_Process", Process)
     both = processes.Processes(None, 1, 2)
-    both.job = object()
+    both.job = mock.Mock(task=tasks.Attacking("", {}, None))
     seen = [plan.Seen(plan.Picture(index, "", 0, None, ""), (1, 1, 1), True) for index in range(8)]
     batches = plan.batches(seen, 2, list(attacks))
     with futures.ThreadPoolExecutor(len(batches)) as threads:

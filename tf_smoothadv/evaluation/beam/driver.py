@@ -39,7 +39,7 @@ def white_box(load: Load, config: Config, where: Where = HERE) -> metrics.Run:
         ValueError: what is wrong with the images, with the model, or with the folder.
         OSError: results that cannot be written.
     """
-    with started(load, config, where) as networks:
+    with started(load, config, where) as (networks, key):
         ((source, model),) = networks.items()
         images = Images.of(config)
         run.check(model, images.first, config)
@@ -48,7 +48,7 @@ def white_box(load: Load, config: Config, where: Where = HERE) -> metrics.Run:
         shown = images.batched(networks, config)
         attacks = config.preset(shown)
         task = tasks.Attacking(source, attacks, config.reference(shown))
-        return _run(load, networks, task, parameters.by_name(attacks), images, shown, config, where)
+        return _run(load, key, networks, task, parameters.by_name(attacks), images, shown, config, where)
 
 
 def referee(load: Load, config: Config, paths: Iterable[pathlib.Path], where: Where = HERE) -> metrics.Run:
@@ -60,7 +60,7 @@ def referee(load: Load, config: Config, paths: Iterable[pathlib.Path], where: Wh
 
     Returns, raises: as `white_box`, and what `data.submissions` refuses.
     """
-    with started(load, config, where) as networks:
+    with started(load, config, where) as (networks, key):
         ((source, model),) = networks.items()
         images, submitted = Images.of(config), refereeing.submitted(config, paths)
         run.check(model, images.first, config, gradients=False)
@@ -68,13 +68,14 @@ def referee(load: Load, config: Config, paths: Iterable[pathlib.Path], where: Wh
         described = {name: submission.described() for name, submission in submitted.items()}
         by_name = {name: submission.path.absolute() for name, submission in submitted.items()}
         task = tasks.Judging(source, by_name, config.shard, config.reference(shown))
-        made = _run(load, networks, task, described, images, shown, config, where)
+        made = _run(load, key, networks, task, described, images, shown, config, where)
         refereeing.tell_missing(made, submitted, images.all.names, config)
         return made
 
 
 def _run(
     load: Load,
+    key: str,
     networks: tasks.Networks,
     task: tasks.Task,
     described: Mapping[str, Any],
@@ -88,7 +89,7 @@ def _run(
     work = run.Work(described, lambda *_: iter(()), measures=visibility.measures(config, images.first.shape))
     with run.opened(model, shown, work, config) as results:
         print_settings(terminal, described)
-        found = made(load, task, work, images, shown, results, config, where, terminal)
+        found = made(load, key, task, work, images, shown, results, config, where, terminal)
         count, correct = len(found.seen), sum(one.correct for one in found.seen)
         if not correct:
             raise ValueError(f"the model classifies none of the {count} images correctly: nothing to attack")
@@ -108,7 +109,7 @@ def transfer(load: Load, sources: Iterable[str], config: Config, where: Where = 
 
     Returns, raises: as `transfer.evaluate`, and as `white_box`.
     """
-    with started(load, config, where) as networks:
+    with started(load, config, where) as (networks, key):
         images, sources = Images.of(config), list(dict.fromkeys(sources))
         transferring.check(networks, images.first)
         shown = images.batched(networks, config)
@@ -122,7 +123,7 @@ def transfer(load: Load, sources: Iterable[str], config: Config, where: Where = 
             for source in sources:
                 task = tasks.Transferring(source, attacks, config.reference(shown))
                 work = run.Work(described, lambda *_: iter(()), transferring.prefix(source, sources), examples=False)
-                found = made(load, task, work, images, shown, results, config, where, terminal)
+                found = made(load, key, task, work, images, shown, results, config, where, terminal)
                 if not any(one.correct for one in found.seen):
                     raise ValueError(f"{source} classifies none of the {len(found.seen)} images correctly")
                 num_correct = {name: sum(one.right(name) for one in found.seen) for name in networks}

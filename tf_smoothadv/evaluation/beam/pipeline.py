@@ -15,10 +15,11 @@ from tf_smoothadv.evaluation.beam import files, plan
 from tf_smoothadv.evaluation.beam.handler import NAMESPACE, AttackHandler
 from tf_smoothadv.evaluation.beam.work import Done, Job
 
-__all__ = ["FAILED", "TODO", "run"]
+__all__ = ["BEGAN", "ENDED", "FAILED", "TODO", "run"]
 
 TODO = "todo.json"
 FAILED = ".failed"
+BEGAN, ENDED = "attacks_began", "attacks_ended"  # milliseconds since 1970
 
 
 def run(handler: AttackHandler, job: Job, options: PipelineOptions) -> dict[str, Any]:
@@ -102,6 +103,9 @@ def _counted(row: tuple[str, Any]) -> Any:
     Metrics.counter(NAMESPACE, "failures").inc(len(list(_failures(done))))
     if done.peak:  # made now
         Metrics.distribution(NAMESPACE, f"{kind}_milliseconds").update(int(1000 * done.seconds))
+        if done.batch.attack:
+            Metrics.distribution(NAMESPACE, BEGAN).update(int(1000 * (done.ended - done.seconds)))
+            Metrics.distribution(NAMESPACE, ENDED).update(int(1000 * done.ended))
         Metrics.distribution(NAMESPACE, "process_bytes").update(done.peak)
     return done
 

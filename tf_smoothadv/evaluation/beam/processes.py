@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
 from collections.abc import Callable
@@ -33,7 +32,6 @@ class Processes:
 
     def __init__(self, load: Callable[[], Networks], threads: int, count: int) -> None:
         self.job: Job | None = None
-        self.loading = pickle.dumps(load)
         self._all = [_Process(load, threads) for _ in range(count)]
         self._free = list(self._all)
         self._waiting: list[Batch] = []
@@ -78,12 +76,18 @@ class Processes:
                 self._changed.wait()
 
     def _next(self, process: _Process) -> Batch:
-        """Of an attack that it has traced already, if there is one; else of one that no process, or that few have."""
+        """Of an attack that it has traced already, if there is one; else of one that no process, or that few have.
+
+        Among these of that which has most to do left, so that the last ones are short.
+        """
+        assert self.job is not None
+        job = self.job
         traced = collections.Counter(attack for one in self._all for attack in one.attacks)
         waiting = collections.Counter(batch.attack for batch in self._waiting)
 
         def last(batch: Batch) -> tuple[bool, int, int]:
-            return batch.attack not in process.attacks, traced[batch.attack], -waiting[batch.attack]
+            attack = batch.attack
+            return attack not in process.attacks, traced[attack], -waiting[attack] * job.task.gradients(attack)
 
         return min(self._waiting, key=last)
 
@@ -170,27 +174,27 @@ class _Process:
 
 
 _STARTING = threading.Lock()
-_known: list[Processes] = []  # those of the last networks
+_known: dict[str, Processes] = {}  # those of the last evaluation
 
 
-def begin(load: Callable[[], Networks], threads: int, count: int) -> None:
-    """Starts processes, which load the networks while this one goes on; those of other networks end."""
+def begin(key: str, load: Callable[[], Networks], threads: int, count: int) -> None:
+    """Starts processes, which load the networks while this one goes on; those of another key end."""
     end()
-    _known.append(Processes(load, threads, count))
+    _known[key] = Processes(load, threads, count)
 
 
 def of(load: Callable[[], Networks], job: Job, threads: int, count: int) -> Processes:
     """Those of a job in this process, the same for all its threads."""
     with _STARTING:
-        if not _known or _known[0].loading != pickle.dumps(load):
-            begin(load, threads, count)
-        _known[0].job = job
-        return _known[0]
+        if job.key not in _known:
+            begin(job.key, load, threads, count)
+        _known[job.key].job = job
+        return _known[job.key]
 
 
 def end() -> None:
     """Ends the processes that this one has started, whatever they are at."""
-    for processes in _known:
+    for processes in _known.values():
         processes.end()
     _known.clear()
 

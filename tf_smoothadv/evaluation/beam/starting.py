@@ -10,6 +10,7 @@ import logging
 import os
 import pathlib
 import re
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, cast
 
@@ -85,20 +86,25 @@ class Images(NamedTuple):
 
 
 @contextlib.contextmanager
-def started(load: Load, config: Config, where: Where) -> Iterator[tasks.Networks]:
-    """The networks, in this process. Those of LOCAL begin meanwhile, where results are missing, and end with this."""
+def started(load: Load, config: Config, where: Where) -> Iterator[tuple[tasks.Networks, str]]:
+    """The networks, in this process, and the key of the evaluation, see `Job`.
+
+    The processes of LOCAL begin meanwhile, where results are missing, and end with this.
+    """
     FileSystems.set_options(_options(where))
+    key = uuid.uuid4().hex
     finished = (pathlib.Path(config.output) / name for name in (records.SUMMARY, records.TRANSFER))
     if where.runner == LOCAL and not any(path.exists() for path in finished):
-        processes.begin(load, where.threads, where.count)
+        processes.begin(key, load, where.threads, where.count)
     try:
-        yield load()
+        yield load(), key
     finally:
         processes.end()
 
 
 def made(
     load: Load,
+    key: str,
     task: tasks.Task,
     work: run.Work,
     images: Images,
@@ -124,6 +130,7 @@ def made(
         shape=images.first.shape,
         store=root,
         shards=files.joined(root, SHARDS, hashlib.sha256(settings.encode()).hexdigest()[:12]),
+        key=key,
         prefix=work.prefix,
         examples=work.examples,
         arguments=where.arguments,

@@ -37,6 +37,9 @@ class Task(Protocol):
     def clean(self, networks: Networks, images: Sequence[tf.Tensor]) -> list[dict[str, int]]:
         """What each network says of each image as it is, as far as records tell."""
 
+    def gradients(self, attack: str) -> int:
+        """About how many an image may take, to do what takes long first; the batches to classify are of attack ""."""
+
     def batch(
         self, networks: Networks, attack: str, originals: protocol.Originals, pictures: Sequence[Picture]
     ) -> protocol.Batch:
@@ -56,6 +59,10 @@ class Attacking:
 
     def clean(self, networks: Networks, images: Sequence[tf.Tensor]) -> list[dict[str, int]]:
         return [{} for _ in images]
+
+    def gradients(self, attack: str) -> int:
+        variants = self.attacks.get(attack, ())
+        return sum(getattr(one, "steps", 1) * getattr(one, "binary_search_steps", 1) for one in variants)
 
     def batch(
         self, networks: Networks, attack: str, originals: protocol.Originals, pictures: Sequence[Picture]
@@ -107,6 +114,9 @@ class Judging:
 
     def clean(self, networks: Networks, images: Sequence[tf.Tensor]) -> list[dict[str, int]]:
         return [{} for _ in images]
+
+    def gradients(self, attack: str) -> int:
+        return 1
 
     def batch(
         self, networks: Networks, attack: str, originals: protocol.Originals, pictures: Sequence[Picture]

@@ -50,6 +50,7 @@ class Job:
         shape: [H, W, C] of all the images, unless these have sizes of their own.
         store: the folder of images, on any of Beam's filesystems.
         shards: the folder of all else.
+        key: of the evaluation; its processes serve no other one, which may have other networks.
         arguments: flags of Beam, which its filesystems look at.
     """
 
@@ -63,6 +64,7 @@ class Job:
     shape: tuple[int, ...]
     store: str
     shards: str
+    key: str
     prefix: str = ""
     examples: bool = True
     arguments: tuple[str, ...] = ()
@@ -86,6 +88,7 @@ class Done(NamedTuple):
         seen: of the batch that is classified, what the model says of each image.
         reason: why it could not be attacked; None where it was.
         seconds: that it took.
+        ended: when, in seconds since 1970.
         peak: bytes of memory, at most, of the process so far.
         gradients: of the network, for all the images.
     """
@@ -94,6 +97,7 @@ class Done(NamedTuple):
     seen: list[Seen]
     reason: str | None = None
     seconds: float = 0.0
+    ended: float = 0.0
     peak: int = 0
     gradients: int = 0
 
@@ -144,7 +148,7 @@ class Worker:
         else:
             seen = self._classified(batch)
             files.write(path, plan.text_of(seen).encode())
-        return Done(batch, seen, reason, time.perf_counter() - began, _peak(), gradients)
+        return Done(batch, seen, reason, time.perf_counter() - began, time.time(), _peak(), gradients)
 
     def _classified(self, batch: Batch) -> list[Seen]:
         """What the model says of each image."""
