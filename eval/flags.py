@@ -163,6 +163,9 @@ def where_by_beam(made: flags.FlagValues, arguments: Sequence[str]) -> Where | N
     Raises:
         ValueError: such flags without --beam, or no Beam.
     """
+    unexpected = [argument for argument in arguments if not argument.startswith("--")]
+    if unexpected:
+        raise ValueError(f"unexpected arguments: {' '.join(unexpected)}")
     if not made.beam:
         given = [f"--{name}" for name in ("runner", "workers", "threads", "store") if made[name].present]
         if given or arguments:

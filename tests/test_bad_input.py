@@ -231,6 +231,13 @@ TABLE = [
     ("eval.transfer", "--import=nowhere", "cannot import nowhere: ModuleNotFoundError: No module named 'nowhere'"),
     ("eval.referee", "", r"name at least one folder of PNG files or \.npz file; received none"),
     ("eval.referee", "--attacks=fgsm IN/given/whole.npz", "Unknown command line flag 'attacks'"),
+    ("eval.transfer", "other", "unexpected arguments: other"),
+    ("eval.transfer", "--workers=2", "flags of Beam need --beam; received --workers"),
+    (
+        "eval.referee",
+        "--store=OUT IN/given/whole.npz -- --region=here",
+        "flags of Beam need --beam; received --store",
+    ),
     ("eval.transfer", "--shard=3/2", "shard must be i/n with i from 1 to n"),
     ("eval.transfer", "--sources=", "sources must name at least one model; received none"),
     ("eval.transfer", "--targets=", "targets must name at least one model; received none"),
@@ -250,7 +257,7 @@ TABLE = [
     (
         "eval.study",
         "IN/a.toml --workers=2 -- --direct_num_workers=2",
-        "flags of Beam need --beam; received --direct_num",
+        "flags of Beam need --beam; received --workers --direct_num",
     ),
     ("eval.study", "missing.toml", r"cannot read missing\.toml: No such file or directory"),
     ("eval.study", "IN/grey.png", r"grey\.png is no TOML: 'utf-8' codec can't decode"),

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import tf_smoothadv as sa
-from benchmarks import images, solvers, timing
+from benchmarks import images, networks, robustness, solvers, timing
+from models import c4
 from tests import reference
 from tests.many_runs import here
 
@@ -54,6 +55,24 @@ def test_solvers_from_the_command_line(tmp_path):
         assert row["ms_per_image"] > 0
         assert max(row["relative_error"], row["relative_error_9"]) < (1e-12 if solver == "SuperLU" else 0.1)
     assert "| 28 | 2 | chebyshev |" in (tmp_path / "solvers.md").read_text()
+
+
+def test_what_robust_accuracy_is_measured_by_is_made_once(tmp_path):
+    made = []
+
+    def attack(part):
+        made.append(len(part.images))
+        return robustness.Found(part.images[:, 0, 0, 0], part.labels)
+
+    distortions = np.array([0.0, 0.5, np.inf, 1.0, 2.0])
+    problem = networks.Problem(c4(), distortions[:, None, None, None], np.arange(5), networks.DIGITS)
+    case = robustness.Case(problem, (1.0,), 2)
+    for _ in range(2):
+        found = robustness.kept(tmp_path, "attack", case, attack)
+        np.testing.assert_array_equal(found.distortion, distortions)
+        np.testing.assert_array_equal(found.gradients, np.arange(5))
+    assert made == [2, 2, 1]
+    np.testing.assert_array_equal(robustness.where(found, 1.0), [False, False, True, False, True])
 
 
 def test_an_unknown_part_is_one_line():
