@@ -127,8 +127,8 @@ def gallery(
         image = name if names[name] == 1 else f"{name} ({dataset}, {data})"
         for one in group:
             views = {view: [places.setdefault(url, len(places)) for url in pair] for view, pair in one["views"].items()}
-            preview = places.setdefault(one["preview"], len(places)) if one["preview"] else None
-            cards.append({**one, "image": image, "views": views, "preview": preview})
+            place_of_preview = places.setdefault(one["preview"], len(places)) if one["preview"] else None
+            cards.append({**one, "image": image, "views": views, "preview": place_of_preview})
     return {
         "pictures": list(places),
         "cards": cards,
