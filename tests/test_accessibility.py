@@ -32,6 +32,7 @@ def folder(tmp_path_factory) -> pathlib.Path:
     settings = folder / "settings.json"
     settings.write_text(json.dumps({**json.loads(settings.read_text()), "epsilons": [0.5, 1.0]}))
     (folder / "report.html").write_text(report.page(read(folder)))
+    (folder / "previews.html").write_text(report.page(read(folder), 1))
     blind.make(folder, seconds=0)
     return folder
 
@@ -79,6 +80,17 @@ def test_comparison(screen, axe, folder):
     screen.get("about:blank")
     screen.get((folder / "report.html").as_uri() + "#image=00003&with=original&with=cw&with=scw&as=perturbation&zoom=9")
     assert len(screen.find_elements(By.CSS_SELECTOR, "dialog[open] .window")) == 3
+    assert violations(screen, axe) == []
+
+
+def test_previews(screen, axe, folder):
+    screen.get("about:blank")
+    screen.get((folder / "previews.html").as_uri())
+    assert violations(screen, axe) == []
+    image = screen.execute_script("return cards.find((card) => card.files).image")
+    screen.get("about:blank")
+    screen.get((folder / "previews.html").as_uri() + f"#image={image}&with=original&with=cw")
+    assert len(screen.find_elements(By.CSS_SELECTOR, "dialog[open] .window")) == 2
     assert violations(screen, axe) == []
 
 

@@ -118,3 +118,5 @@ def test_the_wheel_runs_an_attack_where_nothing_else_is_in_sight(wheel, tmp_path
     assert "results/report.html" in told
     assert json.loads((tmp_path / "results" / "summary.json").read_text())["attacks"]["fgsm"]["p_suc"] == 1
     assert "smoothadv BINARY --help" in run(home / "bin" / "smoothadv", cwd=tmp_path)
+    quiet = "import os, sys; sys.argv = ['smoothadv']; import tf_smoothadv; print(os.environ['TF_CPP_MIN_LOG_LEVEL'])"
+    assert run(python, "-I", "-c", quiet, cwd=tmp_path).splitlines()[-1] == "3"

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import dataclasses
+import functools
 import html.parser
+import http.server
 import io
 import json
 import pathlib
 import re
 import shutil
+import threading
+import urllib.parse
 
 import numpy as np
 import PIL.Image
@@ -22,7 +28,7 @@ from selenium.webdriver.support.ui import Select
 from tests.many_runs import here
 from tf_smoothadv import metrics
 from tf_smoothadv.evaluation import records
-from tf_smoothadv.evaluation.data import decoding
+from tf_smoothadv.evaluation.data import classes, decoding
 from tf_smoothadv.evaluation.rendering import gallery, page_tables, pictures, published, report, terminal
 
 HOSTILE = """</script><script>hacked=1</script>"'><img src=x onerror=hacked=1>{{ 7*7 }}$\\$_<!--"""
@@ -75,6 +81,19 @@ def save(folder: pathlib.Path, attack: str, name: str, pixels: np.ndarray) -> No
     path.parent.mkdir(parents=True, exist_ok=True)
     shown = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
     PIL.Image.fromarray(shown).save(path, compress_level=1)
+
+
+def natural(count: int, side: int) -> np.ndarray:
+    """Images as rough as photographs, [N, side, side, 3] uint8: natural ones have amplitudes of 1 / frequency."""
+    rng = np.random.default_rng(0)
+    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side))
+    spectrum = 1 / np.maximum(frequency, 1 / side)
+    images = []
+    for _ in range(count):
+        waves = spectrum * np.exp(2j * np.pi * rng.uniform(size=(3, *frequency.shape)))
+        planes = np.fft.irfft2(waves, s=(side, side)).transpose(1, 2, 0)
+        images.append(np.clip(128 + 50 * planes / planes.std(), 0, 255).astype(np.uint8))
+    return np.stack(images)
 
 
 def hostile_run(folder: pathlib.Path, originals: np.ndarray) -> pathlib.Path:
@@ -286,9 +305,33 @@ class TestGallery:
         (tmp_path / "run" / records.SETTINGS).write_text(json.dumps(settings))
         assert records.read(tmp_path / "run").class_names == {number: f"kind {number}" for number in range(10)}
 
+    def test_nips2017_has_imagenets_names_if_keras_has_its_list(self, tmp_path, originals, monkeypatch):
+        monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+        monkeypatch.setattr(classes, "ELSEWHERE", str(tmp_path / "elsewhere"))
+        monkeypatch.setattr(classes.keras.utils, "get_file", None)  # nothing is downloaded
+        run = finished_run(tmp_path / "run", originals, dataset="nips2017")
+        digits = finished_run(tmp_path / "digits", originals)
+        assert classes.known(records.read(run)).class_names == {}
+        (tmp_path / "elsewhere" / "models").mkdir(parents=True)
+        listed = tmp_path / "elsewhere" / "models" / "imagenet_class_index.json"
+        for damaged in ("", "[]", '{"0": 1}', '{"x": ["n0", "tench"]}', '{"0": ["n0", null]}'):
+            listed.write_text(damaged)
+            assert classes.known(records.read(run)).class_names == {}
+        listed.write_text('{"0": ["n01440764", "tench"], "3": ["n01491361", "tiger_shark"]}')
+        assert classes.known(records.read(run)).class_names == {0: "tench", 3: "tiger shark"}
+        assert classes.known(records.read(digits)).class_names == {}
+        made = here("eval.report", run)
+        assert made.status == 0, made.stderr
+        assert {"tench", "tiger shark", "class 1"} <= {
+            card["label"] for card in embedded((run / "report.html").read_text())["cards"]
+        }
+        settings = json.loads((run / records.SETTINGS).read_text())
+        (run / records.SETTINGS).write_text(json.dumps({**settings, "labels": "predicted"}))
+        assert classes.known(records.read(run)).class_names == {}
+
     def test_one_image_in_two_runs_is_one(self, folder, other):
         made = gallery.gallery(read(folder, other))
-        assert (made["num_images"], made["num_shown"], len(made["cards"])) == (12, 12, 48)
+        assert (made["num_images"], made["num_whole"], len(made["cards"])) == (12, 12, 48)
         assert len({card["views"]["image"][0] for card in made["cards"]}) == 12
 
     def test_the_worst_case_of_each_attack_comes_first(self, folder):
@@ -303,14 +346,47 @@ class TestGallery:
             assert max(successes, key=lambda entry: entry.record.delivered.distortion).subject in ranked[:2]
 
     def test_budget_and_number_bound_it(self, folder, monkeypatch):
-        assert gallery.gallery(read(folder), num_images=3)["num_shown"] == 3
+        assert gallery.gallery(read(folder), num_images=3)["num_whole"] == 3
         whole = gallery.gallery(read(folder))
-        monkeypatch.setattr(gallery, "BUDGET", sum(map(len, whole["pictures"])) // 2)
+        assert (whole["num_whole"], whole["num_previews"]) == (12, 0)
+        size = sum(map(len, whole["pictures"])) + len(json.dumps(whole["cards"]))
+        monkeypatch.setattr(gallery, "BUDGET", size // 2)
         half = gallery.gallery(read(folder))
-        assert 3 <= half["num_shown"] <= 6
-        assert sum(map(len, half["pictures"])) <= gallery.BUDGET
+        assert 2 <= half["num_whole"] <= 6
+        assert sum(map(len, half["pictures"])) + len(json.dumps(half["cards"])) <= gallery.BUDGET
         monkeypatch.setattr(gallery, "BUDGET", 1)
-        assert gallery.gallery(read(folder))["num_shown"] == 1
+        least = gallery.gallery(read(folder))
+        assert (least["num_images"], least["num_whole"], least["num_previews"]) == (12, 1, 0)
+
+    def test_images_that_do_not_fit_have_a_preview_and_their_files(self, tmp_path):
+        photographs = natural(3, 256)
+        names = ["a", "kind #1/b%20 c", HOSTILE]
+        run = finished_run(tmp_path / "run", photographs, names=names, attacks=("cw", HOSTILE))
+        made = gallery.gallery(read(run), 1, tmp_path / "elsewhere")
+        assert (made["num_whole"], made["num_previews"]) == (1, 2)
+        previewed = [card for card in made["cards"] if card["files"]]
+        assert len(previewed) == 4
+        for card in previewed:
+            assert card["views"] == {}
+            original = photographs[card["index"]]
+            preview = pixels(made["pictures"][card["preview"]])
+            smaller = original.reshape(128, 2, 128, 2, 3).mean((1, 3))
+            assert preview.shape == smaller.shape
+            luminances = [np.ravel(one @ (0.299, 0.587, 0.114)) for one in (preview, smaller)]  # it thins out colours
+            assert np.corrcoef(luminances)[0, 1] > 0.9
+            paths = [tmp_path / "elsewhere" / urllib.parse.unquote(file) for file in card["files"]]
+            for path, attack in zip(paths, (records.ORIGINAL, card["attack"])):
+                file = run / records.IMAGES / attack / f"{names[card['index']]}.png"
+                assert path.resolve() == file.resolve()
+            assert card["change"] == np.abs(decoding.read(paths[1].resolve()).astype(int) - original).max()
+
+    def test_the_margin_is_told_where_it_is_known(self, folder):
+        finished = records.read(folder)
+        record = finished.run.records[0]
+        image = np.zeros([28, 28, 1], np.uint8)
+        for margin, expected in ((-2.5, -2.5), (float("nan"), None)):
+            known = dataclasses.replace(record, delivered=dataclasses.replace(record.delivered, margin=margin))
+            assert gallery.card(gallery.Entry("a", finished, known), image, image, {})["margin"] == expected
 
     def test_outcomes_tell_what_rounding_undid(self, folder):
         cards = {(card["index"], card["attack"]): card for card in gallery.gallery(read(folder))["cards"]}
@@ -329,20 +405,13 @@ class TestGallery:
 
 @pytest.mark.slow
 def test_two_hundred_photographs_under_six_attacks_stay_under_20_mb_and_open_in_two_seconds(browser, tmp_path):
-    rng = np.random.default_rng(0)
-    frequency = np.hypot(np.fft.fftfreq(299)[:, None], np.fft.rfftfreq(299))
-    spectrum = 1 / np.maximum(frequency, 1 / 299)  # natural images have amplitudes of 1 / frequency
-
-    def photograph() -> np.ndarray:
-        waves = spectrum * np.exp(2j * np.pi * rng.uniform(size=(3, *frequency.shape)))
-        planes = np.fft.irfft2(waves, s=(299, 299)).transpose(1, 2, 0)
-        return np.clip(128 + 50 * planes / planes.std(), 0, 255).astype(np.uint8)
-
-    photographs = np.stack([photograph() for _ in range(200)])
+    photographs = natural(200, 299)
     attacks = ("fgsm", "ifgsm", "pgd2", "cw", "spgd2", "scw")
     page = report.page(read(finished_run(tmp_path, photographs, attacks=attacks, dataset="nips2017")))
     assert 15e6 < len(page.encode()) < 20e6
-    assert len({card["name"] for card in embedded(page)["cards"]}) >= 3
+    cards = embedded(page)["cards"]
+    assert len({(card["name"], card["attack"]) for card in cards}) == 200 * 6
+    assert len({card["name"] for card in cards if card["views"]}) >= 3
     (tmp_path / "page.html").write_text(page)
     times = []
     for _ in range(3):  # the machine may be busy with something else
@@ -906,6 +975,110 @@ def relative_luminance(color: str) -> float:
     channels = [int(color.strip()[start : start + 2], 16) / 255 for start in (1, 3, 5)]
     linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
     return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+@pytest.fixture(scope="module")
+def previewed(tmp_path_factory) -> pathlib.Path:
+    """A page, beside its images, with one image whole and previews of the other two."""
+    photographs = natural(3, 256)
+    names = ["one", "kind #1/b%20 c", "<i>"]
+    run = finished_run(tmp_path_factory.mktemp("previewed"), photographs, names=names, dataset="nips2017")
+    (run / "report.html").write_text(report.page(read(run), 1))
+    return run
+
+
+def in_files(page: pathlib.Path) -> list[dict]:
+    return [card for card in embedded(page.read_text())["cards"] if card["files"]]
+
+
+def natural_sizes(page) -> list[int]:
+    """The widths of the images side by side, once they are there."""
+    return page.execute_async_script(
+        """const images = [...document.querySelectorAll("#panels img")];
+        const replaced = (image) => new Promise((done) => { image.onload = done; });
+        const settled = images.map((image) => image.decode().catch(() => replaced(image)));
+        Promise.all(settled).then(() => arguments[0](images.map((image) => image.naturalWidth)));"""
+    )
+
+
+@contextlib.contextmanager
+def served(folder: pathlib.Path):
+    """The address of a server of the folder."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class TestPreviews:
+    def at(self, page, base: str, card: dict):
+        page.get("about:blank")
+        state = {"image": card["image"], "with": ["original", card["attack"]], "as": "perturbation"}
+        page.get(f"{base}/report.html#{urllib.parse.urlencode(state, doseq=True)}")
+
+    def test_they_are_found_sorted_and_open_their_files(self, opened, previewed):
+        opened.get((previewed / "report.html").as_uri())
+        assert opened.find_element(By.ID, "count").text == "6 attacks on 3 images"
+        badges = "return [...document.querySelectorAll('.picture')].map((one) => one.dataset.badge)"
+        assert opened.execute_script(badges) == ["adversarial"] * 2 + ["preview of the original"] * 4
+        choose(opened, "order", "distortion")
+        assert values(opened, "D") == sorted(values(opened, "D"))
+        name = "kind #1/b%20 c"
+        assert name in {card["name"] for card in in_files(previewed / "report.html")}
+        opened.find_element(By.NAME, "search").send_keys(name)
+        assert [name in caption for caption in captions(opened)] == [True, True]
+        picture = opened.find_element(By.CLASS_NAME, "picture")
+        opened.execute_script("arguments[0].focus()", picture)
+        ActionChains(opened).send_keys(Keys.ENTER).perform()
+        assert len(windows(opened)) == 2
+        assert natural_sizes(opened) == [256, 256]
+        ActionChains(opened).send_keys(Keys.ESCAPE).perform()
+        assert opened.switch_to.active_element == picture
+
+    def test_an_address_opens_the_files_as_they_are(self, opened, previewed):
+        for card in in_files(previewed / "report.html"):
+            self.at(opened, previewed.as_uri(), card)
+            assert natural_sizes(opened) == [256, 256]
+            sources = opened.execute_script(
+                "return [...document.querySelectorAll('#panels img')].map((one) => one.src)"
+            )
+            files = [previewed / records.IMAGES / kind / f"{card['name']}.png" for kind in ("original", card["attack"])]
+            assert [pathlib.Path(urllib.parse.unquote(urllib.parse.urlparse(one).path)) for one in sources] == files
+            usable = opened.find_elements(By.CSS_SELECTOR, "[name=as]:enabled")
+            assert [one.get_attribute("value") for one in usable] == ["image"]
+            settled(opened)
+            assert "told only if a web server" in opened.find_element(By.CSS_SELECTOR, "#panels .value").text
+
+    def test_a_server_lets_it_tell_the_values_too(self, browser, previewed):
+        card = in_files(previewed / "report.html")[-1]
+        with served(previewed) as base:
+            self.at(browser, base, card)
+            assert natural_sizes(browser) == [256, 256]
+            settled(browser)
+            told = [one.text for one in browser.find_elements(By.CSS_SELECTOR, "#panels .value")]
+        files = [previewed / records.IMAGES / kind / f"{card['name']}.png" for kind in ("original", card["attack"])]
+        expected = [", ".join(map(str, decoding.read(file)[128, 128])) for file in files]
+        assert told == [f"column 128, row 128: {value}" for value in expected]
+        assert browser.get_log("browser") == []
+        browser.get_log("performance")
+
+    def test_without_the_files_a_line_says_so(self, browser, previewed, tmp_path):
+        shutil.copy(previewed / "report.html", tmp_path)
+        card = in_files(previewed / "report.html")[0]
+        self.at(browser, tmp_path.as_uri(), card)
+        assert natural_sizes(browser) == [128, 128]
+        settled(browser)
+        told = [one.text for one in browser.find_elements(By.CSS_SELECTOR, "#panels .value")]
+        assert told == [
+            f"Only a preview of the original: cannot open {file} from where this page lies." for file in card["files"]
+        ]
+        assert all("ERR_FILE_NOT_FOUND" in entry["message"] for entry in browser.get_log("browser"))
+        browser.get_log("performance")
 
 
 def test_the_binary_writes_the_file_and_names_it(folder, other, tmp_path):

@@ -1,8 +1,13 @@
-"""Keras must run on TensorFlow, which is told when this is imported: before anything else imports Keras."""
+"""What is set before Keras starts: that it runs on TensorFlow, or an error, before anything else imports Keras."""
 
 from __future__ import annotations
 
 import os
+import pathlib
+import sys
+
+if sys.argv and pathlib.PurePath(sys.argv[0]).stem == "smoothadv":  # `eval` is too late: TensorFlow comes before it
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 REMEDY = "set the environment variable KERAS_BACKEND=tensorflow before Keras is imported"
 

@@ -252,7 +252,7 @@ MEASURES = {
         compare=_by("butteraugli"),
     ),
     "butteraugli_jxl": Measure(
-        heading="butteraugli, JXL",
+        heading="butteraugli (JXL)",
         unit="1 is just noticeable",
         ideal=0.0,
         larger_is_better=False,

@@ -12,6 +12,7 @@ import rich.console
 from tf_smoothadv.classifier import Classifier
 from tf_smoothadv.evaluation import front, records, transfer
 from tf_smoothadv.evaluation.config import Config
+from tf_smoothadv.evaluation.data import classes
 from tf_smoothadv.evaluation.rendering.report import page
 from tf_smoothadv.evaluation.run import is_complete, loaded, white_box
 from tf_smoothadv.evaluation.study_file import Run, Study, Transfer
@@ -93,7 +94,7 @@ def report(study: Study) -> pathlib.Path | None:
     for run in study.runs:
         folder = pathlib.Path(run.config.output)
         if (folder / records.SUMMARY).exists():
-            finished = records.read(folder)
+            finished = classes.known(records.read(folder))
             # By the file's name for it, where two datasets are of one kind.
             several = datasets[run.config.dataset] > 1
             runs[names[run]] = finished._replace(dataset=run.dataset) if several else finished
@@ -102,7 +103,7 @@ def report(study: Study) -> pathlib.Path | None:
     if not runs and not transfers:
         return None
     path = study.output / REPORT
-    text = page(runs, transfers=transfers)
+    text = page(runs, transfers=transfers, place=study.output)
     with records.writing(path):
         path.write_text(text, encoding="utf-8")
     return path

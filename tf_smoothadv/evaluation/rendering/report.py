@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,13 +18,19 @@ __all__ = ["page", "settings"]
 PARTS = ("charts", "sorting", "gallery", "compare", "address")
 
 
-def page(runs: Mapping[str, Finished], num_images: int | None = None, transfers: Sequence[dict[str, Any]] = ()) -> str:
+def page(
+    runs: Mapping[str, Finished],
+    num_images: int | None = None,
+    transfers: Sequence[dict[str, Any]] = (),
+    place: pathlib.Path | None = None,
+) -> str:
     """The HTML file.
 
     Args:
         runs: by the name to show.
         num_images: as `gallery` takes it.
         transfers: what `eval.transfer` found.
+        place: as `gallery` takes it.
     """
     drawn = {name: list(charts.charts(finished.run)) for name, finished in runs.items()}
     detection, blind = page_tables.detection(runs), page_tables.blind(runs)
@@ -50,7 +57,7 @@ def page(runs: Mapping[str, Finished], num_images: int | None = None, transfers:
             MEASURES[name] for name in MEASURES if any(name in finished.run.measures for finished in runs.values())
         ],
         settings={name: settings(finished) for name, finished in runs.items()},
-        gallery=gallery(runs, num_images),
+        gallery=gallery(runs, num_images, place),
         views=list(VIEWS),
         labels={name: entry.label for name, entry in presets.ENTRIES.items()},
     )

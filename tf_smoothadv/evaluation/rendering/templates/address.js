@@ -43,7 +43,7 @@ function openAddress() {
   const image = parameters.get("image");
   if (!anchor && cardsOf(image).length) {
     const numbers = ["zoom", "x", "y"].map((name) => [name, Number.parseFloat(parameters.get(name))]);
-    const views = Object.keys(cardsOf(image)[0].views);
+    const views = [...dialog.querySelectorAll("[name=as]")].map((radio) => radio.value);
     compare({
       image,
       with: parameters.getAll("with"),

@@ -13,29 +13,45 @@ const title = (card) => card.title + (several() ? ` on ${card.network}` : "");
 const cardsOf = (image) => cards.filter((card) => card.image === image);
 const clamped = (value, low, high) => Math.min(Math.max(value, low), high);
 
-function panel(caption, source, alt, { width, height }) {
-  const figure = document.getElementById("panel").content.cloneNode(true);
+const kinds = ["original", "attacked"];
+
+function panel(caption, card, kind, view) {
+  const figure = document.getElementById("panel").content.cloneNode(true).firstElementChild;
   const image = figure.querySelector("img");
-  image.src = pictures[source];
-  image.alt = alt;
-  figure.querySelector(".window").style.aspectRatio = `${width} / ${height}`;
+  const place = kinds.indexOf(kind);
+  image.alt = described(card, view)[kind];
+  if (whole(card)) image.src = pictures[card.views[view][place]];
+  else openFile(figure, card, card.files[place]);
+  figure.querySelector(".window").style.aspectRatio = `${card.width} / ${card.height}`;
   for (const [name, text] of Object.entries(caption)) figure.querySelector(`.${name}`).textContent = text;
   if (caption.outcome) figure.querySelector(".outcome").dataset.outcome = caption.outcome;
   return figure;
 }
 
+// Where there is no such file beside the page, the preview is shown, and a line says so.
+function openFile(figure, card, file) {
+  const image = figure.querySelector("img");
+  image.addEventListener("error", () => {
+    image.alt = `${card.name}: preview of the original`;
+    image.className = "preview";
+    image.src = pictures[card.preview];
+    figure.querySelector(".value").textContent = `Only a preview of the original: cannot open ${file} from where this page lies.`;
+  }, { once: true });
+  image.src = file;
+}
+
 function drawPanels() {
   const group = cardsOf(seen.image);
   const [first] = group;
+  const view = whole(first) ? seen.as : "image";
   const chosenCards = group.filter((card) => seen.with.includes(key(card)));
   const made = chosenCards.map((card) => {
     const { outcome, classes, numbers } = texts(card);
-    return panel({ attack: title(card), outcome, classes, numbers }, card.views[seen.as][1],
-      described(card, seen.as).attacked, card);
+    return panel({ attack: title(card), outcome, classes, numbers }, card, "attacked", view);
   });
   if (seen.with.includes(ORIGINAL)) {
     const caption = { attack: ORIGINAL, classes: first.label };
-    made.unshift(panel(caption, first.views[seen.as][0], described(first, seen.as).original, first));
+    made.unshift(panel(caption, first, "original", view));
   }
   panels.replaceChildren(...made);
   document.getElementById("compared").textContent = first.name;
@@ -47,7 +63,10 @@ function drawPanels() {
     return label;
   });
   beside.replaceChildren(beside.querySelector("legend"), ...options);
-  for (const radio of dialog.querySelectorAll("[name=as]")) radio.checked = radio.value === seen.as;
+  for (const radio of dialog.querySelectorAll("[name=as]")) {
+    radio.checked = radio.value === view;
+    radio.disabled = !whole(first) && !radio.checked; // files are shown as they are
+  }
   lay();
 }
 
@@ -86,17 +105,28 @@ function lay() {
 // The value of the marked pixel.
 async function tell(figure) {
   const image = figure.querySelector("img");
-  await image.decode();
+  try {
+    await image.decode();
+  } catch {
+    return; // no such file: a preview comes in its place
+  }
+  if (!seen || image.className === "preview") return;
   if (!figure.context) {
     const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight);
     figure.context = canvas.getContext("2d", { willReadFrequently: true });
     figure.context.drawImage(image, 0, 0);
   }
-  if (!seen) return;
   const { x, y } = seen.pixel;
-  const [red, green, blue] = figure.context.getImageData(x, y, 1, 1).data;
-  const value = red === green && green === blue ? red : `${red}, ${green}, ${blue}`;
-  figure.querySelector(".value").textContent = `column ${x}, row ${y}: ${value}`;
+  figure.querySelector(".value").textContent = `column ${x}, row ${y}: ${valueAt(figure.context, x, y)}`;
+}
+
+function valueAt(context, x, y) {
+  try {
+    const [red, green, blue] = context.getImageData(x, y, 1, 1).data;
+    return red === green && green === blue ? red : `${red}, ${green}, ${blue}`;
+  } catch { // browsers let no page read a file of the disk
+    return "its value is told only if a web server gives the page";
+  }
 }
 
 function mark(x, y) {

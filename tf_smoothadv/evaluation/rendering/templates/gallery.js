@@ -8,6 +8,8 @@ const more = document.getElementById("more");
 let limit = PAGE;
 let known = null; // the controls as they were when the gallery was drawn
 
+const whole = (card) => card.files === null; // its pictures are in the page, not a preview and files beside it
+
 function chosen() {
   const { search, order, attack, outcome, network } = Object.fromEntries(new FormData(controls));
   const key = order.replace("-", "");
@@ -17,7 +19,8 @@ function chosen() {
     .filter((card) => [["attack", attack], ["outcome", outcome], ["network", network]]
       .every(([name, value]) => value === "" || card[name] === value))
     .filter((card) => [card.name, card.label, card.prediction].some((text) => text.toLowerCase().includes(sought)))
-    .sort((a, b) => (a[key] === null) - (b[key] === null) || sign * (a[key] - b[key]) || a.index - b.index);
+    .sort((a, b) => (key === "index" && whole(b) - whole(a)) || (a[key] === null) - (b[key] === null)
+      || sign * (a[key] - b[key]) || a.index - b.index);
 }
 
 function described(card, view) {
@@ -32,6 +35,7 @@ const several = () => controls.network.length > 2; // "all" and more than one ne
 
 function texts(card) {
   const numbers = [["D", card.distortion, 2], ["E", card.energy, 3]]
+    .concat(card.margin === null ? [] : [["margin", card.margin, 2]])
     .concat(card.visibility === null ? [] : [["SSIMULACRA2", card.visibility, 1]])
     .map(([name, value, digits]) => `${name} ${value === null ? "–" : value.toFixed(digits)}`);
   return {
@@ -45,12 +49,25 @@ function texts(card) {
 
 function drawn(card) {
   const item = document.getElementById("card").content.cloneNode(true);
-  const view = controls.view.value;
-  const [original, attacked] = card.views[view];
+  const view = whole(card) ? controls.view.value : "image";
   const picture = item.querySelector(".picture");
   const alt = described(card, view);
+  for (const [name, text] of Object.entries(texts(card))) {
+    item.querySelector(`figcaption .${name}`).textContent = text;
+  }
+  item.querySelector(".outcome").dataset.outcome = card.outcome;
+  const link = item.querySelector(".compare");
+  link.href = address({ image: card.image, with: [ORIGINAL, key(card)], as: view });
+  link.setAttribute("aria-label", `Compare ${alt.attacked}`);
+  if (whole(card)) drawWhole(card, view, picture, alt);
+  else drawPreview(card, picture, link);
+  return item;
+}
+
+function drawWhole(card, view, picture, alt) {
+  const [original, attacked] = card.views[view];
   for (const [kind, place] of [["original", original], ["attacked", attacked]]) {
-    const image = item.querySelector(`img.${kind}`);
+    const image = picture.querySelector(`img.${kind}`);
     image.width = card.width;
     image.height = card.height;
     image.alt = alt[kind];
@@ -69,14 +86,17 @@ function drawn(card) {
     picture.addEventListener(event, ({ pointerType }) => { hovered = inside && pointerType === "mouse"; update(); });
   }
   update();
-  for (const [name, text] of Object.entries(texts(card))) {
-    item.querySelector(`figcaption .${name}`).textContent = text;
-  }
-  item.querySelector(".outcome").dataset.outcome = card.outcome;
-  const link = item.querySelector(".compare");
-  link.href = address({ image: card.image, with: [ORIGINAL, key(card)], as: view });
-  link.setAttribute("aria-label", `Compare ${alt.attacked}`);
-  return item;
+}
+
+// A preview has nothing to swap; pressed, it opens the files.
+function drawPreview(card, picture, link) {
+  const [image, other] = picture.querySelectorAll("img");
+  other.remove();
+  Object.assign(image, { width: card.width, height: card.height, src: pictures[card.preview], className: "preview" });
+  image.alt = `${card.name}: preview of the original, ${card.label}`;
+  picture.removeAttribute("aria-pressed");
+  picture.dataset.badge = "preview of the original";
+  picture.addEventListener("click", () => link.click());
 }
 
 function render() {
