@@ -56,6 +56,7 @@ STAGES = (
     Stage(ALMA_50, 0, 0.25, 1.2),
     Stage(FMN_30, 1, 1.0, 1.2),
     Stage(FMN_30, 2, 1.0, 1.2),
+    Stage(FMN_30, 3, 1.0, 1.1),
     Stage(FMN_30, None, 0.5, 1.1),
     Stage(FMN_30, None, 1.0, 1.05),
 )
@@ -69,7 +70,7 @@ class Standard(core.Attack):
     `NearestClasses` does. Then, each beginning with what is known by then:
 
     1. FMN, 30 gradients, and ALMA, 50 gradients, aimed at the nearest class;
-    2. FMN, 30 gradients, aimed at the second and at the third;
+    2. FMN, 30 gradients, aimed at the second, at the third and at the fourth;
     3. twice FMN, 30 gradients, from x_o + r / 2, r the best so far, aimed at its class.
 
     Step sizes are in proportion to D, the image's least distortion so far, at first to 2 d_k: there is nothing to tune.
