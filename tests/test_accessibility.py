@@ -37,7 +37,15 @@ def folder(tmp_path_factory) -> pathlib.Path:
     return folder
 
 
-@pytest.fixture(params=[(1100, "light"), (1100, "dark"), (420, "light"), (420, "dark")], ids=str)
+@pytest.fixture(
+    params=[
+        (1100, "light"),
+        (420, "dark"),
+        pytest.param((1100, "dark"), marks=pytest.mark.slow),
+        pytest.param((420, "light"), marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 def screen(browser, request):
     width, scheme = request.param
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 1000}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -106,7 +107,7 @@ class TestThresholds:
                 result = dataclasses.replace(attack, **changes)(COLOR, image[None], label[None])
                 assert bool(result.success[0]) is (factor > 1)
 
-    @pytest.mark.parametrize("loss", ["cross_entropy", "margin"])
+    @pytest.mark.parametrize("loss", ["cross_entropy", pytest.param("margin", marks=pytest.mark.slow)])
     @pytest.mark.parametrize("attack", [FGSM(1.0), IFGSM(1.0, 1.0, 6)], ids=["fgsm", "ifgsm"])
     def test_sign_attacks(self, attack, loss):
         thresholds = COLOR.margins / np.sum(np.abs(COLOR.a))
@@ -116,6 +117,7 @@ class TestThresholds:
     def test_pgd2(self, loss):
         self.assert_threshold(PGD2(1.0, 1.0, 6, loss=loss), COLOR.optimum())
 
+    @pytest.mark.slow
     def test_smooth_fgsm(self):
         gain = np.sum(COLOR.a * np.sign(COLOR.smoothed_direction(SPEC)), axis=(1, 2, 3))
         self.assert_threshold(FGSM(1.0, SPEC), COLOR.margins / gain)
@@ -127,8 +129,15 @@ class TestThresholds:
         assert np.all(thresholds > 1.05 * COLOR.optimum())
         self.assert_threshold(PGD2(1.0, 1.0, 6, SPEC), thresholds)
 
-    @pytest.mark.parametrize("smoothing", [None, SPEC])
-    @pytest.mark.parametrize("make", [IFGSM, PGD2])
+    @pytest.mark.parametrize(
+        ("make", "smoothing"),
+        [
+            (IFGSM, None),
+            (PGD2, SPEC),
+            pytest.param(IFGSM, SPEC, marks=pytest.mark.slow),
+            pytest.param(PGD2, None, marks=pytest.mark.slow),
+        ],
+    )
     def test_binary_search_finds_the_threshold_of_each_image(self, make, smoothing):
         direction = COLOR.smoothed_direction(smoothing or sa.Smoothing(alpha=0.0))
         unit = (
@@ -141,7 +150,7 @@ class TestThresholds:
         assert np.all(sizes >= and_first(thresholds) * (1 - 1e-4))
         assert np.all(sizes <= and_first(thresholds) + 2 * top / 2**10)
 
-    @pytest.mark.parametrize("smoothing", [None, SPEC])
+    @pytest.mark.parametrize("smoothing", [None, pytest.param(SPEC, marks=pytest.mark.slow)])
     @pytest.mark.parametrize(
         ("attack", "factor"),
         [(FMN(100), 1.002), (DDN(250, norm_step=0.01), 1.02), (DDN(100), 1.06), (BP(100), 1.01)],
@@ -203,11 +212,14 @@ def test_penalty_slope_is_that_of_p2():
         # The smoothing is invertible, so the optimum over the latent z is that over r.
         pytest.param(CarliniWagner(150, 6, 0.05, initial_const=1.0, smoothing=SPEC), 1.15, id="scw"),
         pytest.param(
-            CarliniWagner(100, 6, 0.05, initial_const=1.0, smoothing=sa.Smoothing(alpha=0.0)), 1.03, id="scw-identity"
+            CarliniWagner(100, 6, 0.05, initial_const=1.0, smoothing=sa.Smoothing(alpha=0.0)),
+            1.03,
+            id="scw-identity",
+            marks=pytest.mark.slow,
         ),
     ],
 )
-@pytest.mark.parametrize("targeted", [False, True])
+@pytest.mark.parametrize("targeted", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_finds_the_nearest_boundary_point(attack, factor, targeted):
     found = alone_and_together(attack, COLOR, np.ones_like(COLOR.labels) if targeted else None)
     ratio = tensors.l2_norm(found - and_first(COLOR.images)) / and_first(COLOR.optimum())
@@ -215,7 +227,9 @@ def test_finds_the_nearest_boundary_point(attack, factor, targeted):
     assert np.all(ratio <= factor), ratio
 
 
-@pytest.mark.parametrize("smoothing", [None, SPEC], ids=["plain", "smooth"])
+@pytest.mark.parametrize(
+    "smoothing", [pytest.param(None, id="plain"), pytest.param(SPEC, id="smooth", marks=pytest.mark.slow)]
+)
 def test_carlini_wagners_own_constant_does_not_depend_on_the_scale_of_the_logits(smoothing):
     """A linear model's own c is 4 x 2 l / ||a||^2 = 8 D^2 / l, so that ||r||^2 + c l is the same at every scale."""
     model = Linear(3, (8, 8, 1))
@@ -259,6 +273,7 @@ def test_penalty_makes_the_perturbation_smoother():
     assert with_penalty < 0.75 * without
 
 
+@pytest.mark.slow
 def test_penalised_carlini_wagner_comes_near_the_optimum_of_its_objective():
     """min ||r||^2 + 2 mu r'(I - W)r subject to a'r = -margin: r is along (I + 2 mu (I - W))^-1 a, that is along
     s_alpha(a) for alpha = 2 mu / (1 + 2 mu). Of the iterates the least distorted is kept, hence only near.
@@ -300,15 +315,20 @@ IMAGE[:, 0, :3, 0] = [0.7, 0.6, 0.4]  # class 0; class 1 is 0.1 / sqrt(2) away, 
     "attack",
     [
         FGSM(0.3),
-        IFGSM(0.3, 0.05, 10),
         PGD2(0.5, 0.05, 15),
-        PGD2(0.5, 0.05, 15, loss="margin"),
         CarliniWagner(100, 5, 0.05, initial_const=1.0),
-        CarliniWagner(100, 5, 0.05, initial_const=1.0, smoothing=sa.Smoothing(0.5)),
         DDN(40, 0.1, 0.1),
         FMN(40, 0.1, smoothing=sa.Smoothing(0.5)),
         BP(40, 0.1),
         ALMA(60, 0.1),
+        *(
+            pytest.param(attack, marks=pytest.mark.slow)
+            for attack in (
+                IFGSM(0.3, 0.05, 10),
+                PGD2(0.5, 0.05, 15, loss="margin"),
+                CarliniWagner(100, 5, 0.05, initial_const=1.0, smoothing=sa.Smoothing(0.5)),
+            )
+        ),
     ],
     ids=repr,
 )
@@ -327,41 +347,47 @@ class TestTargets:
 
 SHORT = [
     FGSM(0.1, SPEC),
-    IFGSM(0.1, 0.02, 5),
     PGD2(2.0, 0.5, 5, SPEC, binary_search_steps=3, delivery=sa.Levels()),
-    CarliniWagner(20, 3, 0.05, initial_const=1),
     CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, smoothness_penalty=1.0),
-    CarliniWagner(20, 3, 0.05, initial_const=1.0, optimizer=keras.optimizers.Adam),
-    DDN(20, loss="cross_entropy"),
     FMN(20, smoothing=SPEC),
     BP(20, delivery=sa.Levels()),
-    ALMA(30, smoothing=SPEC),
-    NearestClasses(FMN(20, delivery=sa.Levels())),
+    ALMA(30),
 ]
 LONG = [
     FGSM(0.1),
+    IFGSM(0.1, 0.02, 5),
+    CarliniWagner(20, 3, 0.05, initial_const=1),
+    CarliniWagner(20, 3, 0.05, initial_const=1.0, optimizer=keras.optimizers.Adam),
+    DDN(20, loss="cross_entropy"),
+    ALMA(30, smoothing=SPEC),
+    NearestClasses(FMN(20, delivery=sa.Levels())),
     PGD2(np.float32(1.0), 0.2, np.int64(5)),
     PGD2(2.0, 0.5, 5, binary_search_steps=3),
     IFGSM(0.1, 0.02, 5, SPEC),
     PGD2(1.0, 0.2, 5, SPEC),
     CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC),
     BP(20, smoothing=SPEC),
-    ALMA(30),
     CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, optimizer=keras.optimizers.AdamW),
 ]
 DELIVERED = [
     FGSM(0.1, delivery=sa.Levels()),
-    IFGSM(0.1, 0.02, 5, SPEC, delivery=sa.Levels()),
-    PGD2(2.0, 0.5, 5, binary_search_steps=3, delivery=sa.Levels()),
     CarliniWagner(20, 3, 0.05, initial_const=1, delivery=sa.Levels()),
-    CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, delivery=sa.Levels()),
     DDN(20, smoothing=SPEC, delivery=sa.Levels()),
     FMN(20, delivery=sa.Levels()),
+    IFGSM(0.1, 0.02, 5, SPEC, delivery=sa.Levels()),
+    PGD2(2.0, 0.5, 5, binary_search_steps=3, delivery=sa.Levels()),
+    CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, delivery=sa.Levels()),
     ALMA(30, delivery=sa.Levels()),
     ALMA(30, smoothing=SPEC, delivery=sa.Levels()),
     NearestClasses(FMN(20, smoothing=SPEC, delivery=sa.Levels())),
 ]
-ALL = [*SHORT, *(pytest.param(attack, marks=pytest.mark.slow) for attack in LONG + DELIVERED)]
+
+
+def slow(attacks: list[Attack]) -> list[Any]:
+    return [pytest.param(attack, marks=pytest.mark.slow) for attack in attacks]
+
+
+ALL = [*SHORT, *slow(LONG + DELIVERED)]
 
 
 @pytest.mark.parametrize("attack", ALL, ids=repr)
@@ -453,14 +479,18 @@ class Watched(Linear):
 @pytest.mark.parametrize(
     "attack",
     [
-        FGSM(0.1, SPEC),
         IFGSM(0.1, 0.02, 5, delivery=sa.Levels()),
         PGD2(2.0, 0.5, 5, binary_search_steps=3),
-        PGD2(2.0, 0.5, 5, SPEC, binary_search_steps=3, delivery=sa.Levels()),
-        CarliniWagner(20, 3, 0.05, initial_const=1),
         CarliniWagner(20, 3, 0.05, initial_const=1.0, smoothing=SPEC, delivery=sa.Levels()),
-        DDN(20, smoothing=SPEC, delivery=sa.Levels()),
         FMN(20),
+        *slow(
+            [
+                FGSM(0.1, SPEC),
+                PGD2(2.0, 0.5, 5, SPEC, binary_search_steps=3, delivery=sa.Levels()),
+                CarliniWagner(20, 3, 0.05, initial_const=1),
+                DDN(20, smoothing=SPEC, delivery=sa.Levels()),
+            ]
+        ),
     ],
     ids=repr,
 )
@@ -479,11 +509,11 @@ def test_trace_is_what_the_model_was_shown_after_each_gradient(attack):
 @pytest.mark.parametrize(
     ("attack", "untried"),
     [
-        (IFGSM(0.1, 0.02, 12), 0),
+        pytest.param(IFGSM(0.1, 0.02, 12), 0, marks=pytest.mark.slow),
         (PGD2(1.0, 0.1, 12), 0),
-        (PGD2(1.0, 0.1, 12, SPEC, delivery=sa.Levels()), 0),
+        pytest.param(PGD2(1.0, 0.1, 12, SPEC, delivery=sa.Levels()), 0, marks=pytest.mark.slow),
         (CarliniWagner(40, 1, 0.05, False, initial_const=5.0), 1),  # the last iterate of a constant
-        (CarliniWagner(40, 1, 0.05, False, initial_const=5.0, smoothing=SPEC), 1),
+        pytest.param(CarliniWagner(40, 1, 0.05, False, initial_const=5.0, smoothing=SPEC), 1, marks=pytest.mark.slow),
     ],
     ids=repr,
 )
@@ -498,7 +528,7 @@ def test_a_shorter_run_ends_where_the_trace_of_the_longer_one_was(attack, untrie
         np.testing.assert_array_equal(np.where(shorter.success, shorter.distortion, np.inf), best[:, steps - untried])
 
 
-@pytest.mark.parametrize("attack", DELIVERED, ids=repr)
+@pytest.mark.parametrize("attack", [*DELIVERED[:4], *slow(DELIVERED[4:])], ids=repr)
 def test_levels_give_what_a_file_holds(attack):
     model = FOUR
     result = attack(model, model.images, model.labels)
@@ -595,7 +625,7 @@ def test_scatter_changes_the_active_images_alone(jit_compile):
         np.testing.assert_array_equal(found["y"], np.zeros([8, 2]) + 10 * active[:, np.newaxis])
 
 
-@pytest.mark.parametrize("smoothing", [None, SPEC])
+@pytest.mark.parametrize("smoothing", [None, pytest.param(SPEC, marks=pytest.mark.slow)])
 def test_an_image_that_has_succeeded_costs_no_more_gradients(smoothing):
     model = Linear(8, (8, 8, 1))
     seen = []

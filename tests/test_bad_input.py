@@ -980,6 +980,7 @@ def test_one_line_and_status_2(binary, arguments, message, inputs, tmp_path):
     assert_refused(here(*command(binary, arguments, inputs, tmp_path)), message, inputs)
 
 
+@pytest.mark.slow
 def test_of_processes_too(inputs, tmp_path):
     """A row of each binary, run as a user runs it; and an error with its traceback."""
     rows = list({row[0]: row for row in TABLE}.values())

@@ -160,6 +160,7 @@ def test_records_images_and_figures_are_those_of_one_process(tmp_path):
     assert (many / records.RECORDS).read_bytes() == lines
 
 
+@pytest.mark.slow
 def test_transfer_is_that_of_one_process(tmp_path):
     settings = {"num_images": 12, "batch_size": 8, "attacks": ("fmn",), "gradients": 5, "save_images": True}
     one, many, sources = tmp_path / "one", tmp_path / "many", ("c4", "c4_adversarial")
@@ -171,6 +172,7 @@ def test_transfer_is_that_of_one_process(tmp_path):
     assert records.settings_of(many) == records.settings_of(one)
 
 
+@pytest.mark.slow
 def test_a_referee_is_that_of_one_process_with_curves_beside(tmp_path, rng):
     images, _ = next(iter(data.load("mnist", None, 12, 12)))
     noise = rng.normal(0, 0.1, images.shape).astype(np.float32)
@@ -194,6 +196,7 @@ def test_a_referee_is_that_of_one_process_with_curves_beside(tmp_path, rng):
         assert {"noise/success", "dark/success"} <= tags
 
 
+@pytest.mark.slow
 def test_what_cannot_be_attacked_stops_nothing_and_is_told(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(outputs.plots, "save", lambda figure, path: None)  # to save time
     root, output, load = tmp_path / "images", tmp_path / "output", functools.partial(faulty, tmp_path)

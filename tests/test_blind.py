@@ -90,7 +90,7 @@ class TestStatistics:
         assert found["pair"].verdict == "seen"
         assert blind.sights({"a": both[3:]})["a"].verdict == "chance not excluded"  # 12 of 17, p 0.07
 
-    @pytest.mark.parametrize("says_yes", [None, 0.5, 0.9])
+    @pytest.mark.parametrize("says_yes", [None, *(pytest.param(share, marks=pytest.mark.slow) for share in (0.5, 0.9))])
     def test_guessers_of_five_attacks_see_one_no_more_often_than_the_test_says(self, says_yes):
         """1,000 answers at chance, of pairs or of single images by who likes to say yes, under 200 seeds."""
         alarms = 0

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import textwrap
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -149,6 +149,11 @@ CHANGES: dict[str, tuple[Callable[[], Any], Change]] = {
 }
 
 
+def some(names: Iterable[str], *soon: str) -> list[Any]:
+    """All the names, those but `soon` marked slow."""
+    return [pytest.param(name, marks=[] if name in soon else [pytest.mark.slow]) for name in names]
+
+
 class TestChangedInPlace:
     """After a change the attack is that on a model which was like this from the first: here the negative one."""
 
@@ -165,7 +170,7 @@ class TestChangedInPlace:
         assert np.array_equal(result.success, classes(model, result.adversarial) != labels)
         return result
 
-    @pytest.mark.parametrize("name", CHANGES)
+    @pytest.mark.parametrize("name", some(CHANGES, "a layer added", "LoRA", "weights", "trainable", "a global"))
     def test_in_any_way(self, name, monkeypatch, expected):
         result = self.changed(STEP, *CHANGES[name], monkeypatch)
         np.testing.assert_allclose(result.adversarial, expected[negative].adversarial, atol=1e-5)
@@ -176,10 +181,10 @@ class TestChangedInPlace:
         [
             FGSM(0.2),
             CarliniWagner(20, 2, 0.5),
-            FMN(8),
             *(
                 pytest.param(attack, marks=pytest.mark.slow)
                 for attack in (
+                    FMN(8),
                     IFGSM(0.2, 0.05, 6),
                     PGD2(2.0, 0.4, 6),
                     PGD2(2.0, 0.5, 4, binary_search_steps=2),
@@ -391,7 +396,9 @@ MODELS: dict[str, Callable[[], tuple[Any, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", some(MODELS, "equality", "slots", "bound method", "function", "compiled module", "subclassed", "Keras 2")
+)
 def test_any_callable_is_attacked_as_what_it_is_and_freed(name, expected):
     model, owned = MODELS[name]()
     labels = classes(logits_of)
@@ -417,9 +424,7 @@ def used_by_all(model: Any) -> None:
     sa.Classifier(model, input_range=(-1, 1)).check(tf.constant(IMAGES))
 
 
-@pytest.mark.parametrize(
-    "name", ["lambda", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sequential", "compiled module"))]
-)
+@pytest.mark.parametrize("name", some(("lambda", "sequential", "compiled module"), "lambda"))
 def test_freed_after_evaluation_transfer_and_front(name):
     model, owned = MODELS[name]()
     used_by_all(model)
@@ -488,7 +493,7 @@ class Traced:
         return self.model(images)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("mixed_float16", marks=pytest.mark.slow)])
 def test_an_unchanged_model_is_compiled_once(dtype):
     layers = [keras.layers.Dense(30, activation="relu", dtype=dtype), keras.layers.Dense(3, dtype="float32")]
     model = Traced(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), *layers]))
@@ -509,7 +514,7 @@ def test_no_warning_of_retracing_over_many_models_and_sizes(monkeypatch):
     monkeypatch.setattr(logger, "level", logging.WARNING)
     logger.addHandler(handler)
     try:
-        for seed in range(12):
+        for seed in range(6):
             weights = np.random.default_rng(seed).normal(size=[3, 3]).astype(np.float32)
 
             def model(images, weights=weights):

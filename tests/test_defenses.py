@@ -114,7 +114,7 @@ class TestAttackThroughIt:
     def layer(self) -> BilateralFilter:
         return BilateralFilter(sigma_space=1.0)
 
-    @pytest.fixture(params=["keras", "callable"])
+    @pytest.fixture(params=["callable", pytest.param("keras", marks=pytest.mark.slow)])
     def defended(self, request, layer):
         c4 = models.c4()
         return keras.Sequential([layer, c4]) if request.param == "keras" else lambda images: c4(layer(images))

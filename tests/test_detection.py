@@ -289,6 +289,7 @@ def folder(tmp_path_factory) -> pathlib.Path:
 
 
 class TestBinary:
+    @pytest.mark.slow
     def test_only_successes_count(self, folder, capsys, monkeypatch):
         monkeypatch.setenv("COLUMNS", "80")
         console.run(detect.main, detect.FLAGS, ["detect", str(folder)])

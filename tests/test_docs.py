@@ -35,7 +35,10 @@ def readers_own() -> dict[str, object]:
     }
 
 
-@pytest.mark.parametrize("page", EXAMPLES)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=[pytest.mark.slow] * (page in ("choose", "evaluation", "pitfalls"))) for page in EXAMPLES],
+)
 def test_examples_of_a_page_run(page, tmp_path, monkeypatch, rng):
     monkeypatch.chdir(tmp_path)
     PIL.Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save("holiday.jpg")

@@ -257,6 +257,7 @@ def test_the_paper_has_no_settings_for_later_attacks():
         presets.preset("digits", "paper", ["fmn"])
 
 
+@pytest.mark.slow
 def test_every_attack_keeps_to_the_gradients_it_is_given():
     preset = presets.preset("digits", "tuned", ["fgsm", "ifgsm", "pgd2", "cw", "fmn", "alma", "nfmn"], gradients=23)
     kernel = tf.random.stateless_uniform([28 * 28, 10], seed=[1, 2])

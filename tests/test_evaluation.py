@@ -67,6 +67,7 @@ def test_the_run_is_that_of_the_protocol_and_a_second_one_adds_nothing(linear, t
     assert len(list((tmp_path / "board").iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_shards_come_together(linear, tmp_path):
     whole = Config(num_images=20, batch_size=8, output=tmp_path / "whole", save_images=True)
     run.white_box(linear, whole, FGSM)
@@ -95,6 +96,7 @@ def test_a_referee_of_shards_takes_each_image_for_its_own(linear, tmp_path):
             assert distortion == pytest.approx(expected[image * 2 + part - 1][0], abs=0.05)
 
 
+@pytest.mark.slow
 def test_transfer_has_budgets_curves_and_pictures_too(linear, tmp_path):
     networks = {"a": linear, "b": models.load("bilateral+c4")}
     made = Config(
@@ -132,6 +134,7 @@ def test_shards_of_a_transfer_come_together(linear, tmp_path):
     assert pictures[0] == pictures[1] > 0
 
 
+@pytest.mark.slow
 def test_binaries_run_twice_in_one_process_beside_one_another(tmp_path):
     common = ["--num_images=4", "--batch_size=4"]
     for binary, arguments, name in (

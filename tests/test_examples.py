@@ -47,7 +47,10 @@ SMALL = {  # what makes a picture in seconds
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "budget")) for name in SMALL])
+LONG = ("budget", "magnifier", "over_alpha", "perturbations")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in SMALL])
 def test_a_script_of_the_gallery_draws(name, tmp_path):
     if name == "eye":
         pytest.importorskip("flip_evaluator")

@@ -87,8 +87,15 @@ class TestStrongest:
             np.testing.assert_allclose(result.distortion, expected, rtol=1e-4)
         np.testing.assert_allclose(result.norm, 0.01 - 0.5, atol=1e-4)
 
-    @pytest.mark.parametrize("smoothing", [None, SPEC])
-    @pytest.mark.parametrize("make", [PGD2, IFGSM])
+    @pytest.mark.parametrize(
+        ("make", "smoothing"),
+        [
+            (PGD2, SPEC),
+            (IFGSM, None),
+            pytest.param(PGD2, None, marks=pytest.mark.slow),
+            pytest.param(IFGSM, SPEC, marks=pytest.mark.slow),
+        ],
+    )
     def test_uses_all_of_epsilon_on_a_linear_model(self, make, smoothing):
         epsilon = 3 * float(FOUR.optimum().max()) if make is PGD2 else 0.3
         attack = make(epsilon, epsilon / 4, 12, smoothing, keep="strongest")

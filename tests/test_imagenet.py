@@ -57,7 +57,10 @@ def test_preprocessing_that_mixes_channels_is_refused():
             imagenet.preprocessed(tf.zeros([1, 1, 1, 3]), network)
 
 
-@pytest.mark.parametrize("name", MODES.values(), ids=MODES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(MODES[mode], id=mode, marks=[pytest.mark.slow] * (mode in ("tf", "none"))) for mode in MODES],
+)
 def test_logits_are_those_of_keras(name, pixels):
     model = models.application(name, weights=None)
     reference = raw(name)

@@ -207,7 +207,7 @@ class AdversarialTraining(keras.Model):
     [
         (FGSM(0.1), ("auto",)),
         pytest.param(PGD2(1.0, 0.5, 2), ("auto",), marks=pytest.mark.slow),
-        (PGD2(1.0, 0.5, 2, sa.Smoothing(0.9, tol=0.01)), (False,)),
+        pytest.param(PGD2(1.0, 0.5, 2, sa.Smoothing(0.9, tol=0.01)), (False,), marks=pytest.mark.slow),
         pytest.param(FGSM(0.1), (False, True), marks=pytest.mark.slow),
         pytest.param(PGD2(1.0, 0.5, 2, sa.Smoothing(0.9, tol=0.01)), ("auto", True), marks=pytest.mark.slow),
         pytest.param(FMN(3), ("auto", True), marks=pytest.mark.slow),

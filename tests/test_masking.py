@@ -216,12 +216,14 @@ def pulled(spec: sa.Masking, model: Linear) -> np.ndarray:
     return gradient
 
 
-@pytest.mark.parametrize("shape", [(8, 8, 3), (9, 7, 1)])
+@pytest.mark.parametrize("shape", [(8, 8, 3), pytest.param((9, 7, 1), marks=pytest.mark.slow)])
 class TestLinear:
     """The least ||z|| with <a, T z> = b is that of z = b T'a / ||T'a||^2."""
 
     @MINIMAL
-    @pytest.mark.parametrize("spec", [SPEC, FINE], ids=["coarse", "fine"])
+    @pytest.mark.parametrize(
+        "spec", [pytest.param(SPEC, id="coarse", marks=pytest.mark.slow), pytest.param(FINE, id="fine")]
+    )
     def test_the_least_norm_is_reached(self, spec, attack, factor, shape):
         model = Linear(3, shape)
         result = dataclasses.replace(attack, masking=spec)(model, model.images, model.labels)
@@ -315,7 +317,11 @@ class TestComposition:
         np.testing.assert_array_equal(taken.signal(taken.smoothed(z)), alone.signal(alone.smoothed(z)))
         np.testing.assert_array_equal(taken.rounded(10 * z), alone.rounded(10 * z))
 
-    @EVERY_ATTACK
+    @pytest.mark.parametrize(
+        "attack",
+        [pytest.param(attack, marks=[] if isinstance(attack, (PGD2, CarliniWagner, FMN)) else [pytest.mark.slow]) for attack in ATTACKS],
+        ids=lambda attack: type(attack).__name__,
+    )
     def test_a_mask_of_one_is_no_mask(self, attack):
         """But for C&W, which is optimised over w without a mask: smooth, where the rounding is another with one."""
         ones = sa.Masking(None, gains=None)

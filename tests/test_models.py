@@ -405,7 +405,7 @@ class TestClassifiers:
         expected = tf.nn.log_softmax(logits(colors))
         np.testing.assert_allclose(classifier(colors), expected, atol=1e-5)
 
-    @pytest.mark.parametrize("output", ["logits", "two"])
+    @pytest.mark.parametrize("output", [pytest.param("logits", marks=pytest.mark.slow), "two"])
     def test_a_defence_sees_images_in_its_own_range(self, output, tmp_path, colors):
         """Whatever range the network behind it expects, and however many outputs it has."""
         plain = small_network()
@@ -479,7 +479,7 @@ class TestMnist:
 @pytest.mark.parametrize(
     ("training", "arguments", "described"),
     [
-        ("clean", [], "clean images only"),
+        pytest.param("clean", [], "clean images only", marks=pytest.mark.slow),
         ("adversarial", [], "half of each batch adversarial by a step towards the least likely class"),
         pytest.param(
             "adversarial",

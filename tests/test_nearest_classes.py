@@ -121,8 +121,8 @@ def test_a_class_that_nothing_changes_is_infinitely_far():
     "base",
     [
         PGD2(3.0, 0.5, 5, binary_search_steps=4),
-        PGD2(3.0, 0.5, 5, SPEC, binary_search_steps=4),
-        CarliniWagner(20, 2, initial_const=3.0, smoothing=SPEC),
+        pytest.param(PGD2(3.0, 0.5, 5, SPEC, binary_search_steps=4), marks=pytest.mark.slow),
+        pytest.param(CarliniWagner(20, 2, initial_const=3.0, smoothing=SPEC), marks=pytest.mark.slow),
     ],
     ids=repr,
 )

@@ -40,7 +40,7 @@ def test_keras_adam_is_the_plain_one_step_by_step(rng):
     np.testing.assert_allclose(found, plain, atol=1e-5)
 
 
-@pytest.mark.parametrize("smoothing", [None, SPEC])
+@pytest.mark.parametrize("smoothing", [pytest.param(None, marks=pytest.mark.slow), SPEC])
 def test_attack_with_keras_adam_is_the_plain_one(smoothing):
     model = Linear(3, (8, 8, 1))
     found, plain = (
@@ -67,7 +67,7 @@ def test_each_constant_has_a_fresh_momentum_and_the_rate_falls():
     np.testing.assert_allclose(result.adversarial - model.images, -second * model.a[None].repeat(3, 0), atol=1e-6)
 
 
-@pytest.mark.parametrize("smoothing", [None, IDENTITY])
+@pytest.mark.parametrize("smoothing", [None, pytest.param(IDENTITY, marks=pytest.mark.slow)])
 def test_adamw_comes_near_the_optimum(smoothing):
     model = Linear(3, (8, 8, 1))
     attack = CarliniWagner(100, 6, 0.05, initial_const=1.0, smoothing=smoothing, optimizer=ADAMW)

@@ -99,6 +99,7 @@ def test_the_sdist_makes_the_same_wheel(built, wheel, tmp_path):
     assert contents(zipfile.ZipFile(path)) == contents(wheel)
 
 
+@pytest.mark.slow
 def test_the_wheel_runs_an_attack_where_nothing_else_is_in_sight(wheel, tmp_path):
     """In an environment that has TensorFlow from this one: a .pth file shows it, but not what is installed editable."""
     home = tmp_path / "venv"

@@ -924,8 +924,15 @@ def tab_to(page, selector: str) -> None:
     raise AssertionError(f"no {selector} comes with the tab key")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [420, 1100])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (420, "light"),
+        (1100, "dark"),
+        pytest.param(420, "dark", marks=pytest.mark.slow),
+        pytest.param(1100, "light", marks=pytest.mark.slow),
+    ],
+)
 def test_all_of_it_by_keyboard_alone(opened, width, scheme):
     size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 1000}
     opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)

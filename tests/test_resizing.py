@@ -119,7 +119,9 @@ def picture(height: int, width: int) -> np.ndarray:
             id="FMN",
         ),
         pytest.param(FMN(5, smoothing=sa.Smoothing(0.9, solver="cg", color="per_channel")), "squash", id="FMN-cg"),
-        pytest.param(CarliniWagner(5, 2, 0.05, masking=sa.Masking(gains=None)), "pad", id="C&W"),
+        pytest.param(
+            CarliniWagner(5, 2, 0.05, masking=sa.Masking(gains=None)), "pad", marks=pytest.mark.slow, id="C&W"
+        ),
         pytest.param(
             NearestClasses(ALMA(5), classes=2, candidates=3), "crop", marks=pytest.mark.slow, id="nearest-ALMA"
         ),
@@ -144,7 +146,7 @@ def test_one_trace_serves_images_of_every_size(attack, resize):
     assert traced[0] == traced[-1] > 0
 
 
-@pytest.mark.parametrize("subsampling", [0, 2])
+@pytest.mark.parametrize("subsampling", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_one_trace_serves_files_of_every_size(subsampling):
     pytest.importorskip("jpeglib")
     inner, traces = network(), []

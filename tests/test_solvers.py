@@ -17,7 +17,9 @@ EXACT = {
 
 
 @pytest.mark.parametrize("solver", EXACT)
-@pytest.mark.parametrize("alpha", [0.0, 0.5, 0.95, 0.997, 0.999])
+@pytest.mark.parametrize(
+    "alpha", [0.0, pytest.param(0.5, marks=pytest.mark.slow), 0.95, pytest.param(0.997, marks=pytest.mark.slow), 0.999]
+)
 @pytest.mark.parametrize("shape", [(6, 8, 1), (7, 9, 3), (5, 4, 3), (1, 6, 1), (9, 1, 3)])
 def test_every_solver_gives_the_direct_solution(solver, alpha, shape, rng):
     images, z = rng.random((2, *shape)), rng.normal(size=(2, *shape))
@@ -28,8 +30,15 @@ def test_every_solver_gives_the_direct_solution(solver, alpha, shape, rng):
 
 
 @pytest.mark.parametrize("solver", EXACT)
-@pytest.mark.parametrize("kernel", graph.KERNELS)
-@pytest.mark.parametrize("color", graph.COLORS)
+@pytest.mark.parametrize(
+    ("color", "kernel"),
+    [
+        ("joint", "laplacian"),
+        ("per_channel", "gaussian"),
+        pytest.param("joint", "gaussian", marks=pytest.mark.slow),
+        pytest.param("per_channel", "laplacian", marks=pytest.mark.slow),
+    ],
+)
 def test_every_solver_on_real_images(solver, kernel, color, digits, rng):
     images = [digits[0][:2].astype(np.float64)]
     if (photo := _photograph_or_none()) is not None:

@@ -210,7 +210,8 @@ class TestRuns:
         assert outcome.stdout.count("complete before") == 2
         assert {path: path.read_bytes() for path in folder.rglob("*.json*")} == before
 
-    @pytest.mark.parametrize("again", [pytest.param(False, marks=pytest.mark.slow), True])
+    @pytest.mark.slow
+    @pytest.mark.parametrize("again", [False, True])
     def test_amended_it_makes_what_is_missing_alone(self, finished, networks, tmp_path, again):
         """More attacks, images, networks and groups: what was there stays byte by byte; also where that was stopped."""
         small, more = (
@@ -283,6 +284,7 @@ class TestRuns:
         assert ">halves<" in (tmp_path / "out" / study.REPORT).read_text()
         assert kept(tmp_path / "out" / "digits" / "halves" / "steps") == kept(networks / "out/digits/halves/steps")
 
+    @pytest.mark.slow
     def test_fronts_transfers_and_two_datasets_of_one_kind(self, networks, tmp_path):
         text = f"""
             output = "{tmp_path}/out"
