@@ -319,7 +319,10 @@ class TestComposition:
 
     @pytest.mark.parametrize(
         "attack",
-        [pytest.param(attack, marks=[] if isinstance(attack, (PGD2, CarliniWagner, FMN)) else [pytest.mark.slow]) for attack in ATTACKS],
+        [
+            pytest.param(attack, marks=[] if isinstance(attack, (PGD2, CarliniWagner, FMN)) else [pytest.mark.slow])
+            for attack in ATTACKS
+        ],
         ids=lambda attack: type(attack).__name__,
     )
     def test_a_mask_of_one_is_no_mask(self, attack):
