@@ -82,7 +82,7 @@ def num_classes(model: core.Model, images: Any) -> int:
     if len(inputs) == 1 and not images.shape[1:].is_compatible_with(inputs[0].shape[1:]):
         raise ValueError(
             f"the model takes images {tuple(inputs[0].shape[1:])}, these are {tuple(images.shape[1:])}: "
-            "resize the images, or make the model for their size"
+            "resize the images (a command's --image_size), or make the model for their size"
         )
     return classifier.check(images).classes
 
