@@ -227,6 +227,7 @@ class TestDetectability:
         assert found.auc.low > 0.9
         assert found.error.high < 0.2
 
+    @pytest.mark.slow
     def test_less_noise_is_found_less(self, rng):
         originals = natural(rng, 200, 32)
         some, few = (
@@ -235,6 +236,7 @@ class TestDetectability:
         )
         assert few.auc.high < some.auc.low
 
+    @pytest.mark.slow
     def test_a_change_of_colour_that_keeps_the_luminance_is_found(self, rng):
         originals = natural(rng, 120, 32, 3)
         change = rng.integers(-1, 2, [*originals.shape[:3], 1]) * [2, -1, 0]  # 0.299 * 2 - 0.587 is nearly nothing

@@ -37,7 +37,12 @@ def readers_own() -> dict[str, object]:
 
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(page, marks=[pytest.mark.slow] * (page in ("choose", "evaluation", "pitfalls"))) for page in EXAMPLES],
+    [
+        pytest.param(
+            page, marks=[pytest.mark.slow] * (page in ("choose", "evaluation", "photographs", "pitfalls", "studies"))
+        )
+        for page in EXAMPLES
+    ],
 )
 def test_examples_of_a_page_run(page, tmp_path, monkeypatch, rng):
     monkeypatch.chdir(tmp_path)

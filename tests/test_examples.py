@@ -18,6 +18,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 TRAINING = ROOT / "docs" / "examples" / "adversarial_training.py"
 
 
+@pytest.mark.slow
 def test_a_network_is_trained_against_a_smooth_attack_by_fit(digits):
     spec = importlib.util.spec_from_file_location(TRAINING.stem, TRAINING)
     example = importlib.util.module_from_spec(spec)

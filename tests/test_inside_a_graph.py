@@ -266,6 +266,7 @@ REPLICAS = """
 """
 
 
+@pytest.mark.slow
 def test_the_replicas_of_a_strategy():
     finished = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(REPLICAS)],

@@ -286,6 +286,7 @@ class TestGallery:
         (tmp_path / "run" / records.SETTINGS).write_text(json.dumps(settings))
         assert records.read(tmp_path / "run").class_names == {number: f"kind {number}" for number in range(10)}
 
+    @pytest.mark.slow
     def test_one_image_in_two_runs_is_one(self, folder, other):
         made = gallery.gallery(read(folder, other))
         assert (made["num_images"], made["num_shown"], len(made["cards"])) == (12, 12, 48)

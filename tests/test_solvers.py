@@ -7,7 +7,7 @@ import tensorflow as tf
 import tf_smoothadv as sa
 from tests.conftest import photograph
 from tests.reference import smoothed
-from tf_smoothadv import graph, solvers
+from tf_smoothadv import solvers
 
 EXACT = {
     "dense": {},
