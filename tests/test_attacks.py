@@ -255,6 +255,7 @@ def mean_energy(attack: Attack, model: Linear) -> float:
     return float(np.mean(SPEC.guided_by(model.images).energy(result.adversarial - model.images)))
 
 
+@pytest.mark.slow
 def test_smooth_carlini_wagner_is_smoother_than_the_plain_one():
     """The gradient here is white noise, of energy 1, so that nothing but the constraint can make r smooth."""
     plain = CarliniWagner(10, 4, 0.1, initial_const=1.0)

@@ -634,11 +634,11 @@ class TestClassifier:
         ("model", "name"),
         [
             (lambda x: {"logits": logits_of(x)}, None),
-            (lambda x: [logits_of(x)], None),
+            pytest.param(lambda x: [logits_of(x)], None, marks=pytest.mark.slow),
             (lambda x: (negative(x), logits_of(x)), "1"),
             (lambda x: {0: negative(x), 1: logits_of(x)}, "1"),
             (named("features", "head"), "head"),
-            (named("head"), None),
+            pytest.param(named("head"), None, marks=pytest.mark.slow),
             (named("head"), "head"),
         ],
     )
@@ -751,9 +751,14 @@ class TestOneSizeOfBatch:
         "make",
         [
             lambda: tf.function(logits_of, input_signature=[tf.TensorSpec([4, 8, 8, 3])]),
-            lambda: tf.function(logits_of, input_signature=[tf.TensorSpec([4, 8, 8, 3])]).get_concrete_function(),
-            OfFour,
-            lambda: tf.function(logits_of, input_signature=[tf.TensorSpec([1, 8, 8, 3])]),
+            pytest.param(
+                lambda: tf.function(logits_of, input_signature=[tf.TensorSpec([4, 8, 8, 3])]).get_concrete_function(),
+                marks=pytest.mark.slow,
+            ),
+            pytest.param(OfFour, marks=pytest.mark.slow),
+            pytest.param(
+                lambda: tf.function(logits_of, input_signature=[tf.TensorSpec([1, 8, 8, 3])]), marks=pytest.mark.slow
+            ),
             lambda: keras.Sequential([keras.Input((8, 8, 3), batch_size=4), *network().layers]),
         ],
     )

@@ -218,7 +218,7 @@ class TestDetectability:
         assert [one.value for one in vars_of(found)] == [0.5, 0.5, 0]
         assert found.auc.low <= 0.5 <= found.auc.high
 
-    @pytest.mark.parametrize("channels", [1, 3])
+    @pytest.mark.parametrize("channels", [1, pytest.param(3, marks=pytest.mark.slow)])
     def test_noise_of_one_level_is_found(self, rng, channels):
         originals = natural(rng, 120, 32, channels)
         noise = rng.integers(-1, 2, originals.shape)

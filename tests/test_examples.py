@@ -48,7 +48,7 @@ SMALL = {  # what makes a picture in seconds
 }
 
 
-LONG = ("budget", "magnifier", "over_alpha", "perturbations")
+LONG = ("budget", "jpeg_coefficients", "magnifier", "over_alpha", "perturbations")
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in SMALL])

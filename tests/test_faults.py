@@ -356,7 +356,7 @@ class TestAlreadyMisclassified:
         [
             FMN(5),
             pytest.param(PGD2(1.0, 0.1, 5), marks=pytest.mark.slow),
-            CarliniWagner(5, 2, smoothing=SPEC),
+            pytest.param(CarliniWagner(5, 2, smoothing=SPEC), marks=pytest.mark.slow),
             CarliniWagner(20, 2),
             pytest.param(CarliniWagner(20, 2, delivery=sa.Levels()), marks=pytest.mark.slow),
         ],

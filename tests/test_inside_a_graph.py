@@ -32,7 +32,7 @@ class TestFunction:
         [
             FMN(4),
             CarliniWagner(3, 2, smoothing=SPEC),
-            CarliniWagner(3, 1, optimizer=keras.optimizers.Adam),
+            pytest.param(CarliniWagner(3, 1, optimizer=keras.optimizers.Adam), marks=pytest.mark.slow),
             *(pytest.param(attack, marks=pytest.mark.slow) for attack in (*EACH, *OTHERS)),
         ],
         ids=repr,

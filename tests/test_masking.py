@@ -321,7 +321,7 @@ class TestComposition:
     @pytest.mark.parametrize(
         "attack",
         [
-            pytest.param(attack, marks=[] if isinstance(attack, (PGD2, CarliniWagner, FMN)) else [pytest.mark.slow])
+            pytest.param(attack, marks=[] if isinstance(attack, (CarliniWagner, FMN)) else [pytest.mark.slow])
             for attack in ATTACKS
         ],
         ids=lambda attack: type(attack).__name__,

@@ -60,7 +60,7 @@ def judged(network: str, path: pathlib.Path) -> int:
         ("a.jpg", {"quality": 90, "subsampling": 2}),
         ("a.png", {"dpi": (72, 72)}),
         ("a.webp", {"quality": 80}),
-        ("a.bmp", {}),
+        pytest.param("a.bmp", {}, marks=pytest.mark.slow),
     ],
 )
 def test_a_file_becomes_an_adversarial_one_like_it(network, tmp_path, name, options):

@@ -217,6 +217,7 @@ class TestTransferTables:
         low, high = wilson(0, 8)
         assert table.rows["own"][1] == ["0.000", f"{low:.3f}{terminal.NONE}{high:.3f}", *4 * [terminal.NONE]]
 
+    @pytest.mark.slow
     def test_the_page_has_them_with_and_without_other_runs(self, folder, transferred):
         summary = records.read_transfer(transferred)
         for runs in ({}, read(folder)):
