@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pathlib
 import shutil
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -29,6 +30,15 @@ def rng() -> np.random.Generator:
 def digits() -> tuple[np.ndarray, np.ndarray]:
     """The shipped test digits, [200, 28, 28, 1] in [0, 1], and their classes."""
     return mnist.read(str(SAMPLE), "test")
+
+
+@pytest.fixture(scope="module")
+def without_figures():
+    """For runs whose figures nothing looks at: drawing them takes longer than much of the rest."""
+    from tf_smoothadv.evaluation.rendering import plots
+
+    with mock.patch.object(plots, "save"):
+        yield
 
 
 @pytest.fixture(scope="module")

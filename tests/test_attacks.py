@@ -132,10 +132,8 @@ class TestThresholds:
     @pytest.mark.parametrize(
         ("make", "smoothing"),
         [
-            (IFGSM, None),
             (PGD2, SPEC),
-            pytest.param(IFGSM, SPEC, marks=pytest.mark.slow),
-            pytest.param(PGD2, None, marks=pytest.mark.slow),
+            *(pytest.param(*case, marks=pytest.mark.slow) for case in ((IFGSM, None), (IFGSM, SPEC), (PGD2, None))),
         ],
     )
     def test_binary_search_finds_the_threshold_of_each_image(self, make, smoothing):
@@ -257,6 +255,7 @@ def mean_energy(attack: Attack, model: Linear) -> float:
     return float(np.mean(SPEC.guided_by(model.images).energy(result.adversarial - model.images)))
 
 
+@pytest.mark.slow
 def test_smooth_carlini_wagner_is_smoother_than_the_plain_one():
     """The gradient here is white noise, of energy 1, so that nothing but the constraint can make r smooth."""
     plain = CarliniWagner(10, 4, 0.1, initial_const=1.0)
@@ -317,15 +316,15 @@ IMAGE[:, 0, :3, 0] = [0.7, 0.6, 0.4]  # class 0; class 1 is 0.1 / sqrt(2) away, 
         FGSM(0.3),
         PGD2(0.5, 0.05, 15),
         CarliniWagner(100, 5, 0.05, initial_const=1.0),
-        DDN(40, 0.1, 0.1),
         FMN(40, 0.1, smoothing=sa.Smoothing(0.5)),
-        BP(40, 0.1),
         ALMA(60, 0.1),
         *(
             pytest.param(attack, marks=pytest.mark.slow)
             for attack in (
                 IFGSM(0.3, 0.05, 10),
                 PGD2(0.5, 0.05, 15, loss="margin"),
+                DDN(40, 0.1, 0.1),
+                BP(40, 0.1),
                 CarliniWagner(100, 5, 0.05, initial_const=1.0, smoothing=sa.Smoothing(0.5)),
             )
         ),
@@ -568,6 +567,7 @@ class TestSmoothRounding:
         direction = tensors.unit_l2(model.smoothed_direction(self.SPEC)).numpy()
         self.assert_rounded(attack(model, model.images, model.labels).adversarial, model, -0.05 * direction)
 
+    @pytest.mark.slow
     def test_of_the_first_step_of_smooth_cw(self):
         """Adam's first step is the learning rate in every variable of the latent z, of which r = s(z)."""
         model = Linear(2, (16, 16, 1))

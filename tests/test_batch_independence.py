@@ -72,7 +72,9 @@ def test_to_the_bit_where_the_model_is(name, digits, rng):
             np.testing.assert_array_equal(value, expected)
 
 
-@pytest.mark.parametrize("name", ["ifgsm", "scw-8bit", pytest.param("cw", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["scw-8bit", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ifgsm", "cw"))]
+)
 def test_within_rounding_for_a_network(name, digits):
     images, labels = digits[0][:4], digits[1][:4]
     together, *others = regrouped(ATTACKS[name], models.c4("clean"), images, labels)

@@ -459,6 +459,7 @@ def test_no_graph_stays_when_its_model_has_gone(attack):
     assert_no_graph_stays(lambda model: attack(model, IMAGES, classes(model)))
 
 
+@pytest.mark.slow
 def test_no_graph_stays_when_the_function_around_an_attack_has_gone():
     attack = Step(smoothing=SPEC)
     assert_no_graph_stays(lambda model: tf.function(lambda x: attack(model, x, [0] * 4).distortion)(IMAGES))
@@ -607,8 +608,13 @@ class TestClassifier:
         ("make", "settings", "bare"),
         [
             (lambda x: logits_of(x / 255), {"input_range": (0, 255)}, logits_of),
-            (lambda x: logits_of((x + 1) / 2), {"input_range": [-1, 1]}, logits_of),
-            (lambda x: logits_of(x / 3), {"input_range": (np.float32(0), np.int64(3))}, logits_of),
+            pytest.param(lambda x: logits_of((x + 1) / 2), {"input_range": [-1, 1]}, logits_of, marks=pytest.mark.slow),
+            pytest.param(
+                lambda x: logits_of(x / 3),
+                {"input_range": (np.float32(0), np.int64(3))},
+                logits_of,
+                marks=pytest.mark.slow,
+            ),
             (lambda x: tf.nn.softmax(logits_of(x)), {"outputs": "probabilities"}, logits_of),
             (lambda x: tf.sigmoid(log_odds_of(x)), {"outputs": "probabilities"}, binary),
             (lambda x: tf.sigmoid(log_odds_of(x))[:, None], {"outputs": "probabilities"}, binary),
@@ -628,11 +634,11 @@ class TestClassifier:
         ("model", "name"),
         [
             (lambda x: {"logits": logits_of(x)}, None),
-            (lambda x: [logits_of(x)], None),
+            pytest.param(lambda x: [logits_of(x)], None, marks=pytest.mark.slow),
             (lambda x: (negative(x), logits_of(x)), "1"),
             (lambda x: {0: negative(x), 1: logits_of(x)}, "1"),
             (named("features", "head"), "head"),
-            (named("head"), None),
+            pytest.param(named("head"), None, marks=pytest.mark.slow),
             (named("head"), "head"),
         ],
     )
@@ -745,9 +751,14 @@ class TestOneSizeOfBatch:
         "make",
         [
             lambda: tf.function(logits_of, input_signature=[tf.TensorSpec([4, 8, 8, 3])]),
-            lambda: tf.function(logits_of, input_signature=[tf.TensorSpec([4, 8, 8, 3])]).get_concrete_function(),
-            OfFour,
-            lambda: tf.function(logits_of, input_signature=[tf.TensorSpec([1, 8, 8, 3])]),
+            pytest.param(
+                lambda: tf.function(logits_of, input_signature=[tf.TensorSpec([4, 8, 8, 3])]).get_concrete_function(),
+                marks=pytest.mark.slow,
+            ),
+            pytest.param(OfFour, marks=pytest.mark.slow),
+            pytest.param(
+                lambda: tf.function(logits_of, input_signature=[tf.TensorSpec([1, 8, 8, 3])]), marks=pytest.mark.slow
+            ),
             lambda: keras.Sequential([keras.Input((8, 8, 3), batch_size=4), *network().layers]),
         ],
     )

@@ -218,7 +218,7 @@ class TestDetectability:
         assert [one.value for one in vars_of(found)] == [0.5, 0.5, 0]
         assert found.auc.low <= 0.5 <= found.auc.high
 
-    @pytest.mark.parametrize("channels", [1, 3])
+    @pytest.mark.parametrize("channels", [1, pytest.param(3, marks=pytest.mark.slow)])
     def test_noise_of_one_level_is_found(self, rng, channels):
         originals = natural(rng, 120, 32, channels)
         noise = rng.integers(-1, 2, originals.shape)
@@ -227,6 +227,7 @@ class TestDetectability:
         assert found.auc.low > 0.9
         assert found.error.high < 0.2
 
+    @pytest.mark.slow
     def test_less_noise_is_found_less(self, rng):
         originals = natural(rng, 200, 32)
         some, few = (
@@ -235,6 +236,7 @@ class TestDetectability:
         )
         assert few.auc.high < some.auc.low
 
+    @pytest.mark.slow
     def test_a_change_of_colour_that_keeps_the_luminance_is_found(self, rng):
         originals = natural(rng, 120, 32, 3)
         change = rng.integers(-1, 2, [*originals.shape[:3], 1]) * [2, -1, 0]  # 0.299 * 2 - 0.587 is nearly nothing

@@ -22,8 +22,8 @@ TOLERANCE = 2e-3  # of the distortion, relative: as that of batches of other siz
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param((2, "fgsm,sfmn-8bit"), id="two"),
-        pytest.param((4, "pgd2,nfmn,standard"), id="four", marks=pytest.mark.slow),
+        pytest.param((2, "fgsm,fmn-8bit"), id="two"),
+        pytest.param((4, "pgd2,sfmn-8bit,nfmn,standard"), id="four", marks=pytest.mark.slow),
     ],
 )
 def spread(request, tmp_path_factory) -> tuple[int, pathlib.Path, dict[str, Any]]:

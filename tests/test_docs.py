@@ -38,7 +38,9 @@ def readers_own() -> dict[str, object]:
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, marks=[pytest.mark.slow] * (page in ("choose", "evaluation", "pitfalls")))
+        pytest.param(
+            page, marks=[pytest.mark.slow] * (page in ("choose", "evaluation", "photographs", "pitfalls", "studies"))
+        )
         for page in EXAMPLES
     ],
 )

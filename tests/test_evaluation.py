@@ -23,6 +23,7 @@ from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.evaluation.data import dataset, formats
 from tf_smoothadv.evaluation.rendering import page_tables, tables
 
+pytestmark = pytest.mark.usefixtures("without_figures")
 FGSM = {"fgsm": (sa.attacks.FGSM(0.2),)}
 
 
@@ -81,6 +82,7 @@ def test_shards_come_together(linear, tmp_path):
     assert [file.read_bytes() for file in pictures[0]] == [file.read_bytes() for file in pictures[1]]
 
 
+@pytest.mark.slow
 def test_a_referee_of_shards_takes_each_image_for_its_own(linear, tmp_path):
     first = Config(num_images=9, batch_size=9, output=tmp_path / "first", save_images=True)
     run.white_box(linear, first, FGSM)
@@ -117,6 +119,7 @@ def test_transfer_has_budgets_curves_and_pictures_too(linear, tmp_path):
     assert folders == {"original", "a-fmn", "a-fgsm", "b-fmn", "b-fgsm"}
 
 
+@pytest.mark.slow
 def test_shards_of_a_transfer_come_together(linear, tmp_path):
     networks = {"a": linear, "b": models.load("bilateral+c4")}
     whole = Config(num_images=6, batch_size=6, attacks=("fgsm",), output=tmp_path / "whole", save_images=True)

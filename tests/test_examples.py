@@ -18,6 +18,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 TRAINING = ROOT / "docs" / "examples" / "adversarial_training.py"
 
 
+@pytest.mark.slow
 def test_a_network_is_trained_against_a_smooth_attack_by_fit(digits):
     spec = importlib.util.spec_from_file_location(TRAINING.stem, TRAINING)
     example = importlib.util.module_from_spec(spec)
@@ -47,7 +48,7 @@ SMALL = {  # what makes a picture in seconds
 }
 
 
-LONG = ("budget", "magnifier", "over_alpha", "perturbations")
+LONG = ("budget", "jpeg_coefficients", "magnifier", "over_alpha", "perturbations")
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in SMALL])

@@ -55,7 +55,7 @@ class TestNumberFormats:
         ("attack", "policies"),
         [
             (PGD2(2.0, 0.2, 20), ["mixed_float16"]),
-            (IFGSM(0.2, 0.02, 20), ["mixed_float16"]),
+            pytest.param(IFGSM(0.2, 0.02, 20), ["mixed_float16"], marks=pytest.mark.slow),
             *(
                 pytest.param(attack, ["mixed_float16", "float16", "mixed_bfloat16"], marks=pytest.mark.slow)
                 for attack in (PGD2(2.0, 0.2, 20), IFGSM(0.2, 0.02, 20), FGSM(0.2), FMN(50))
@@ -88,7 +88,7 @@ class TestNumberFormats:
         )
         assert found == pytest.approx(expected, abs=0.03)
 
-    @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "float16"])
+    @pytest.mark.parametrize("dtype", [pytest.param("mixed_bfloat16", marks=pytest.mark.slow), "float16"])
     def test_a_success_is_one_when_it_is_called(self, dtype):
         """At the boundary, which FMN walks along, a rounding decides."""
         layers = [keras.layers.Dense(30, "relu", dtype=dtype), keras.layers.Dense(3, dtype=dtype)]
@@ -217,7 +217,7 @@ class TestWithoutAGradient:
             attacked()
         assert_one_line(error)
 
-    @pytest.mark.parametrize("attack", [*EACH, *OTHERS], ids=repr)
+    @each_attack
     def test_every_attack_says_so(self, attack):
         self.assert_told(lambda: attack(BROKEN["round"], IMAGES, classes(BROKEN["round"])))
 
@@ -356,7 +356,7 @@ class TestAlreadyMisclassified:
         [
             FMN(5),
             pytest.param(PGD2(1.0, 0.1, 5), marks=pytest.mark.slow),
-            CarliniWagner(5, 2, smoothing=SPEC),
+            pytest.param(CarliniWagner(5, 2, smoothing=SPEC), marks=pytest.mark.slow),
             CarliniWagner(20, 2),
             pytest.param(CarliniWagner(20, 2, delivery=sa.Levels()), marks=pytest.mark.slow),
         ],
@@ -410,6 +410,7 @@ class TestEvaluation:
         with pytest.raises(ValueError, match=r"attacks must (be attacks by name|name at least one attack)"):
             protocol.evaluate(logits_of, [(IMAGES, classes(logits_of))], attacks)
 
+    @pytest.mark.slow
     def test_images_of_two_sizes(self):
         def model(images):
             return 20 * tf.reduce_mean(images, axis=[1, 2])
@@ -530,6 +531,7 @@ class TestMessages:
         assert_one_line(error)
 
 
+@pytest.mark.slow
 def test_a_linear_boundary_is_found_whatever_the_scale():
     """The exact optimum of two classes, for logits between the smallest and the largest that float32 squares hold."""
     linear = Linear(2, (8, 8, 1))

@@ -13,7 +13,7 @@ WINDOWS = [(0.5, 0.2, 5), (2.0, 0.3, 2), (1.0, 0.5, 0)]
 
 
 @pytest.mark.parametrize("color", graph.COLORS)
-@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("window", [pytest.param(WINDOWS[0], marks=pytest.mark.slow), *WINDOWS[1:]])
 def test_is_the_double_loop(window, color, rng):
     signal, guide = rng.random((2, 3, 6, 7, 3))
     found = filters.bilateral(tf.constant(signal), tf.constant(guide), *window, color)

@@ -293,9 +293,9 @@ class TestAttacks:
     @pytest.mark.parametrize(
         "wrap",
         [
-            lambda model: model,
-            lambda model: sa.Ensemble([model, sequential(*pair())]),
-            lambda model: sa.Classifier(sa.Resized(model, 10)),
+            pytest.param(lambda model: model, marks=pytest.mark.slow),
+            pytest.param(lambda model: sa.Ensemble([model, sequential(*pair())]), marks=pytest.mark.slow),
+            pytest.param(lambda model: sa.Classifier(sa.Resized(model, 10)), marks=pytest.mark.slow),
             lambda model: sa.Ensemble([sa.Resized(model, 12), sa.Resized(sequential(*pair()), 10)]),
             lambda model: loading.with_defense(tf.identity, sa.Classifier(model, input_range=(-1, 1))),
         ],

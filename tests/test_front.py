@@ -116,7 +116,7 @@ def test_front_is_of_the_presets_attacks(family):
 
 
 @pytest.fixture(scope="module")
-def command(tmp_path_factory) -> tuple[list[str], pathlib.Path]:
+def command(without_figures, tmp_path_factory) -> tuple[list[str], pathlib.Path]:
     folder = tmp_path_factory.mktemp("front")
     flags = ["--num_images=6", "--batch_size=4", "--attacks=fmn,ddn", "--alphas=0.95,0", "--gradients=15"]
     return ["eval.front", *flags, f"--output={folder}"], folder

@@ -14,6 +14,7 @@ from tf_smoothadv.attacks import ALMA, BP, DDN, FGSM, FMN, IFGSM, PGD2, Attack, 
 from tf_smoothadv.evaluation import records, variants
 from tf_smoothadv.evaluation.config import Config
 
+pytestmark = pytest.mark.usefixtures("without_figures")
 FOUR = Linear(4, (6, 6, 3))
 
 
@@ -39,6 +40,7 @@ class TestConfidence:
         assert np.all(ratio <= factor), ratio
         assert np.all(margins(result.adversarial) <= -confidence)
 
+    @pytest.mark.slow
     def test_masked_and_of_the_nearest_class(self):
         masking = sa.Masking("deviation")
         masked = FMN(60, masking=masking, confidence=1.0)(FOUR, FOUR.images, FOUR.labels)

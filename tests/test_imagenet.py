@@ -59,7 +59,10 @@ def test_preprocessing_that_mixes_channels_is_refused():
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(MODES[mode], id=mode, marks=[pytest.mark.slow] * (mode in ("tf", "none"))) for mode in MODES],
+    [
+        pytest.param(MODES[mode], id=mode, marks=[pytest.mark.slow] * (mode in ("caffe", "tf", "none")))
+        for mode in MODES
+    ],
 )
 def test_logits_are_those_of_keras(name, pixels):
     model = models.application(name, weights=None)

@@ -32,7 +32,7 @@ class TestFunction:
         [
             FMN(4),
             CarliniWagner(3, 2, smoothing=SPEC),
-            CarliniWagner(3, 1, optimizer=keras.optimizers.Adam),
+            pytest.param(CarliniWagner(3, 1, optimizer=keras.optimizers.Adam), marks=pytest.mark.slow),
             *(pytest.param(attack, marks=pytest.mark.slow) for attack in (*EACH, *OTHERS)),
         ],
         ids=repr,
@@ -266,6 +266,7 @@ REPLICAS = """
 """
 
 
+@pytest.mark.slow
 def test_the_replicas_of_a_strategy():
     finished = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(REPLICAS)],

@@ -60,7 +60,7 @@ def test_accuracy(greys, digits):
     assert models.check(models.c4(), *digits) >= 0.98
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_random_weights_pass(seed, digits):
     keras.utils.set_random_seed(seed)
     assert models.check(models.c4(weights=None), *digits) < 0.5
@@ -208,7 +208,7 @@ class TestWithoutSoftmax:
         ],
         ids=["dense", "softmax", "activation", "nested"],
     )
-    @pytest.mark.parametrize("kind", ["sequential", "functional"])
+    @pytest.mark.parametrize("kind", [pytest.param("sequential", marks=pytest.mark.slow), "functional"])
     def test_logits_are_those_before_it(self, model, kind, greys, tmp_path):
         images, labels = greys
         if kind == "functional":

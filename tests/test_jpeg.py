@@ -14,6 +14,9 @@ from tf_smoothadv.attacks import ALMA, FMN, PGD2, CarliniWagner, NearestClasses,
 pytest.importorskip("jpeglib")
 
 SUBSAMPLINGS = {"4:4:4": 0, "4:2:2": 1, "4:2:0": 2}
+EACH_LATER = pytest.mark.parametrize(
+    "subsampling", [pytest.param(name, marks=[pytest.mark.slow] * (name != "4:2:0")) for name in SUBSAMPLINGS]
+)
 
 
 def pixels(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -56,7 +59,9 @@ class Linear:
 
 
 @pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
-@pytest.mark.parametrize(("height", "width"), [(48, 64), (33, 41), (16, 17), (57, 8)])
+@pytest.mark.parametrize(
+    ("height", "width"), [pytest.param(48, 64, marks=pytest.mark.slow), (33, 41), (16, 17), (57, 8)]
+)
 def test_decoding_is_that_of_libjpeg_to_the_last_bit(subsampling, height, width):
     for quality in (30, 75, 95, 100):
         content = saved(pixels(height, width, quality), quality, subsampling)
@@ -76,7 +81,7 @@ def test_inverse_of_the_transform_is_the_integer_one_but_for_rounding():
     np.testing.assert_allclose(jpeg.INVERSE / 8192, np.sqrt(8) * jpeg.FORWARD.T, atol=2e-4)
 
 
-@pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
+@EACH_LATER
 def test_an_unchanged_image_is_the_same_file(subsampling):
     """Also at quality 100, where the noise of rounding to bytes is as large as the steps."""
     for quality in (70, 100):
@@ -87,7 +92,7 @@ def test_an_unchanged_image_is_the_same_file(subsampling):
         np.testing.assert_array_equal(shown(files.encode(delivered.code)[0]), shown(content))
 
 
-@pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
+@EACH_LATER
 def test_what_was_searched_is_what_the_file_is_decoded_to(subsampling):
     files = sa.Jpeg([saved(pixels(40, 50, seed), 85, subsampling) for seed in range(2)])
     r = 0.03 * tf.random.stateless_normal(files.images.shape, [0, 1])
@@ -97,7 +102,7 @@ def test_what_was_searched_is_what_the_file_is_decoded_to(subsampling):
     np.testing.assert_array_equal(levels(delivered.images), np.stack([shown(content) for content in contents]))
 
 
-@pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
+@EACH_LATER
 def test_no_block_moves_away_from_the_iterate(subsampling):
     """Each block of chroma is either as it was or nearer to what was wanted, with what is around it as it was."""
     files = sa.Jpeg([saved(pixels(48, 48), 85, subsampling)])
@@ -141,8 +146,8 @@ def held(r, subsampling):
     return np.einsum("ij,hwj->hwi", jpeg.FROM_YCC, ycc)
 
 
-@pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
-@pytest.mark.parametrize("size", [(33, 41), (32, 48)])
+@EACH_LATER
+@pytest.mark.parametrize("size", [(33, 41), pytest.param((32, 48), marks=pytest.mark.slow)])
 def test_pull_back_is_the_adjoint_of_what_a_file_can_hold(subsampling, size, rng):
     files = sa.Jpeg([saved(pixels(*size), 85, subsampling)])
     r, gradient = rng.normal(size=(2, *size, 3))
@@ -168,9 +173,9 @@ def test_linear_model_gets_the_coefficients_that_pay_most():
 @pytest.mark.parametrize(
     "attack",
     [
-        PGD2(5.0, 2.0, 5, binary_search_steps=2),
+        pytest.param(PGD2(5.0, 2.0, 5, binary_search_steps=2), marks=pytest.mark.slow),
         CarliniWagner(20, 2, 0.05, initial_const=3.0),
-        NearestClasses(ALMA(30), classes=1, candidates=1),
+        pytest.param(NearestClasses(ALMA(30), classes=1, candidates=1), marks=pytest.mark.slow),
         FMN(20, masking=sa.Masking(), smoothing=sa.Smoothing(0.9, 3.0, solver="cg", iterations=10)),
     ],
     ids=lambda attack: type(attack).__name__,

@@ -20,7 +20,7 @@ pandas = pytest.importorskip("pandas")
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory) -> pathlib.Path:
+def results(without_figures, tmp_path_factory) -> pathlib.Path:
     """Runs on two networks, a transfer, and an unfinished run elsewhere."""
     folder = tmp_path_factory.mktemp("results")
     originals = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), np.uint8)

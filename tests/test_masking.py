@@ -273,6 +273,7 @@ class TestLinear:
         np.testing.assert_allclose(r, -epsilon * np.clip(signs, -1, 1), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_success_of_least_norm_is_kept():
     """Of two classes one lies behind a smaller r, among the flat pixels, the other behind a smaller z."""
     deviation = np.where(np.arange(16) < 8, 0.005, 0.1)[:, np.newaxis]
@@ -320,7 +321,7 @@ class TestComposition:
     @pytest.mark.parametrize(
         "attack",
         [
-            pytest.param(attack, marks=[] if isinstance(attack, (PGD2, CarliniWagner, FMN)) else [pytest.mark.slow])
+            pytest.param(attack, marks=[] if isinstance(attack, (CarliniWagner, FMN)) else [pytest.mark.slow])
             for attack in ATTACKS
         ],
         ids=lambda attack: type(attack).__name__,

@@ -94,6 +94,7 @@ def test_distortion_is_that_of_adversarial_library(library, digits, name, ours, 
     assert np.mean(result.distortion.numpy()[succeeded]) == pytest.approx(np.mean(distortion), rel=0.02)
 
 
+@pytest.mark.slow
 def test_distortion_of_ddn_is_that_of_foolbox(digits):
     pytest.importorskip("foolbox")
     network, images, labels = models.c4("clean"), digits[0][:20].astype(np.float32), digits[1][:20]

@@ -106,6 +106,7 @@ class TestLoading:
         with pytest.raises(ValueError, match=message):
             models.load(name)
 
+    @pytest.mark.slow
     def test_a_defence_with_defense_of_a_network_that_is_loaded_once(self, digits):
         loaded = models.load_all(["c4", "bilateral+c4", "bilateral+bilateral+c4"])
         layer = sa.defenses.BilateralFilter()

@@ -49,7 +49,9 @@ class Planes:
         return -self.b[1:] * norms / np.sum(normals * smooth, axis=(1, 2, 3))
 
 
-@pytest.mark.parametrize("smoothing", [None, SPEC], ids=["plain", "smooth"])
+@pytest.mark.parametrize(
+    "smoothing", [pytest.param(None, id="plain", marks=pytest.mark.slow), pytest.param(SPEC, id="smooth")]
+)
 class TestLinear:
     def test_distance_is_that_of_the_plane(self, smoothing):
         model = Planes(CLASSES - 1)
@@ -187,6 +189,7 @@ def test_targets_are_its_own():
         NearestClasses(FGSM(0.1))(model, model.images, model.labels, targets=np.array([1, 1, 1]))
 
 
+@pytest.mark.slow
 def test_one_compiled_loop_for_all_sizes_of_batch():
     calls = []
 

@@ -76,6 +76,7 @@ def test_adamw_comes_near_the_optimum(smoothing):
     assert np.all(result.distortion <= 1.05 * model.optimum())
 
 
+@pytest.mark.slow
 def test_weight_decay_pulls_to_the_image():
     """With nothing else to descend: at the same c, the stronger the decay, the nearer the last iterate."""
     model = Linear(2, (8, 8, 1))

@@ -60,7 +60,7 @@ def judged(network: str, path: pathlib.Path) -> int:
         ("a.jpg", {"quality": 90, "subsampling": 2}),
         ("a.png", {"dpi": (72, 72)}),
         ("a.webp", {"quality": 80}),
-        ("a.bmp", {}),
+        pytest.param("a.bmp", {}, marks=pytest.mark.slow),
     ],
 )
 def test_a_file_becomes_an_adversarial_one_like_it(network, tmp_path, name, options):
@@ -81,6 +81,7 @@ def test_a_file_becomes_an_adversarial_one_like_it(network, tmp_path, name, opti
     assert "1 of 1 were made adversarial" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_folder_with_broken_files(network, tmp_path):
     """All that can be is done, what cannot be is named, and a second run finds the outputs."""
     folder, output = tmp_path / "photos", tmp_path / "out"

@@ -21,6 +21,7 @@ from tf_smoothadv.evaluation import data, outputs, records
 from tf_smoothadv.evaluation.data import submissions
 from tf_smoothadv.evaluation.rendering import page_tables, report, terminal
 
+pytestmark = pytest.mark.usefixtures("without_figures")
 COUNT = ["--num_images=12", "--batch_size=8"]
 MISSING = (3, 7)
 FOOLBOX = importlib.util.find_spec("foolbox") is not None

@@ -236,6 +236,7 @@ class TestTransferTables:
         low, high = wilson(0, 8)
         assert table.rows["own"][1] == ["0.000", f"{low:.3f}{terminal.NONE}{high:.3f}", *4 * [terminal.NONE]]
 
+    @pytest.mark.slow
     def test_the_page_has_them_with_and_without_other_runs(self, folder, transferred):
         summary = records.read_transfer(transferred)
         for runs in ({}, read(folder)):
@@ -329,6 +330,7 @@ class TestGallery:
         (run / records.SETTINGS).write_text(json.dumps({**settings, "labels": "predicted"}))
         assert classes.known(records.read(run)).class_names == {}
 
+    @pytest.mark.slow
     def test_one_image_in_two_runs_is_one(self, folder, other):
         made = gallery.gallery(read(folder, other))
         assert (made["num_images"], made["num_whole"], len(made["cards"])) == (12, 12, 48)

@@ -44,7 +44,7 @@ def levels_of(images) -> np.ndarray:
     return np.round(levels)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [0, 1, 4, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3, 5, 6, 7))])
 def test_it_takes_the_least_multiplier_that_keeps_an_image_adversarial(seed):
     """Of a linear model all roundings that any multiplier gives are known: pixels go down the slope in one order."""
     model = Linear(seed)
@@ -98,7 +98,9 @@ def test_every_pair_of_levels_stays_as_it_is():
     np.testing.assert_array_equal(levels_of(result.adversarial), levels_of(adversarial))
 
 
-@pytest.mark.parametrize("levels", [2, 16, 256, 4096])
+@pytest.mark.parametrize(
+    "levels", [2, pytest.param(16, marks=pytest.mark.slow), 256, pytest.param(4096, marks=pytest.mark.slow)]
+)
 def test_any_number_of_levels(levels):
     model = Linear(3)
     result = sa.deliver(model, model.original, np.clip(model.beyond(3.0), 0, 1), [0], levels=levels)

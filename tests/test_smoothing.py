@@ -32,7 +32,7 @@ class TestRounded:
         matrix = matrix[:, None] if matrix.ndim == 3 else matrix
         return np.sum(e * (matrix @ e), axis=(1, 2, 3)) * (1 - smoother.spec.alpha)
 
-    @pytest.mark.parametrize("color", graph.COLORS)
+    @pytest.mark.parametrize("color", ["joint", pytest.param("per_channel", marks=pytest.mark.slow)])
     def test_hardly_a_change_of_one_pixel_by_one_is_better(self, color, images, rng):
         smoother = sa.Smoothing(0.9, 3.0, color=color).guided_by(images)
         x = rng.normal(size=images.shape)
@@ -128,7 +128,7 @@ class TestLinearMap:
         assert np.all(np.isfinite(gradient))
 
 
-@pytest.mark.parametrize("color", graph.COLORS)
+@pytest.mark.parametrize("color", ["joint", pytest.param("per_channel", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_implicit_gradient_is_unrolled_dense_and_finite_difference(solver, color, images, rng):
     u, z, direction = rng.normal(size=(3, *images.shape))
@@ -352,7 +352,7 @@ class TestLayer:
 
 
 @pytest.mark.parametrize("solver", ["chebyshev", "cg", "dense"])
-@pytest.mark.parametrize("color", ["joint", "per_channel"])
+@pytest.mark.parametrize("color", ["joint", pytest.param("per_channel", marks=pytest.mark.slow)])
 def test_take_smooths_some_of_the_images(solver, color, rng):
     images, z = rng.random((2, 4, 6, 7, 3))
     spec = sa.Smoothing(0.9, 3.0, solver=solver, color=color)

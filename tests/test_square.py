@@ -132,6 +132,7 @@ class TestAttack:
 class TestControl:
     EPSILON = 3 * float(MASKED.optimum().max())
 
+    @pytest.mark.slow
     def test_masked_gradients_are_told(self):
         found = FMN(30)(MASKED, MASKED.images, MASKED.labels)
         assert not np.any(found.success & (found.distortion <= self.EPSILON))

@@ -26,6 +26,7 @@ from tf_smoothadv.attacks import FGSM
 from tf_smoothadv.evaluation import data, families, presets, variants
 from tf_smoothadv.evaluation.records import schema
 
+pytestmark = pytest.mark.usefixtures("without_figures")
 SOURCES = ["c4", "c4_adversarial"]
 NETWORKS = [*SOURCES, "bilateral+c4"]
 ATTACKS = ["fgsm", "pgd2"]

@@ -320,6 +320,7 @@ class TestFront:
         with pytest.raises(ValueError, match="measure must be one of 'ssimulacra2', 'flip'; received 'ssim'"):
             Front.of(recorded()).least_visible("ssim")
 
+    @pytest.mark.slow
     def test_from_python_of_a_linear_model(self):
         model = Linear(3, (16, 16, 1))
         attacks = over_alpha(sa.attacks.FMN(5, delivery=sa.Levels()), [0.0, 0.9])
@@ -328,6 +329,7 @@ class TestFront:
             expected = sa.visibility(model.images, found.delivered[place], "ssim")["ssim"]
             assert found.visibility["ssim"][place].tolist() == expected.tolist()
 
+    @pytest.mark.slow
     def test_over_a_folder(self, linear, tmp_path):  # noqa: F811
         config = Config(
             num_images=6,
