@@ -18,7 +18,7 @@ import tf_smoothadv as sa
 from models import loading
 from tests.many_runs import here
 from tf_smoothadv import protocol
-from tf_smoothadv.evaluation import config, data, families, merge, presets, records, run, transfer
+from tf_smoothadv.evaluation import config, data, families, merge, presets, records, referee, run, transfer
 from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.evaluation.data import dataset, formats
 from tf_smoothadv.evaluation.rendering import page_tables, tables
@@ -90,7 +90,7 @@ def test_a_referee_of_shards_takes_each_image_for_its_own(linear, tmp_path):
     expected = {row[0]: row[3:] for row in kept(tmp_path / "first")}
     for part in (1, 2):
         folder = tmp_path / f"referee{part}"
-        run.referee(linear, Config(num_images=9, output=folder, shard=(part, 2)), submitted)
+        referee.referee(linear, Config(num_images=9, output=folder, shard=(part, 2)), submitted)
         names = records.read(folder).images
         assert names == [f"{place:05d}" for place in range(part - 1, 9, 2)]
         for image, _, _, distortion, *_ in kept(folder):

@@ -14,7 +14,7 @@ ITEMS = {name: item for name, item in reference.items().items() if callable(item
 TESTED_ELSEWHERE = {  # a name without an example: why, and the test's file and text
     "tf_smoothadv.attacks.Attack": ("to derive from, as CONTRIBUTING.md does", "test_readme.py", "SteepestDescent"),
     "tf_smoothadv.evaluation.run.white_box": ("needs images in files", "test_evaluation.py", "run.white_box("),
-    "tf_smoothadv.evaluation.run.referee": ("needs images in files", "test_evaluation.py", "run.referee("),
+    "tf_smoothadv.evaluation.referee.referee": ("needs images in files", "test_evaluation.py", "referee.referee("),
     "tf_smoothadv.load_results": ("needs folders of results", "test_load_results.py", "sa.load_results(results"),
     "tf_smoothadv.Jpeg": ("needs files", "test_jpeg.py", "sa.Jpeg(["),
     "tf_smoothadv.delivery.Delivery": ("to derive from", "test_delivery.py", "(Delivery)"),

@@ -18,7 +18,7 @@ from tests.test_attacks import Linear
 from tests.test_evaluation import FGSM, linear  # noqa: F401 (a fixture)
 from tf_smoothadv import metrics, protocol
 from tf_smoothadv.evaluation import front as front_of_runs
-from tf_smoothadv.evaluation import merge, records, run
+from tf_smoothadv.evaluation import merge, records, referee, run
 from tf_smoothadv.evaluation import visibility as of_runs
 from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.evaluation.data import decoding
@@ -176,7 +176,7 @@ class TestRun:
 
     def test_the_referee_sees_the_same(self, linear, seen, tmp_path):  # noqa: F811
         config = Config(model="linear", visibility=True, num_images=8, batch_size=3, output=tmp_path)
-        found = run.referee(linear, config, [seen / records.IMAGES / "fgsm"])
+        found = referee.referee(linear, config, [seen / records.IMAGES / "fgsm"])
         for one, other in zip(found.records, records.read(seen).run.records):
             assert one.delivered.visibility == pytest.approx(other.delivered.visibility)
 
