@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import PIL.Image
 import pytest
+import tensorflow as tf
 
 import tf_smoothadv as sa
-from benchmarks import images, networks, robustness, solvers, timing
+from benchmarks import files, images, networks, robustness, solvers, timing
 from models import c4
 from tests import reference
 from tests.many_runs import here
@@ -82,3 +84,32 @@ def test_an_unknown_part_is_one_line():
         "error: --only must be of solvers, attacks, checks, memory, peers, minimal, grid, delivery, robustness, "
         "growth; received speed"
     )
+
+
+def test_files_are_judged_by_each_decoder(tmp_path, rng):
+    def model(images):  # class 1 where the image is bright
+        return tf.reduce_mean(images, axis=[1, 2, 3])[:, None] * [1.0, -1.0] + [-0.5, 0.5]
+
+    for name, brightness in {"a": (90, 200), "b": (90, 100), "c": (160, 20)}.items():
+        for ending, level in zip((".jpg", ".adversarial.jpg"), brightness):
+            pixels = np.clip(rng.normal(level, 20, (32, 40, 3)), 0, 255).astype(np.uint8)
+            PIL.Image.fromarray(pixels).save(tmp_path / f"{name}{ending}", quality=90)
+    found = files.judged(sa.Classifier(model), tmp_path)
+    assert {name: found[name] for name in ("files", "PIL", "INTEGER_ACCURATE", "INTEGER_FAST")} == {
+        "files": 3,
+        "PIL": 2,
+        "INTEGER_ACCURATE": 2,
+        "INTEGER_FAST": 2,
+    }
+    sizes = [
+        (tmp_path / f"{name}.adversarial.jpg").stat().st_size / (tmp_path / f"{name}.jpg").stat().st_size
+        for name in "abc"
+    ]
+    assert (found["mean_size"], found["largest_size"]) == (pytest.approx(np.mean(sizes)), max(sizes))
+    for decode in files.DECODERS.values():
+        np.testing.assert_allclose(decode(tmp_path / "a.jpg"), PIL.Image.open(tmp_path / "a.jpg"), atol=3)
+    (tmp_path / "a.jpg").unlink()
+    with pytest.raises(ValueError, match=r"an original is missing: .*a\.jpg"):
+        files.judged(model, tmp_path)
+    with pytest.raises(ValueError, match=r"must hold files NAME\.adversarial\.jpg"):
+        files.judged(model, tmp_path / "none")
