@@ -44,6 +44,22 @@ def copied(model: keras.Model) -> Any:
     return torch.nn.Sequential(*layers, torch.nn.Flatten(), linear).eval().requires_grad_(False)
 
 
+def copy_of(model: keras.Model, images: np.ndarray) -> Any:
+    """C4, or EfficientNet-Lite0 with the published weights, in PyTorch.
+
+    Raises:
+        ValueError: a copy whose logits of these images [B, H, W, C] are others, as those of other weights are.
+    """
+    import torch
+
+    copy = lite0(images.shape[1]) if model.name == LITE0 else copied(model)
+    logits = copy(torch.tensor(np.moveaxis(images, 3, 1)).contiguous()).numpy()
+    difference = np.max(np.abs(logits - np.asarray(model(images, training=False))))
+    if difference > AGREE:
+        raise ValueError(f"the network in PyTorch must have the same logits; they differ by {difference:.2g}")
+    return copy
+
+
 def weights(model: keras.Model, layer: str) -> list[Any]:
     """A layer's weights as tensors."""
     import torch
@@ -97,11 +113,7 @@ def attack(model: keras.Model, name: str, **settings: Any) -> Callable[[np.ndarr
     def call(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         torch.manual_seed(0)
         inputs = torch.tensor(np.moveaxis(images, 3, 1)).contiguous()
-        network = copy or lite0(images.shape[1])
-        if copy is None:  # whose weights are not the model's own, and might be others
-            difference = np.max(np.abs(network(inputs).numpy() - np.asarray(model(images, training=False))))
-            if difference > AGREE:
-                raise ValueError(f"the network in PyTorch must have the same logits; they differ by {difference:.2g}")
+        network = copy or copy_of(model, images)  # that of Lite0 is for one size of images
         adversarial = function(network, inputs, torch.tensor(labels, dtype=torch.int64), **settings)
         return np.moveaxis(adversarial.numpy(), 1, 3)
 

@@ -20,8 +20,7 @@ import models
 from models import console
 from tf_smoothadv import resizing
 from tf_smoothadv.evaluation.data import decoding
-
-ADVERSARIAL = ".adversarial"
+from tf_smoothadv.evaluation.photo import MARK
 
 FLAGS = FlagValues()
 DEFINE_string("model", None, "A Keras file; as eval.photo takes it.", flag_values=FLAGS)
@@ -51,11 +50,10 @@ def judged(model: Any, folder: pathlib.Path) -> dict[str, Any]:
         ValueError: a folder without such files, or without the original of one.
     """
     pairs = [
-        (path.with_name(path.name.replace(f"{ADVERSARIAL}.", ".")), path)
-        for path in sorted(folder.glob(f"*{ADVERSARIAL}.jpg"))
+        (path.with_name(f"{path.stem.removesuffix(MARK)}.jpg"), path) for path in sorted(folder.glob(f"*{MARK}.jpg"))
     ]
     if not pairs:
-        raise ValueError(f"{folder} must hold files NAME{ADVERSARIAL}.jpg, as eval.photo writes them; found none")
+        raise ValueError(f"{folder} must hold files NAME{MARK}.jpg, as eval.photo writes them; found none")
     missing = [str(original) for original, _ in pairs if not original.exists()]
     if missing:
         raise ValueError(f"an original is missing: {missing[0]}")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -58,7 +59,7 @@ def digits(count: int, path: str | None) -> dict[str, Callable[[], Case]]:
         problem = networks.Problem(models.c4(weights), images.numpy(), labels.numpy(), networks.DIGITS)
         return Case(problem, DIGITS, 200)
 
-    return {network: lambda weights=weights: made(weights) for network, weights in WEIGHTS.items()}  # type: ignore[misc]
+    return {network: functools.partial(made, weights) for network, weights in WEIGHTS.items()}
 
 
 def run(cases: Mapping[str, Callable[[], Case]], folder: pathlib.Path) -> Iterator[dict[str, Any]]:
@@ -66,13 +67,13 @@ def run(cases: Mapping[str, Callable[[], Case]], folder: pathlib.Path) -> Iterat
 
     Args:
         cases: by name, made when it is their turn.
-        folder: of the records, with which an interrupted run goes on.
+        folder: of what AutoAttack came to, with which an interrupted run goes on.
     """
     for network, make in cases.items():
         case = make()
-        ours, copy = kept(folder, f"{network}, standard", case, standard(case)), copied(case.problem)
+        ours, copy = standard(case), adversarial_library.copy_of(case.problem.model, case.problem.images[:4])
         for epsilon in case.epsilons:
-            theirs = kept(folder, f"{network}, autoattack, {epsilon}", case, autoattack(copy, epsilon))
+            theirs = kept(folder, f"{network}, autoattack at {epsilon}", case, autoattack(copy, epsilon))
             robust = [where(found, epsilon) for found in (ours, theirs)]
             yield {
                 "network": network,
@@ -94,12 +95,13 @@ def where(found: Found, epsilon: float) -> np.ndarray:
 
 
 def kept(folder: pathlib.Path, name: str, case: Case, attack: Attack) -> Found:
-    """What an attack comes to on all the images; each batch is a file, and is not made again."""
+    """What an attack of a fixed version comes to; a batch is a file, by its weights, images and classes."""
     parts = []
-    for start in range(0, len(case.problem.images), case.batch):
-        part = case.problem.part(start + case.batch, start)
-        weights = str(models.fingerprint(case.problem.model))[:8]
-        path = folder / f"{name}, {start} to {start + len(part.images)} of {weights}.npz"
+    for part in batches(case):
+        told = hashlib.sha256(str(models.fingerprint(part.model)).encode())
+        for array in (part.images, part.labels):
+            told.update(array.tobytes())
+        path = folder / f"{name}, {told.hexdigest()[:16]}.npz"
         if not path.exists():
             made = attack(part)
             folder.mkdir(parents=True, exist_ok=True)
@@ -107,40 +109,29 @@ def kept(folder: pathlib.Path, name: str, case: Case, attack: Attack) -> Found:
             path.with_suffix(".part.npz").rename(path)
         with np.load(path) as there:
             parts.append(Found(**there))
+    return joined(parts)
+
+
+def batches(case: Case) -> Iterator[networks.Problem]:
+    """The parts of a problem that are attacked at once."""
+    for start in range(0, len(case.problem.images), case.batch):
+        yield case.problem.part(start + case.batch, start)
+
+
+def joined(parts: Iterable[Found]) -> Found:
+    """What became of all the images."""
     return Found(*map(np.concatenate, zip(*parts)))
 
 
-def standard(case: Case) -> Attack:
-    """`Standard` without its control."""
+def standard(case: Case) -> Found:
+    """What `Standard` comes to, without its control; made anew each time, which takes minutes, not hours."""
     attack = sa.attacks.Standard(case.epsilons, queries=0)
 
     def attacked(part: networks.Problem) -> Found:
         found = attack(part.model, tf.constant(part.images), part.labels)
         return Found(np.where(found.success, found.distortion, np.inf), found.gradients.numpy())
 
-    return attacked
-
-
-def copied(problem: networks.Problem) -> Any:
-    """The network in PyTorch.
-
-    Raises:
-        ValueError: one whose logits are others.
-    """
-    import torch
-
-    model = problem.model
-    copy = (
-        adversarial_library.lite0(problem.images.shape[1])
-        if model.name == adversarial_library.LITE0
-        else adversarial_library.copied(model)
-    )
-    some = problem.images[:4]
-    logits = copy(torch.tensor(np.moveaxis(some, 3, 1)).contiguous()).numpy()
-    difference = np.max(np.abs(logits - keras.ops.convert_to_numpy(model(some, training=False))))
-    if difference > adversarial_library.AGREE:
-        raise ValueError(f"the network in PyTorch must have the same logits; they differ by {difference:.2g}")
-    return copy
+    return joined(map(attacked, batches(case)))
 
 
 def autoattack(copy: Any, epsilon: float) -> Attack:

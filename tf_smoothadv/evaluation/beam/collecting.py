@@ -33,8 +33,11 @@ class Collected(NamedTuple):
 
 def done(results: records.Results[Any], task: Task) -> frozenset[tuple[str, int]]:
     """The (attack, index) of the records that exist."""
-    of_all = (getattr(record, "source", task.source) == task.source for record in results.records)
-    return frozenset((record.attack, record.index) for record, its in zip(results.records, of_all) if its)
+    return frozenset(
+        (record.attack, record.index)
+        for record in results.records
+        if getattr(record, "source", task.source) == task.source
+    )
 
 
 def collect(job: Job, todo: plan.Todo, results: records.Results[Any]) -> Collected:

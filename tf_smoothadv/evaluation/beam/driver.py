@@ -13,7 +13,7 @@ from tf_smoothadv.evaluation import data, outputs, parameters, records, run, vis
 from tf_smoothadv.evaluation import referee as refereeing
 from tf_smoothadv.evaluation import transfer as transferring
 from tf_smoothadv.evaluation.beam import tasks
-from tf_smoothadv.evaluation.beam.starting import Images, Load, Where, made, started
+from tf_smoothadv.evaluation.beam.starting import Begun, Images, Load, Where, begun, made
 from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.evaluation.data import targets
 from tf_smoothadv.evaluation.rendering.terminal import print_settings
@@ -39,16 +39,16 @@ def white_box(load: Load, config: Config, where: Where = HERE) -> metrics.Run:
         ValueError: what is wrong with the images, with the model, or with the folder.
         OSError: results that cannot be written.
     """
-    with started(load, config, where) as (networks, key):
-        ((source, model),) = networks.items()
+    with begun(load, config, where) as evaluation:
+        ((source, model),) = evaluation.networks.items()
         images = Images.of(config)
         run.check(model, images.first, config)
         if config.aim is not None and config.aim not in targets.BY_LOGITS:
             images = images._replace(all=data.aimed(model, images.all, config.aim))
-        shown = images.batched(networks, config)
+        shown = images.batched(evaluation.networks, config)
         attacks = config.preset(shown)
         task = tasks.Attacking(source, attacks, config.reference(shown))
-        return _run(load, key, networks, task, parameters.by_name(attacks), images, shown, config, where)
+        return _run(evaluation, task, parameters.by_name(attacks), images, shown)
 
 
 def referee(load: Load, config: Config, paths: Iterable[pathlib.Path], where: Where = HERE) -> metrics.Run:
@@ -60,36 +60,29 @@ def referee(load: Load, config: Config, paths: Iterable[pathlib.Path], where: Wh
 
     Returns, raises: as `white_box`, and what `data.submissions` refuses.
     """
-    with started(load, config, where) as (networks, key):
-        ((source, model),) = networks.items()
+    with begun(load, config, where) as evaluation:
+        ((source, model),) = evaluation.networks.items()
         images, submitted = Images.of(config), refereeing.submitted(config, paths)
         run.check(model, images.first, config, gradients=False)
-        shown = images.batched(networks, config)
+        shown = images.batched(evaluation.networks, config)
         described = {name: submission.described() for name, submission in submitted.items()}
         by_name = {name: submission.path.absolute() for name, submission in submitted.items()}
         task = tasks.Judging(source, by_name, config.shard, config.reference(shown))
-        made = _run(load, key, networks, task, described, images, shown, config, where)
-        refereeing.tell_missing(made, submitted, images.all.names, config)
-        return made
+        whole = _run(evaluation, task, described, images, shown)
+        refereeing.tell_missing(whole, submitted, images.all.names, config)
+        return whole
 
 
 def _run(
-    load: Load,
-    key: str,
-    networks: tasks.Networks,
-    task: tasks.Task,
-    described: Mapping[str, Any],
-    images: Images,
-    shown: data.Dataset,
-    config: Config,
-    where: Where,
+    evaluation: Begun, task: tasks.Task, described: Mapping[str, Any], images: Images, shown: data.Dataset
 ) -> metrics.Run:
     """One pipeline on one network, with the figures of a run."""
-    model, terminal = networks[task.source], rich.console.Console(highlight=False)
+    model, config = evaluation.networks[task.source], evaluation.config
+    terminal = rich.console.Console(highlight=False)
     work = run.Work(described, lambda *_: iter(()), measures=visibility.measures(config, images.first.shape))
     with run.opened(model, shown, work, config) as results:
         print_settings(terminal, described)
-        found = made(load, key, task, work, images, shown, results, config, where, terminal)
+        found = made(evaluation, task, work, images, shown, results, terminal)
         count, correct = len(found.seen), sum(one.correct for one in found.seen)
         if not correct:
             raise ValueError(f"the model classifies none of the {count} images correctly: nothing to attack")
@@ -109,7 +102,8 @@ def transfer(load: Load, sources: Iterable[str], config: Config, where: Where = 
 
     Returns, raises: as `transfer.evaluate`, and as `white_box`.
     """
-    with started(load, config, where) as (networks, key):
+    with begun(load, config, where) as evaluation:
+        networks = evaluation.networks
         images, sources = Images.of(config), list(dict.fromkeys(sources))
         transferring.check(networks, images.first)
         shown = images.batched(networks, config)
@@ -123,7 +117,7 @@ def transfer(load: Load, sources: Iterable[str], config: Config, where: Where = 
             for source in sources:
                 task = tasks.Transferring(source, attacks, config.reference(shown))
                 work = run.Work(described, lambda *_: iter(()), transferring.prefix(source, sources), examples=False)
-                found = made(load, key, task, work, images, shown, results, config, where, terminal)
+                found = made(evaluation, task, work, images, shown, results, terminal)
                 if not any(one.correct for one in found.seen):
                     raise ValueError(f"{source} classifies none of the {len(found.seen)} images correctly")
                 num_correct = {name: sum(one.right(name) for one in found.seen) for name in networks}

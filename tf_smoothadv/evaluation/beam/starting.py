@@ -25,7 +25,7 @@ from tf_smoothadv.evaluation.beam import collecting, files, handler, pipeline, p
 from tf_smoothadv.evaluation.beam.work import Job
 from tf_smoothadv.evaluation.config import LOCAL, Config
 
-__all__ = ["METRICS", "Images", "Load", "Where", "made", "started"]
+__all__ = ["METRICS", "Begun", "Images", "Load", "Where", "begun", "made"]
 
 METRICS = "pipeline.json"
 SHARDS = "shards"
@@ -85,40 +85,53 @@ class Images(NamedTuple):
         return run.batched(shown, networks.values(), config)
 
 
-@contextlib.contextmanager
-def started(load: Load, config: Config, where: Where) -> Iterator[tuple[tasks.Networks, str]]:
-    """The networks, in this process, and the key of the evaluation, see `Job`.
+class Begun(NamedTuple):
+    """An evaluation that has begun.
 
-    The processes of LOCAL begin meanwhile, where results are missing, and end with this.
+    Attributes:
+        load: gives the networks.
+        networks: these, in this process.
+        key: see `Job`.
+        config: what it is made with.
+        where: where its pipelines run.
     """
+
+    load: Load
+    networks: tasks.Networks
+    key: str
+    config: Config
+    where: Where
+
+
+@contextlib.contextmanager
+def begun(load: Load, config: Config, where: Where) -> Iterator[Begun]:
+    """An evaluation; the processes of LOCAL begin at once, where results are missing, and end with it."""
     FileSystems.set_options(_options(where))
     key = uuid.uuid4().hex
     finished = (pathlib.Path(config.output) / name for name in (records.SUMMARY, records.TRANSFER))
     if where.runner == LOCAL and not any(path.exists() for path in finished):
         processes.begin(key, load, where.threads, where.count)
     try:
-        yield load(), key
+        yield Begun(load, load(), key, config, where)
     finally:
         processes.end()
 
 
 def made(
-    load: Load,
-    key: str,
+    evaluation: Begun,
     task: tasks.Task,
     work: run.Work,
     images: Images,
     shown: data.Dataset,
     results: records.Results[Any],
-    config: Config,
-    where: Where,
     terminal: rich.console.Console,
 ) -> collecting.Collected:
     """Runs a pipeline, if anything is missing, and adds to the results what it made."""
+    where = evaluation.where
     root = where.store or str(results.folder)
     settings = json.dumps([records.settings_of(results.folder), task.source], sort_keys=True)
     job = Job(
-        config=config,
+        config=evaluation.config,
         task=task,
         attacks=tuple(work.described),
         measures=work.measures,
@@ -130,7 +143,7 @@ def made(
         shape=images.first.shape,
         store=root,
         shards=files.joined(root, SHARDS, hashlib.sha256(settings.encode()).hexdigest()[:12]),
-        key=key,
+        key=evaluation.key,
         prefix=work.prefix,
         examples=work.examples,
         arguments=where.arguments,
@@ -138,7 +151,7 @@ def made(
     done = collecting.done(results, task)
     todo = plan.Todo(plan.chunks(dataclasses.replace(shown, images=images.all.images)), done)
     if _begin(job, todo):
-        made_by = handler.AttackHandler(load, job, where.threads, where.count)
+        made_by = handler.AttackHandler(evaluation.load, job, where.threads, where.count)
         with watching.watched(terminal, len(images.all.names), len(job.attacks), len(done)):
             counted = _pipeline(made_by, job, _options(where))
         records.write(results.folder / METRICS, counted)
