@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from benchmarks import networks
 
@@ -58,6 +59,35 @@ def copy_of(model: keras.Model, images: np.ndarray) -> Any:
     if difference > AGREE:
         raise ValueError(f"the network in PyTorch must have the same logits; they differ by {difference:.2g}")
     return copy
+
+
+def called_from_torch(model: keras.Model) -> Callable[[Any], Any]:
+    """The network as a function of PyTorch, differentiated by TensorFlow, which on a CPU is faster than a copy.
+
+    From images [B, C, H, W] to logits [B, K], both tensors of PyTorch.
+    """
+    import torch
+
+    def to_tensorflow(tensor: Any) -> tf.Tensor:
+        return tf.constant(tensor.detach().numpy())
+
+    network = tf.function(lambda images: model(tf.transpose(images, (0, 2, 3, 1)), training=False), reduce_retracing=True)
+
+    class Called(torch.autograd.Function):
+        @staticmethod
+        def forward(context: Any, images: Any) -> Any:
+            inputs = to_tensorflow(images)
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                logits = network(inputs)
+            context.of_logits = lambda cotangent: tape.gradient(logits, inputs, output_gradients=cotangent)
+            return torch.tensor(logits.numpy())
+
+        @staticmethod
+        def backward(context: Any, cotangent: Any) -> Any:
+            return torch.tensor(context.of_logits(to_tensorflow(cotangent)).numpy())
+
+    return lambda images: Called.apply(images)
 
 
 def weights(model: keras.Model, layer: str) -> list[Any]:

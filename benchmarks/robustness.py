@@ -1,4 +1,4 @@
-"""Robust accuracy by `Standard` beside AutoAttack's three attacks by gradients, on a network's copy in PyTorch."""
+"""Robust accuracy by `Standard` beside AutoAttack's three attacks by gradients, both on the network in TensorFlow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import tensorflow as tf
 import models
 import tf_smoothadv as sa
 from benchmarks import adversarial_library, networks
-from tf_smoothadv import robustness
+from tf_smoothadv import folding, robustness
 from tf_smoothadv.evaluation import data
 
 ATTACKS = ["apgd-ce", "apgd-t", "fab-t"]  # 100, 900 and 900 gradients, against nine classes
@@ -71,7 +71,7 @@ def run(cases: Mapping[str, Callable[[], Case]], folder: pathlib.Path) -> Iterat
     """
     for network, make in cases.items():
         case = make()
-        ours, copy = standard(case), adversarial_library.copy_of(case.problem.model, case.problem.images[:4])
+        ours, copy = standard(case), adversarial_library.called_from_torch(folding.folded(case.problem.model))
         for epsilon in case.epsilons:
             theirs = kept(folder, f"{network}, autoattack at {epsilon}", case, autoattack(copy, epsilon))
             robust = [where(found, epsilon) for found in (ours, theirs)]
