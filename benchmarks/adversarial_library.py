@@ -68,15 +68,19 @@ def called_from_torch(model: keras.Model) -> Callable[[Any], Any]:
     """
     import torch
 
+    @functools.partial(tf.function, reduce_retracing=True)
+    def network(images: tf.Tensor) -> tf.Tensor:
+        return model(tf.transpose(images, (0, 2, 3, 1)), training=False)
+
     def to_tensorflow(tensor: Any) -> tf.Tensor:
         return tf.constant(tensor.detach().numpy())
-
-    network = tf.function(lambda images: model(tf.transpose(images, (0, 2, 3, 1)), training=False), reduce_retracing=True)
 
     class Called(torch.autograd.Function):
         @staticmethod
         def forward(context: Any, images: Any) -> Any:
             inputs = to_tensorflow(images)
+            if not context.needs_input_grad[0]:
+                return torch.tensor(network(inputs).numpy())
             with tf.GradientTape() as tape:
                 tape.watch(inputs)
                 logits = network(inputs)
@@ -85,7 +89,9 @@ def called_from_torch(model: keras.Model) -> Callable[[Any], Any]:
 
         @staticmethod
         def backward(context: Any, cotangent: Any) -> Any:
-            return torch.tensor(context.of_logits(to_tensorflow(cotangent)).numpy())
+            gradient = context.of_logits(to_tensorflow(cotangent))
+            del context.of_logits  # and with it all that the network computed
+            return torch.tensor(gradient.numpy())
 
     return lambda images: Called.apply(images)
 

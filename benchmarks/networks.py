@@ -14,6 +14,7 @@ from benchmarks import images
 from tf_smoothadv.evaluation import data
 
 SIDE = 299
+AT_ONCE = 20  # more photographs take gigabytes, which TensorFlow keeps
 DIGITS = sa.Smoothing(alpha=0.95, gamma=10.0, iterations=12)
 PHOTOGRAPHS = sa.Smoothing(alpha=0.997, gamma=10.0, iterations=25)
 
@@ -58,5 +59,6 @@ def inception_v3(folder: str | None, batch: int) -> Problem:
 
 def problem(model: keras.Model, inputs: np.ndarray, smoothing: sa.Smoothing) -> Problem:
     """The network's own answers are the labels, so that every image counts."""
-    logits = model(tf.constant(inputs), training=False)
-    return Problem(model, inputs, np.argmax(logits, axis=1).astype(np.int32), smoothing)
+    parts = (inputs[start : start + AT_ONCE] for start in range(0, len(inputs), AT_ONCE))
+    labels = np.concatenate([np.argmax(model(tf.constant(part), training=False), axis=1) for part in parts])
+    return Problem(model, inputs, labels.astype(np.int32), smoothing)
