@@ -118,38 +118,50 @@ function standardDeviation(values, channels, channel) {
   return Math.sqrt(Math.max(0, squares / count - (sum / count) ** 2));
 }
 
-// The bilateral filter of a signal, guided by an image of levels from 0 to 255.
+// The bilateral filter of a signal, guided by an image of levels from 0 to 255; grey ones are taken as three channels,
+// two of them zero, so that the loop has nothing but numbers in it.
 async function filtered(signal, { values, width, height, channels }) {
   const { sigma_space: space, sigma_range: range, radius } = data.magnification;
-  const spatial = Float64Array.from({ length: radius + 1 }, (_, apart) => Math.exp(-(apart ** 2) / (2 * space ** 2)));
-  const like = Float64Array.from({ length: channels * 255 ** 2 + 1 }, (_, squares) => Math.exp(-squares / (2 * (255 * range) ** 2)));
-  const result = new Float64Array(signal.length);
-  const sums = new Float64Array(channels);
+  const spatial = Float64Array.from({ length: 2 * radius + 1 }, (_, at) => Math.exp(-((at - radius) ** 2) / (2 * space ** 2)));
+  const like = Float64Array.from({ length: 3 * 255 ** 2 + 1 }, (_, squares) => Math.exp(-squares / (2 * (255 * range) ** 2)));
+  const [guide, from, result] = [new Int32Array(3 * width * height), new Float64Array(3 * width * height), new Float64Array(signal.length)];
+  for (let at = 0; at < signal.length; at += 1) {
+    const place = 3 * Math.floor(at / channels) + (at % channels);
+    guide[place] = values[at];
+    from[place] = signal[at];
+  }
   for (let y = 0; y < height; y += 1) {
     if (y % BLOCK === 0) await new Promise((done) => { setTimeout(done); });
     for (let x = 0; x < width; x += 1) {
-      const here = (y * width + x) * channels;
-      let total = 0;
-      sums.fill(0);
-      for (let row = Math.max(0, y - radius); row <= Math.min(height - 1, y + radius); row += 1) {
-        const first = Math.max(0, x - radius);
-        const last = Math.min(width - 1, x + radius);
-        const vertical = spatial[Math.abs(row - y)];
-        for (let column = first, there = (row * width + first) * channels; column <= last; column += 1, there += channels) {
-          let squares = 0;
-          for (let channel = 0; channel < channels; channel += 1) {
-            const apart = values[there + channel] - values[here + channel];
-            squares += apart * apart;
-          }
-          const weight = vertical * spatial[Math.abs(column - x)] * like[squares];
-          total += weight;
-          for (let channel = 0; channel < channels; channel += 1) sums[channel] += weight * signal[there + channel];
-        }
-      }
-      for (let channel = 0; channel < channels; channel += 1) result[here + channel] = sums[channel] / total;
+      const means = meanAround(x, y, { guide, from, width, height, spatial, like, radius });
+      for (let channel = 0; channel < channels; channel += 1) result[(y * width + x) * channels + channel] = means[channel];
     }
   }
   return result;
+}
+
+function meanAround(x, y, { guide, from, width, height, spatial, like, radius }) {
+  const here = 3 * (y * width + x);
+  const [red, green, blue] = [guide[here], guide[here + 1], guide[here + 2]];
+  const [left, right] = [Math.max(0, x - radius), Math.min(width - 1, x + radius)];
+  const [top, bottom] = [Math.max(0, y - radius), Math.min(height - 1, y + radius)];
+  let [total, reds, greens, blues] = [0, 0, 0, 0];
+  for (let row = top; row <= bottom; row += 1) {
+    const vertical = spatial[row - y + radius];
+    let there = 3 * (row * width + left);
+    for (let column = left; column <= right; column += 1) {
+      const r = guide[there] - red;
+      const g = guide[there + 1] - green;
+      const b = guide[there + 2] - blue;
+      const weight = vertical * spatial[column - x + radius] * like[r * r + g * g + b * b];
+      total += weight;
+      reds += weight * from[there];
+      greens += weight * from[there + 1];
+      blues += weight * from[there + 2];
+      there += 3;
+    }
+  }
+  return [reds / total, greens / total, blues / total];
 }
 
 // All to one range, so that they compare.
