@@ -32,10 +32,11 @@ from models import console
 from tf_smoothadv.evaluation import photo
 from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.evaluation.data import classes, photographs
+from tf_smoothadv.evaluation.rendering import terminal
 
 FLAGS = flags.values(flags.usage, flags.resize, flags.gradients, flags.visibility)
 DEFINE_string("model", None, f"The network: {flags.NAMES}.", flag_values=FLAGS)
-DEFINE_string("attack", photo.Work.attack, "With tuned settings, one of those of eval.white_box.", flag_values=FLAGS)
+DEFINE_string("attack", photo.Options.attack, "With tuned settings, one of those of eval.white_box.", flag_values=FLAGS)
 DEFINE_integer(
     "image_size", None, "Pixels a side that the network takes; by default what it says, else 299.", 1, flag_values=FLAGS
 )
@@ -56,15 +57,16 @@ def main(paths: list[str]) -> None:
     if FLAGS.model is None:
         raise ValueError("name the network that is to err: --model=net.keras; received none")
     given = FLAGS.flag_values_dict()
-    work = photo.Work(**{field.name: given[field.name] for field in dataclasses.fields(photo.Work)})
+    options = photo.Options(**{field.name: given[field.name] for field in dataclasses.fields(photo.Options)})
     found = photo.photos(paths)
     names = classes.read(FLAGS.classes)
     config: Config = flags.config(FLAGS)
-    model = flags.load(config, [FLAGS.model])[FLAGS.model]
     failed = 0
-    for place, outcome in enumerate(photo.make(model, found, work), 1):
-        print(f"[{place}/{len(found)}] {photo.told(outcome, names)}", flush=True)
-        failed += isinstance(outcome, photo.Failure) or outcome.output is None
+    with terminal.doing(f"loading {FLAGS.model}") as tell:
+        model = flags.load(config, [FLAGS.model])[FLAGS.model]
+        for place, outcome in enumerate(photo.make(model, found, options, tell), 1):
+            print(f"[{place}/{len(found)}] {photo.told(outcome, names)}", flush=True)
+            failed += isinstance(outcome, photo.Failure) or outcome.output is None
     print(f"{len(found) - failed} of {len(found)} were made adversarial")
     if failed:
         sys.exit(1)

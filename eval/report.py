@@ -9,8 +9,10 @@
 It has the tables of the paper with the published numbers beside one's own, with intervals, sorted by any column; curves
 to point at; and a gallery in which original and adversarial image take each other's place, or attacks stand side by
 side, down to the pixel. Whole in the file are the image that each attack had to distort most and further ones, spread
-evenly from the weakest to the strongest, as far as they fit; of all others it has a preview, and opens their files in
-images/ from where it lies. The page's address tells what is seen, and opens it again.
+evenly from the weakest to the strongest, as far as they fit; all others it shows from their files in images/, if it
+lies where it was written, else by a preview. It computes their perturbation and the magnified view from these files,
+which browsers let it read on a web server (python -m http.server), or once you open the folder in it. The page's
+address tells what is seen, and opens it again.
 """
 
 from __future__ import annotations

@@ -1010,6 +1010,39 @@ def natural_sizes(page) -> list[int]:
     )
 
 
+def badges(page) -> list[str]:
+    """What the cards say that they show, all of them seen once and with time to open files."""
+    return page.execute_async_script(
+        """const [done] = arguments;
+        const all = [...document.querySelectorAll(".picture")];
+        all.forEach((picture, at) => setTimeout(() => picture.scrollIntoView({ block: "center" }), 150 * at));
+        setTimeout(() => done(all.map((picture) => picture.dataset.badge)), 150 * all.length + 700);"""
+    )
+
+
+def panel_pixels(page) -> list[np.ndarray]:
+    """The pixels of the pictures side by side, uint8 [H, W, 3], once they are no previews."""
+    found = page.execute_async_script(
+        """const [done] = arguments;
+        const pixels = () => {
+          const images = [...document.querySelectorAll("#panels img")];
+          if (images.some((image) => image.className || !image.complete)) { setTimeout(pixels, 100); return; }
+          done(images.map((image) => {
+            const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight);
+            const context = canvas.getContext("2d");
+            context.drawImage(image, 0, 0);
+            const rgba = context.getImageData(0, 0, canvas.width, canvas.height).data;
+            return [canvas.height, canvas.width, btoa(Array.from(rgba, (one) => String.fromCharCode(one)).join(""))];
+          }));
+        };
+        pixels();"""
+    )
+    return [
+        np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, 4)[..., :3]
+        for height, width, text in found
+    ]
+
+
 @contextlib.contextmanager
 def served(folder: pathlib.Path):
     """The address of a server of the folder."""
@@ -1025,16 +1058,15 @@ def served(folder: pathlib.Path):
 
 
 class TestPreviews:
-    def at(self, page, base: str, card: dict):
+    def at(self, page, base: str, card: dict, view: str = "image"):
         page.get("about:blank")
-        state = {"image": card["image"], "with": ["original", card["attack"]], "as": "perturbation"}
+        state = {"image": card["image"], "with": ["original", card["attack"]], "as": view}
         page.get(f"{base}/report.html#{urllib.parse.urlencode(state, doseq=True)}")
 
     def test_they_are_found_sorted_and_open_their_files(self, opened, previewed):
         opened.get((previewed / "report.html").as_uri())
         assert opened.find_element(By.ID, "count").text == "6 attacks on 3 images"
-        badges = "return [...document.querySelectorAll('.picture')].map((one) => one.dataset.badge)"
-        assert opened.execute_script(badges) == ["adversarial"] * 2 + ["preview of the original"] * 4
+        assert badges(opened) == ["adversarial"] * 6
         choose(opened, "order", "distortion")
         assert values(opened, "D") == sorted(values(opened, "D"))
         name = "kind #1/b%20 c"
@@ -1042,10 +1074,16 @@ class TestPreviews:
         opened.find_element(By.NAME, "search").send_keys(name)
         assert [name in caption for caption in captions(opened)] == [True, True]
         picture = opened.find_element(By.CLASS_NAME, "picture")
+        assert badges(opened) == ["adversarial"] * 2
+        opened.execute_script("arguments[0].focus()", picture)
+        ActionChains(opened).send_keys(Keys.SPACE).perform()
+        assert "original" in shown(picture)[0]
+        opened.find_element(By.CSS_SELECTOR, "[name=view][value=perturbation]").click()
+        assert badges(opened) == ["preview of the original"] * 2  # browsers give the page no pixels of files
+        picture = opened.find_element(By.CLASS_NAME, "picture")
         opened.execute_script("arguments[0].focus()", picture)
         ActionChains(opened).send_keys(Keys.ENTER).perform()
         assert len(windows(opened)) == 2
-        assert natural_sizes(opened) == [256, 256]
         ActionChains(opened).send_keys(Keys.ESCAPE).perform()
         assert opened.switch_to.active_element == picture
 
@@ -1058,10 +1096,11 @@ class TestPreviews:
             )
             files = [previewed / records.IMAGES / kind / f"{card['name']}.png" for kind in ("original", card["attack"])]
             assert [pathlib.Path(urllib.parse.unquote(urllib.parse.urlparse(one).path)) for one in sources] == files
-            usable = opened.find_elements(By.CSS_SELECTOR, "[name=as]:enabled")
-            assert [one.get_attribute("value") for one in usable] == ["image"]
             settled(opened)
-            assert "told only if a web server" in opened.find_element(By.CSS_SELECTOR, "#panels .value").text
+            assert (
+                "told once the folder of the run is opened"
+                in opened.find_element(By.CSS_SELECTOR, "#panels .value").text
+            )
 
     def test_a_server_lets_it_tell_the_values_too(self, browser, previewed):
         card = in_files(previewed / "report.html")[-1]
@@ -1076,6 +1115,64 @@ class TestPreviews:
         assert browser.get_log("browser") == []
         browser.get_log("performance")
 
+    @pytest.mark.parametrize("way", ["server", "folder"])
+    def test_views_are_those_that_python_computes(self, browser, previewed, way):
+        """From the files of a web server, or of a folder that the reader opens."""
+        cards = in_files(previewed / "report.html")
+        group = [card for card in cards if card["image"] == cards[0]["image"]]
+        name, attacks = cards[0]["name"], [card["attack"] for card in group]
+        files = [previewed / records.IMAGES / kind / f"{name}.png" for kind in ("original", *attacks)]
+        original, *changed = [decoding.read(file) for file in files]
+        magnified = pictures.magnified([original, *changed])
+        expected = {
+            "perturbation": [(original, pictures.perturbation(original, one)) for one in changed],
+            "magnified": [(magnified[0], one) for one in magnified[1:]],
+        }
+        with served(previewed) as base:
+            self.at(browser, base if way == "server" else previewed.as_uri(), cards[0], "perturbation")
+            if way == "folder":
+                settled(browser)
+                told = browser.find_element(By.CSS_SELECTOR, "#panels .value").text
+                assert told.startswith("Only a preview of the original: open the folder of the run")
+                browser.find_element(By.CSS_SELECTOR, "dialog .folder input").send_keys(str(previewed))
+            for view, pairs in expected.items():
+                browser.find_element(By.CSS_SELECTOR, f"[name=as][value={view}]").click()
+                for found, picture in zip(panel_pixels(browser), pairs[0], strict=True):
+                    assert np.abs(found.astype(int) - picture).max() <= 1
+            browser.find_element(By.ID, "close").click()
+            browser.find_element(By.CSS_SELECTOR, "[name=view][value=perturbation]").click()
+            assert badges(browser) == ["perturbation"] * 6
+        browser.get_log("browser")
+        browser.get_log("performance")
+
+    def test_files_that_have_changed_are_not_shown_as_what_they_were(self, browser, previewed, tmp_path):
+        shutil.copytree(previewed, tmp_path / "run")
+        card = in_files(previewed / "report.html")[0]
+        file = tmp_path / "run" / records.IMAGES / card["attack"] / f"{card['name']}.png"
+        changed = decoding.read(file).copy()
+        changed[0, 0, 0] ^= 1
+        PIL.Image.fromarray(changed).save(file)
+        with served(tmp_path / "run") as base:
+            self.at(browser, base, card, "perturbation")
+            assert natural_sizes(browser) == [128, 128]
+            settled(browser)
+            told = [one.text for one in browser.find_elements(By.CSS_SELECTOR, "#panels .value")]
+        assert all("has changed since this report was made" in text for text in told)
+        browser.get_log("browser")
+        browser.get_log("performance")
+
+    def test_grey_images_are_magnified_as_grey(self, browser, tmp_path, originals):
+        run = finished_run(tmp_path, originals[:2])
+        (run / "report.html").write_text(report.page(read(run), 1))
+        card = in_files(run / "report.html")[0]
+        kinds = ("original", *json.loads((run / records.SETTINGS).read_text())["attacks"])
+        expected = pictures.magnified([decoding.read(records.read(run).picture(card["index"], kind)) for kind in kinds])
+        with served(run) as base:
+            self.at(browser, base, card, "magnified")
+            for found, picture in zip(panel_pixels(browser), (expected[0], expected[kinds.index(card["attack"])])):
+                assert np.abs(found.astype(int) - picture).max() <= 1
+        browser.get_log("performance")
+
     def test_without_the_files_a_line_says_so(self, browser, previewed, tmp_path):
         shutil.copy(previewed / "report.html", tmp_path)
         card = in_files(previewed / "report.html")[0]
@@ -1086,6 +1183,7 @@ class TestPreviews:
         assert told == [
             f"Only a preview of the original: cannot open {file} from where this page lies." for file in card["files"]
         ]
+        assert badges(browser) == ["adversarial"] * 2 + ["preview of the original"] * 4
         assert all("ERR_FILE_NOT_FOUND" in entry["message"] for entry in browser.get_log("browser"))
         browser.get_log("performance")
 

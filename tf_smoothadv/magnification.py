@@ -24,6 +24,11 @@ class Setting(NamedTuple):
     sigma_space: float
     sigma_range: float
 
+    @property
+    def radius(self) -> int:
+        """How many pixels the window reaches to each side."""
+        return math.ceil(QUANTILE * self.sigma_space)
+
 
 SETTINGS = {"code": Setting(5.0, 0.2), "paper": Setting(5.0, 5.0)}
 QUANTILE = 2.326  # of the normal distribution at 0.99: how many standard deviations the window reaches
@@ -61,11 +66,11 @@ def magnify(images: Any, beta: float = 0.8, setting: str = "code") -> tf.Tensor:
     """
     checks.in_range("beta", beta, 0, 1, open_high=False)
     checks.one_of("setting", setting, SETTINGS)
-    sigma_space, sigma_range = SETTINGS[setting]
+    chosen = SETTINGS[setting]
     x = checks.as_images(images)
 
     def filtered(signal: tf.Tensor) -> tf.Tensor:
-        return filters.bilateral(signal, x, sigma_space, sigma_range, math.ceil(QUANTILE * sigma_space), "joint")
+        return filters.bilateral(signal, x, chosen.sigma_space, chosen.sigma_range, chosen.radius, "joint")
 
     deviation = x - filtered(x)
     local = tf.sqrt(filtered(tf.square(deviation)))

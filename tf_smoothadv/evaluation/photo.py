@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import pathlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ from tf_smoothadv.evaluation.data.photographs import Photo
 from tf_smoothadv.evaluation.rendering import pictures, plots
 from tf_smoothadv.visibility import MEASURES, visibility
 
-__all__ = ["Failure", "Made", "Work", "make", "output_of", "photos", "told"]
+__all__ = ["Failure", "Made", "Options", "make", "output_of", "photos", "told"]
 
 MARK = ".adversarial"  # what the name of an output ends in
 ALL_GRADIENTS = 240e6  # pixels of all gradients of a photograph together, some minutes of two cores
@@ -29,7 +29,7 @@ FEWEST, MOST = 20, 100
 
 
 @dataclasses.dataclass(frozen=True)
-class Work:
+class Options:
     """What is done with each photograph.
 
     Attributes:
@@ -130,13 +130,18 @@ def photos(paths: Iterable[str | pathlib.Path]) -> list[pathlib.Path]:
     return list(found)
 
 
-def output_of(path: pathlib.Path, work: Work) -> pathlib.Path:
+def output_of(path: pathlib.Path, options: Options) -> pathlib.Path:
     """Where the adversarial image of a file is written: its name with ".adversarial" before the suffix."""
-    suffix = path.suffix if work.format is None else photographs.FORMATS[work.format]
-    return pathlib.Path(work.output or path.parent) / f"{path.stem}{MARK}{suffix}"
+    suffix = path.suffix if options.format is None else photographs.FORMATS[options.format]
+    return pathlib.Path(options.output or path.parent) / f"{path.stem}{MARK}{suffix}"
 
 
-def make(model: core.Model, paths: Sequence[pathlib.Path], work: Work) -> Iterator[Made | Failure]:
+def make(
+    model: core.Model,
+    paths: Sequence[pathlib.Path],
+    options: Options,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Iterator[Made | Failure]:
     """Makes photographs adversarial, and judges each by the file that was written, as PIL decodes it.
 
     An output that is there already is judged and left, so that a run that was interrupted goes on.
@@ -144,25 +149,27 @@ def make(model: core.Model, paths: Sequence[pathlib.Path], work: Work) -> Iterat
     Args:
         model: a `Classifier`, a Keras model, or any callable.
         paths: of image files.
-        work: what is done with each.
+        options: what is done with each.
+        tell: is called with what is being done, whenever that changes.
 
     Raises:
         ValueError: two files with one output; a model that attacks refuse.
     """
-    outputs = [output_of(path, work) for path in paths]
+    outputs = [output_of(path, options) for path in paths]
     for output, count in collections.Counter(outputs).items():
         if count > 1:
             raise ValueError(f"{count} of the files would be written to {output}: give each a name of its own")
         if output in paths:
             raise ValueError(f"{output} is an input, which is never overwritten: give --output another folder")
-    if work.output:
-        pathlib.Path(work.output).mkdir(parents=True, exist_ok=True)
-    networks = _Networks(sa.Classifier.of(model), work)
+    if options.output:
+        pathlib.Path(options.output).mkdir(parents=True, exist_ok=True)
+    networks = _Networks(sa.Classifier.of(model), options)
     for path, output in zip(paths, outputs):
+        tell(f"reading {path}")
         try:
             upright = decoding.read(path)
-            photo = photographs.read(path.read_bytes(), upright, str(path), work.format, work.quality)
-            made = _made(networks, photo, upright, path, output, work)
+            photo = photographs.read(path.read_bytes(), upright, str(path), options.format, options.quality)
+            made = _made(networks, photo, upright, path, output, options, tell)
         except (ValueError, OSError) as error:
             yield Failure(path, checks.first_line(error))
         else:
@@ -172,10 +179,10 @@ def make(model: core.Model, paths: Sequence[pathlib.Path], work: Work) -> Iterat
 class _Networks:
     """The network behind each way that images are turned; what is compiled for one serves images of every size."""
 
-    def __init__(self, model: sa.Classifier, work: Work) -> None:
+    def __init__(self, model: sa.Classifier, options: Options) -> None:
         self.model = model
-        self.size = work.image_size
-        self.resize = work.resize
+        self.size = options.image_size
+        self.resize = options.resize
         self.kept: dict[int, sa.Classifier] = {}
 
     def of(self, orientation: int = 1) -> sa.Classifier:
@@ -197,49 +204,53 @@ def _made(
     upright: np.ndarray,
     path: pathlib.Path,
     output: pathlib.Path,
-    work: Work,
+    options: Options,
+    tell: Callable[[str], None],
 ) -> Made:
     began = time.perf_counter()
     judge = networks.of()
+    tell(f"classifying {path}")
     before = _predicted(judge, upright)
-    label = before[0] if work.label is None else work.label
+    label = before[0] if options.label is None else options.label
     gradients = 0
-    if work.overwrite or not output.exists():
+    if options.overwrite or not output.exists():
         network = networks.of(photo.orientation)
         images = photo.pixels[np.newaxis] / np.float32(255)
-        target = None if work.target is None else [work.target]
-        result = _attack(networks, photo, work)(network, images, [label], target)
+        target = None if options.target is None else [options.target]
+        tell(f"attacking {path} by {presets.label(options.attack)}, which is compiled for images of a size first")
+        result = _attack(networks, photo, options)(network, images, [label], target)
         gradients = int(result.gradients[0])
         if not bool(result.success[0]):
             return Made(path, None, upright.shape, before, before, 0.0, {}, gradients, time.perf_counter() - began)
         photographs.write(output, photographs.encoded(photo, result))
+    tell(f"judging {output}")
     delivered = decoding.read(output, shape=upright.shape)
     after = _predicted(judge, delivered)
     distortion = float(np.linalg.norm(delivered / 255.0 - upright / 255.0))
     pair = (upright[np.newaxis] / np.float32(255), delivered[np.newaxis] / np.float32(255))
-    seen = {} if work.visibility is False else visibility(*pair).of_images()[0]
+    seen = {} if options.visibility is False else visibility(*pair).of_images()[0]
     seconds = time.perf_counter() - began
-    if work.show:
+    if options.show:
         _show(output, upright, delivered)
-    kept = output if _errs(judge, delivered, label, work.target) else None
+    kept = output if _errs(judge, delivered, label, options.target) else None
     return Made(path, kept, upright.shape, before, after, distortion, seen, gradients, seconds)
 
 
-def _attack(networks: _Networks, photo: Photo, work: Work) -> Attack:
+def _attack(networks: _Networks, photo: Photo, options: Options) -> Attack:
     """The preset's attack for images of this shape, with steps as long as the way to the network's size asks for."""
     shape = photo.pixels.shape
-    (attack,) = presets.preset(families.family(shape), "tuned", [work.attack], gradients=_gradients(shape, work))[
-        work.attack
+    (attack,) = presets.preset(families.family(shape), "tuned", [options.attack], gradients=_gradients(shape, options))[
+        options.attack
     ]
     if hasattr(attack, "step_size"):
         attack = attack.replaced(step_size=attack.step_size * networks.magnification(shape))
     return attack.replaced(delivery=photo.delivery)
 
 
-def _gradients(shape: tuple[int, ...], work: Work) -> int | None:
+def _gradients(shape: tuple[int, ...], options: Options) -> int | None:
     """How many gradients a photograph [H, W, C] may take; None for what the preset says."""
     affordable = max(FEWEST, int(ALL_GRADIENTS / (shape[0] * shape[1])))
-    return work.gradients or (affordable if affordable < MOST else None)
+    return options.gradients or (affordable if affordable < MOST else None)
 
 
 def _predicted(network: sa.Classifier, pixels: np.ndarray) -> tuple[int, float]:

@@ -192,7 +192,9 @@ def _previewed(group: Sequence[Entry], place: pathlib.Path) -> list[dict[str, An
     for entry, adversarial in zip(group, adversarials):
         files = (entry.finished.picture(entry.record.index, attack) for attack in (ORIGINAL, entry.record.attack))
         urls = [urllib.parse.quote(pathlib.Path(os.path.relpath(file, place)).as_posix()) for file in files]
-        cards.append({**card(entry, original, adversarial, {}), "preview": preview, "files": urls})
+        # What a browser may be given as these files must add up to the same.
+        squares = int(np.square(adversarial.astype(int) - original).sum())
+        cards.append({**card(entry, original, adversarial, {}), "preview": preview, "files": urls, "squares": squares})
     return cards
 
 
@@ -228,6 +230,7 @@ def card(entry: Entry, original: np.ndarray, adversarial: np.ndarray, views: dic
             "change": int(np.abs(adversarial.astype(int) - original).max()),
             "width": original.shape[1],
             "height": original.shape[0],
+            "channels": original.shape[2],
             "views": views,
             "preview": None,
             "files": None,

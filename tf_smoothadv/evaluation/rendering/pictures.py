@@ -11,7 +11,9 @@ import numpy as np
 
 from tf_smoothadv import magnification
 
-__all__ = ["Panel", "amplified", "distinct_names", "magnified", "perturbation"]
+__all__ = ["BETA", "SETTING", "Panel", "amplified", "distinct_names", "magnified", "perturbation"]
+
+BETA, SETTING = 0.8, "code"  # of magnified pictures
 
 
 class Panel(NamedTuple):
@@ -41,7 +43,7 @@ def perturbation(original: np.ndarray, adversarial: np.ndarray) -> np.ndarray:
     return np.round(128 + 127 * amplified(adversarial.astype(np.float64) - original)).astype(np.uint8)
 
 
-def magnified(images: Sequence[np.ndarray], beta: float = 0.8, setting: str = "code") -> list[np.ndarray]:
+def magnified(images: Sequence[np.ndarray], beta: float = BETA, setting: str = SETTING) -> list[np.ndarray]:
     """Adversarial magnification (22) of images uint8 [H, W, C], rescaled to one range, so that they compare.
 
     Args:

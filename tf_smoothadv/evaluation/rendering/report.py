@@ -6,16 +6,17 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tf_smoothadv import magnification
 from tf_smoothadv.evaluation import presets
 from tf_smoothadv.evaluation.records import Finished
-from tf_smoothadv.evaluation.rendering import charts, offline, page_tables
+from tf_smoothadv.evaluation.rendering import charts, offline, page_tables, pictures
 from tf_smoothadv.evaluation.rendering.gallery import VIEWS, gallery
 from tf_smoothadv.evaluation.rendering.terminal import compact
 from tf_smoothadv.visibility import MEASURES
 
 __all__ = ["page", "settings"]
 
-PARTS = ("charts", "sorting", "gallery", "compare", "address")
+PARTS = ("charts", "sorting", "gallery", "files", "compare", "address")
 
 
 def page(
@@ -59,8 +60,15 @@ def page(
         settings={name: settings(finished) for name, finished in runs.items()},
         gallery=gallery(runs, num_images, place),
         views=list(VIEWS),
+        magnification=_magnification(),
         labels={name: entry.label for name, entry in presets.ENTRIES.items()},
     )
+
+
+def _magnification() -> dict[str, float]:
+    """What `pictures.magnified` is computed with, for a page that computes it itself."""
+    setting = magnification.SETTINGS[pictures.SETTING]
+    return {"beta": pictures.BETA, "radius": setting.radius, **setting._asdict()}
 
 
 def settings(finished: Finished) -> dict[str, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import rich.console
@@ -11,7 +12,18 @@ import rich.markup
 import rich.progress
 import rich.text
 
-__all__ = ["NONE", "advance", "begin", "compact", "is_due", "number", "print_settings", "progress", "progress_text"]
+__all__ = [
+    "NONE",
+    "advance",
+    "begin",
+    "compact",
+    "doing",
+    "is_due",
+    "number",
+    "print_settings",
+    "progress",
+    "progress_text",
+]
 
 NONE = "\N{EN DASH}"
 SECONDS_BETWEEN = 10.0  # lines at first, where there is no terminal ...
@@ -118,6 +130,28 @@ def _text_of(task: rich.progress.Task) -> str:
     fields = task.fields
     done, total = round(task.completed), round(task.total or 0)
     return progress_text(done, total, task.elapsed or 0.0, fields["gradients"], fields["known"])
+
+
+@contextlib.contextmanager
+def doing(what: str) -> Iterator[Callable[[str], None]]:
+    """One line that says what is being done and for how long, gone at the end; nothing where there is no terminal.
+
+    Args:
+        what: is being done at first.
+
+    Returns:
+        A function that changes it. What is printed meanwhile stands above the line.
+    """
+    line = rich.progress.Progress(
+        rich.progress.SpinnerColumn(),
+        rich.progress.TimeElapsedColumn(),
+        rich.progress.TextColumn("{task.description}", markup=False),
+        console=rich.console.Console(highlight=False),
+        transient=True,
+    )
+    task = line.add_task(what, total=None)
+    with line if line.console.is_terminal else contextlib.nullcontext():
+        yield lambda what: line.update(task, description=what)
 
 
 def print_settings(terminal: rich.console.Console, attacks: Mapping[str, Any]) -> None:

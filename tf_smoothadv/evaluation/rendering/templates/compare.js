@@ -21,29 +21,34 @@ function panel(caption, card, kind, view) {
   const place = kinds.indexOf(kind);
   image.alt = described(card, view)[kind];
   if (whole(card)) image.src = pictures[card.views[view][place]];
-  else openFile(figure, card, card.files[place]);
+  else openFile(figure, card, place, view);
   figure.querySelector(".window").style.aspectRatio = `${card.width} / ${card.height}`;
   for (const [name, text] of Object.entries(caption)) figure.querySelector(`.${name}`).textContent = text;
   if (caption.outcome) figure.querySelector(".outcome").dataset.outcome = caption.outcome;
   return figure;
 }
 
-// Where there is no such file beside the page, the preview is shown, and a line says so.
-function openFile(figure, card, file) {
+// A preview is shown until what is in the files comes, or a line that says why it does not.
+async function openFile(figure, card, place, view) {
   const image = figure.querySelector("img");
-  image.addEventListener("error", () => {
-    image.alt = `${card.name}: preview of the original`;
-    image.className = "preview";
-    image.src = pictures[card.preview];
-    figure.querySelector(".value").textContent = `Only a preview of the original: cannot open ${file} from where this page lies.`;
-  }, { once: true });
-  image.src = file;
+  const value = figure.querySelector(".value");
+  const { alt } = image;
+  Object.assign(image, { alt: `${card.name}: preview of the original`, className: "preview", src: pictures[card.preview] });
+  value.textContent = "Preview of the original until this is there.";
+  try {
+    const source = view === "image" ? (await decoded(card.files[place])).src : (await opened(card, view))[place];
+    Object.assign(image, { alt, className: "", src: source });
+    value.textContent = "";
+    if (figure.isConnected) tell(figure);
+  } catch (error) {
+    value.textContent = `Only a preview of the original: ${error.message}.`;
+  }
 }
 
 function drawPanels() {
   const group = cardsOf(seen.image);
   const [first] = group;
-  const view = whole(first) ? seen.as : "image";
+  const view = seen.as;
   const chosenCards = group.filter((card) => seen.with.includes(key(card)));
   const made = chosenCards.map((card) => {
     const { outcome, classes, numbers } = texts(card);
@@ -65,8 +70,8 @@ function drawPanels() {
   beside.replaceChildren(beside.querySelector("legend"), ...options);
   for (const radio of dialog.querySelectorAll("[name=as]")) {
     radio.checked = radio.value === view;
-    radio.disabled = !whole(first) && !radio.checked; // files are shown as they are
   }
+  dialog.querySelector(".folder")?.toggleAttribute("hidden", whole(first));
   lay();
 }
 
@@ -125,7 +130,7 @@ function valueAt(context, x, y) {
     const [red, green, blue] = context.getImageData(x, y, 1, 1).data;
     return red === green && green === blue ? red : `${red}, ${green}, ${blue}`;
   } catch { // browsers let no page read a file of the disk
-    return "its value is told only if a web server gives the page";
+    return "its value is told once the folder of the run is opened below";
   }
 }
 

@@ -49,7 +49,7 @@ function texts(card) {
 
 function drawn(card) {
   const item = document.getElementById("card").content.cloneNode(true);
-  const view = whole(card) ? controls.view.value : "image";
+  const view = controls.view.value;
   const picture = item.querySelector(".picture");
   const alt = described(card, view);
   for (const [name, text] of Object.entries(texts(card))) {
@@ -59,19 +59,21 @@ function drawn(card) {
   const link = item.querySelector(".compare");
   link.href = address({ image: card.image, with: [ORIGINAL, key(card)], as: view });
   link.setAttribute("aria-label", `Compare ${alt.attacked}`);
-  if (whole(card)) drawWhole(card, view, picture, alt);
-  else drawPreview(card, picture, link);
+  if (whole(card)) {
+    drawBoth(card, view, picture, alt, card.views[view].map((place) => pictures[place]));
+  } else {
+    drawPreview(card, picture, link);
+    approached.set(picture, () => opened(card, view).then((both) => drawBoth(card, view, picture, alt, both), () => {}));
+    near.observe(picture);
+  }
   return item;
 }
 
-function drawWhole(card, view, picture, alt) {
-  const [original, attacked] = card.views[view];
-  for (const [kind, place] of [["original", original], ["attacked", attacked]]) {
+function drawBoth(card, view, picture, alt, [original, attacked]) {
+  for (const [kind, source] of Object.entries({ original, attacked })) {
     const image = picture.querySelector(`img.${kind}`);
-    image.width = card.width;
-    image.height = card.height;
-    image.alt = alt[kind];
-    image.src = pictures[place];
+    Object.assign(image, { width: card.width, height: card.height, alt: alt[kind], src: source });
+    image.classList.remove("preview");
   }
   const badge = { original: "original", attacked: view === "image" ? "adversarial" : view };
   let hovered = false;
@@ -81,27 +83,37 @@ function drawWhole(card, view, picture, alt) {
     picture.dataset.shown = shown;
     picture.dataset.badge = badge[shown];
   };
-  picture.addEventListener("click", () => { card.pressed = !card.pressed; update(); });
+  picture.onclick = () => { card.pressed = !card.pressed; update(); };
   for (const [event, inside] of [["pointerenter", true], ["pointerleave", false]]) {
     picture.addEventListener(event, ({ pointerType }) => { hovered = inside && pointerType === "mouse"; update(); });
   }
   update();
 }
 
-// A preview has nothing to swap; pressed, it opens the files.
+// A preview has nothing to swap; pressed, it leads to the files.
 function drawPreview(card, picture, link) {
-  const [image, other] = picture.querySelectorAll("img");
-  other.remove();
-  Object.assign(image, { width: card.width, height: card.height, src: pictures[card.preview], className: "preview" });
+  const image = picture.querySelector("img.attacked");
+  Object.assign(image, { width: card.width, height: card.height, src: pictures[card.preview] });
+  image.classList.add("preview");
   image.alt = `${card.name}: preview of the original, ${card.label}`;
   picture.removeAttribute("aria-pressed");
-  picture.dataset.badge = "preview of the original";
-  picture.addEventListener("click", () => link.click());
+  Object.assign(picture.dataset, { badge: "preview of the original", shown: "attacked" });
+  picture.onclick = () => link.click();
 }
+
+// The files of a card are opened once it comes near to what is seen.
+const approached = new WeakMap();
+const near = new IntersectionObserver((entries) => {
+  for (const { target } of entries.filter((entry) => entry.isIntersecting)) {
+    near.unobserve(target);
+    approached.get(target)();
+  }
+}, { rootMargin: "50%" });
 
 function render() {
   const selected = chosen();
   const shown = selected.slice(0, limit);
+  near.disconnect();
   list.replaceChildren(...shown.map(drawn));
   more.hidden = shown.length === selected.length;
   const images = new Set(selected.map((card) => card.image)).size;
