@@ -30,7 +30,7 @@ __all__ = ["METRICS", "Begun", "Images", "Load", "Where", "begun", "made"]
 
 METRICS = "pipeline.json"
 SHARDS = "shards"
-WAITING = 16  # batches for each process, of which it chooses
+WAITING = 8  # batches for each process, of which it chooses; for each Beam has some twenty threads
 RAISED = re.compile(r"(OSError|MemoryError|ValueError): (.*?)(?: \[while running .*\])?")
 
 Load = Callable[[], tasks.Networks]
