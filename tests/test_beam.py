@@ -14,6 +14,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent import futures
 from unittest import mock
@@ -264,8 +265,9 @@ def test_processes_share_out_attacks_before_batches(attacks, traced, monkeypatch
     class Process:
         def __init__(self, *_):
             self.attacks = set()
+            self.starting = threading.Lock()
 
-        def start(self, _):
+        def start(self, *_):
             pass
 
         def done(self, batch):

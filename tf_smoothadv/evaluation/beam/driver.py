@@ -41,7 +41,7 @@ def white_box(load: Load, config: Config, where: Where = HERE) -> metrics.Run:
     """
     with begun(load, config, where) as evaluation:
         ((source, model),) = evaluation.networks.items()
-        images = Images.of(config)
+        images = Images.of(evaluation)
         run.check(model, images.first, config)
         if config.aim is not None and config.aim not in targets.BY_LOGITS:
             images = images._replace(all=data.aimed(model, images.all, config.aim))
@@ -62,7 +62,7 @@ def referee(load: Load, config: Config, paths: Iterable[pathlib.Path], where: Wh
     """
     with begun(load, config, where) as evaluation:
         ((source, model),) = evaluation.networks.items()
-        images, submitted = Images.of(config), refereeing.submitted(config, paths)
+        images, submitted = Images.of(evaluation), refereeing.submitted(config, paths)
         run.check(model, images.first, config, gradients=False)
         shown = images.batched(evaluation.networks, config)
         described = {name: submission.described() for name, submission in submitted.items()}
@@ -104,7 +104,7 @@ def transfer(load: Load, sources: Iterable[str], config: Config, where: Where = 
     """
     with begun(load, config, where) as evaluation:
         networks = evaluation.networks
-        images, sources = Images.of(config), list(dict.fromkeys(sources))
+        images, sources = Images.of(evaluation), list(dict.fromkeys(sources))
         transferring.check(networks, images.first)
         shown = images.batched(networks, config)
         attacks = transferring.preset(config, shown)

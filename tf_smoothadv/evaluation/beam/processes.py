@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -13,10 +14,11 @@ from typing import Any
 
 from tf_smoothadv.evaluation.beam import watching, work
 from tf_smoothadv.evaluation.beam.plan import Batch, Seen
+from tf_smoothadv.evaluation.beam.reading import Reading
 from tf_smoothadv.evaluation.beam.tasks import Networks
 from tf_smoothadv.evaluation.beam.work import Done, Job
 
-__all__ = ["Processes", "begin", "end", "of"]
+__all__ = ["Processes", "begin", "end", "of", "read"]
 
 TRIES = 3  # of a batch that ends its process
 STARTS = 10  # of a process that ends before it has its networks
@@ -24,6 +26,9 @@ STARTS = 10  # of a process that ends before it has its networks
 
 class Processes:
     """Processes with networks; a new one takes the place of one that ends, killed or out of memory.
+
+    Attributes:
+        job: what the next batches are of.
 
     Args:
         load, threads: of all of them, see `AttackHandler`.
@@ -34,9 +39,16 @@ class Processes:
         self.job: Job | None = None
         self._all = [_Process(load, threads) for _ in range(count)]
         self._free = list(self._all)
+        self._reading: Reading | None = None
         self._waiting: list[Batch] = []
         self._changed = threading.Condition()
         self._ended = False
+
+    def read(self, reading: Reading) -> None:
+        """Lets all of them begin with these images, while this process goes on; what is wrong is told by `done`."""
+        self._reading = reading
+        for process in self._all:
+            threading.Thread(target=self._begin, args=(process,), daemon=True).start()
 
     def done(self, batch: Batch) -> Done:
         """Does a batch, in this thread's turn.
@@ -47,7 +59,7 @@ class Processes:
         process = self._free_for(batch)
         try:
             for _ in range(TRIES):
-                self._start(process)
+                self._start(process, self.job)
                 try:
                     done = process.done(batch)
                     watching.tell(done)
@@ -91,15 +103,21 @@ class Processes:
 
         return min(self._waiting, key=last)
 
-    def _start(self, process: _Process) -> None:
+    def _begin(self, process: _Process) -> None:
+        with contextlib.suppress(Exception):
+            self._start(process, None)
+
+    def _start(self, process: _Process, job: Job | None) -> None:
         """Waits until it has its networks; a process that ends before is no fault of the batch."""
-        assert self.job is not None
-        for _ in range(STARTS):
-            try:
-                process.start(self.job)
-                return
-            except (EOFError, ConnectionError):
-                self._replace(process)
+        reading = self._reading if job is None else job.reading
+        assert reading is not None
+        with process.starting:
+            for _ in range(STARTS):
+                try:
+                    process.start(reading, job)
+                    return
+                except (EOFError, ConnectionError):
+                    self._replace(process)
         raise MemoryError(
             f"{STARTS} processes ended before they had loaded the network: fewer --workers take less memory"
         )
@@ -108,6 +126,8 @@ class Processes:
         if self._ended:
             raise EOFError("all processes have ended")
         process.end()
+        if self._ended:  # meanwhile
+            process.kill()
 
     def end(self) -> None:
         """Ends them all."""
@@ -121,11 +141,14 @@ class _Process:
 
     Attributes:
         attacks: of its batches so far, which it has traced.
+        starting: is held while it starts.
     """
 
     def __init__(self, *arguments: Any) -> None:
         self.attacks: set[str] = set()
         self._arguments = arguments
+        self.starting = threading.Lock()
+        self._read = False
         self._job = ""
         self._begin()
 
@@ -136,14 +159,18 @@ class _Process:
         self._process.start()
         other.close()
 
-    def start(self, job: Job) -> None:
-        """Waits until it has its networks, and has checked it, if it has not yet.
+    def start(self, reading: Reading, job: Job | None) -> None:
+        """Waits until it has its networks, has measured them, and knows the job, if there is one.
 
         Raises:
             EOFError, ConnectionError: the process has ended.
-            Exception: what loading, or `Worker`, raises.
+            Exception: what loading, `Reading.begin` or `Worker` raises.
         """
-        if self._job != job.shards:
+        if not self._read:
+            self._pipe.send(reading)
+            self._answer()
+            self._read = True
+        if job is not None and self._job != job.shards:
             self._pipe.send(job)
             self._answer()
             self._job = job.shards
@@ -164,7 +191,7 @@ class _Process:
         """Ends it, and begins another in its place."""
         self.kill()
         self._pipe.close()
-        self.attacks, self._job = set(), ""
+        self.attacks, self._read, self._job = set(), False, ""
         self._begin()
 
     def kill(self) -> None:
@@ -181,6 +208,12 @@ def begin(key: str, load: Callable[[], Networks], threads: int, count: int) -> N
     """Starts processes, which load the networks while this one goes on; those of another key end."""
     end()
     _known[key] = Processes(load, threads, count)
+
+
+def read(key: str, reading: Reading) -> None:
+    """Lets the processes of this key, if there are any, begin with these images."""
+    if key in _known:
+        _known[key].read(reading)
 
 
 def of(load: Callable[[], Networks], job: Job, threads: int, count: int) -> Processes:
@@ -212,7 +245,10 @@ def _serve(pipe: Any, load: Callable[[], Networks], threads: int) -> None:
     while True:
         message = pipe.recv()
         try:
-            if isinstance(message, Job):
+            if isinstance(message, Reading):
+                message.begin(loading.result())
+                answer = None
+            elif isinstance(message, Job):
                 worker, answer = work.Worker(loading.result(), message), None
             else:
                 assert worker is not None

@@ -20,8 +20,9 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import create_runner
 
+from tf_smoothadv import classifier
 from tf_smoothadv.evaluation import data, records, run
-from tf_smoothadv.evaluation.beam import collecting, files, handler, pipeline, plan, processes, tasks, watching
+from tf_smoothadv.evaluation.beam import collecting, files, handler, pipeline, plan, processes, reading, tasks, watching
 from tf_smoothadv.evaluation.beam.work import Job
 from tf_smoothadv.evaluation.config import LOCAL, Config
 
@@ -29,7 +30,7 @@ __all__ = ["METRICS", "Begun", "Images", "Load", "Where", "begun", "made"]
 
 METRICS = "pipeline.json"
 SHARDS = "shards"
-WAITING = 16  # batches for each process, of which it chooses
+WAITING = 8  # batches for each process, of which it chooses; for each Beam has some twenty threads
 RAISED = re.compile(r"(OSError|MemoryError|ValueError): (.*?)(?: \[while running .*\])?")
 
 Load = Callable[[], tasks.Networks]
@@ -65,19 +66,28 @@ class Images(NamedTuple):
     Attributes:
         all: of the dataset; none is read.
         first: those that can be read, to check networks on.
-        pictures: where these are.
+        reading: how the processes read them.
     """
 
     all: data.Dataset
     first: data.Dataset
-    pictures: list[plan.Picture]
+    reading: reading.Reading
 
     @classmethod
-    def of(cls, config: Config) -> Images:
-        """Those that `config` names."""
+    def of(cls, evaluation: Begun) -> Images:
+        """Those of an evaluation, whose processes begin with them."""
+        config = evaluation.config
         images = run.loaded(config)
         pictures, first = _readable(images)
-        return cls(images, first, pictures)
+        how = reading.Reading(
+            first=pictures[: classifier.COMPARED],
+            size=cast(data.Images, images.images).size,
+            resize=config.resize,
+            shape=None if images.own else first.shape,
+            arguments=evaluation.where.arguments,
+        )
+        processes.read(evaluation.key, how)
+        return cls(images, first, how)
 
     def batched(self, networks: tasks.Networks, config: Config) -> data.Dataset:
         """The dataset in batches, as `run.batched` has it, with the first images alone."""
@@ -135,18 +145,15 @@ def made(
         task=task,
         attacks=tuple(work.described),
         measures=work.measures,
-        first=images.pictures,
+        reading=images.reading,
         dataset=dataclasses.replace(
             images.first, names=[], labels=[], images=[], batch_size=shown.batch_size, begins=shown.begins, given={}
         ),
-        size=cast(data.Images, images.all.images).size,
-        shape=images.first.shape,
         store=root,
         shards=files.joined(root, SHARDS, hashlib.sha256(settings.encode()).hexdigest()[:12]),
         key=evaluation.key,
         prefix=work.prefix,
         examples=work.examples,
-        arguments=where.arguments,
     )
     done = collecting.done(results, task)
     todo = plan.Todo(plan.chunks(dataclasses.replace(shown, images=images.all.images)), done)

@@ -12,9 +12,7 @@ import tensorflow as tf
 from tf_smoothadv import protocol
 from tf_smoothadv import transfer as transferring
 from tf_smoothadv.attacks import core
-from tf_smoothadv.evaluation import data, run, transfer
 from tf_smoothadv.evaluation.beam.plan import Picture
-from tf_smoothadv.evaluation.config import Config
 from tf_smoothadv.evaluation.data import submissions
 from tf_smoothadv.evaluation.presets import Preset
 from tf_smoothadv.smoothing import Smoothing
@@ -30,9 +28,6 @@ class Task(Protocol):
     @property
     def source(self) -> str:
         """The name of the network that attacks are made on, and that says which images count."""
-
-    def check(self, networks: Networks, first: data.Dataset, config: Config) -> None:
-        """Checks the networks on the first images; raises ValueError for what is wrong with them."""
 
     def clean(self, networks: Networks, images: Sequence[tf.Tensor]) -> list[dict[str, int]]:
         """What each network says of each image as it is, as far as records tell."""
@@ -53,9 +48,6 @@ class Attacking:
     source: str
     attacks: Preset
     reference: Smoothing
-
-    def check(self, networks: Networks, first: data.Dataset, config: Config) -> None:
-        run.check(networks[self.source], first, config)
 
     def clean(self, networks: Networks, images: Sequence[tf.Tensor]) -> list[dict[str, int]]:
         return [{} for _ in images]
@@ -81,9 +73,6 @@ class Attacking:
 class Transferring(Attacking):
     """What `transfer.evaluate` does with one of its sources."""
 
-    def check(self, networks: Networks, first: data.Dataset, config: Config) -> None:
-        transfer.check(networks, first)
-
     def clean(self, networks: Networks, images: Sequence[tf.Tensor]) -> list[dict[str, int]]:
         said = {name: protocol.predict(network, tf.stack(images)).tolist() for name, network in networks.items()}
         return [{name: classes[place] for name, classes in said.items()} for place in range(len(images))]
@@ -108,9 +97,6 @@ class Judging:
     paths: Mapping[str, pathlib.Path]
     shard: tuple[int, int]
     reference: Smoothing
-
-    def check(self, networks: Networks, first: data.Dataset, config: Config) -> None:
-        run.check(networks[self.source], first, config, gradients=False)
 
     def clean(self, networks: Networks, images: Sequence[tf.Tensor]) -> list[dict[str, int]]:
         return [{} for _ in images]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import pathlib
@@ -11,21 +10,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import PipelineOptions
 
-from tf_smoothadv import checks, protocol
-from tf_smoothadv.evaluation import data, outputs, records, run
+from tf_smoothadv import protocol
+from tf_smoothadv.evaluation import data, outputs, records
 from tf_smoothadv.evaluation.beam import files, plan
 from tf_smoothadv.evaluation.beam.plan import Batch, Picture, Seen
+from tf_smoothadv.evaluation.beam.reading import Reading
 from tf_smoothadv.evaluation.beam.tasks import Networks, Task
 from tf_smoothadv.evaluation.config import PREDICTED, Config
 from tf_smoothadv.evaluation.data import targets
-from tf_smoothadv.evaluation.data.tfrecords import Records
 from tf_smoothadv.evaluation.rendering import tensorboard
 
 __all__ = ["Done", "Job", "Worker", "loaded"]
@@ -43,31 +40,24 @@ class Job:
         attacks: their names.
         measures: of visibility.
         prefix, examples: see `run.Work`.
-        first: the images that the model is checked on, as in one process: on them is measured what its compiled
-            functions allow for rounding.
+        reading: how its images are read.
         dataset: without its images.
-        size: pixels a side that images are resized to; None leaves them.
-        shape: [H, W, C] of all the images, unless these have sizes of their own.
         store: the folder of images, on any of Beam's filesystems.
         shards: the folder of all else.
         key: of the evaluation; its processes serve no other one, which may have other networks.
-        arguments: flags of Beam, which its filesystems look at.
     """
 
     config: Config
     task: Task
     attacks: tuple[str, ...]
     measures: tuple[str, ...]
-    first: list[Picture]
+    reading: Reading
     dataset: data.Dataset
-    size: int | None
-    shape: tuple[int, ...]
     store: str
     shards: str
     key: str
     prefix: str = ""
     examples: bool = True
-    arguments: tuple[str, ...] = ()
 
     def path(self, batch: Batch) -> str:
         """Of the file with the results of a batch."""
@@ -110,10 +100,10 @@ def loaded(load: Callable[[], Networks], threads: int) -> Networks:
 
 
 class Worker:
-    """Networks and what is done with them; one a process.
+    """Networks and what is done with them; one a pipeline in each process.
 
     Args:
-        networks: by name.
+        networks: by name, which `Reading.begin` has measured.
         job: what is to be done.
     """
 
@@ -121,11 +111,6 @@ class Worker:
         self._networks, self._job = networks, job
         self._model, folder = networks[job.task.source], job.config.tensorboard
         self._board = tensorboard.Board(folder) if folder else None
-        FileSystems.set_options(PipelineOptions(list(job.arguments)))
-        first = dataclasses.replace(
-            job.part(job.first, [self._read(picture) for picture in job.first]), batch_size=run.CHECKED, targets=None
-        )
-        job.task.check(networks, first, job.config)
 
     def __call__(self, batch: Batch) -> Done:
         """Does the batch, unless the file with its results is there; what goes wrong with its images is told.
@@ -157,7 +142,7 @@ class Worker:
         failed: list[Seen] = []
         for picture in batch.pictures:
             try:
-                images.append(self._read(picture))
+                images.append(self._job.reading.read(picture))
                 readable.append(picture)
             except (ValueError, OSError) as error:
                 failed.append(Seen(picture, reason=_told(error)))
@@ -183,7 +168,7 @@ class Worker:
 
     def _attacked(self, batch: Batch) -> protocol.Batch:
         job, aims = self._job, [one.target for one in batch.pictures if one.target is not None]
-        images = np.stack([self._read(picture).numpy() for picture in batch.pictures])
+        images = np.stack([self._job.reading.read(picture).numpy() for picture in batch.pictures])
         originals = protocol.Originals(
             np.array([picture.index for picture in batch.pictures]),
             images,
@@ -205,38 +190,6 @@ class Worker:
         files.write(path, "".join(map(records.line, made.records)).encode())
         if self._board:
             self._board.write(made, protocol.mean_logits(self._model, made.adversarial))
-
-    def _read(self, picture: Picture) -> tf.Tensor:
-        """The image, as `data.load` has it.
-
-        Raises:
-            ValueError, OSError: what cannot be read, or is of another size than the others.
-        """
-        config, place = self._job.config, picture.place
-        image: Any
-        if isinstance(place, np.ndarray):
-            image = tf.constant(place / np.float32(255))
-        elif isinstance(place, str):
-            image = tf.constant(files.read(place))
-        else:
-            with _local(place[0]) as file:
-                image = Records.read(file, place[1])
-        image = data.prepared(image, self._job.size, picture.name, config.resize)
-        if not self._job.dataset.own:
-            checks.same_shape(picture.name, tuple(image.shape), self._job.shape)
-        return image
-
-
-@contextlib.contextmanager
-def _local(path: str) -> Iterator[pathlib.Path]:
-    """A local file of the same content and name."""
-    if "://" not in path:
-        yield pathlib.Path(path)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        copy = pathlib.Path(folder, path.rpartition("/")[2])
-        copy.write_bytes(files.read(path))
-        yield copy
 
 
 def _told(error: Exception) -> str:
