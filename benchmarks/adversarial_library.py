@@ -71,7 +71,9 @@ def called_from_torch(model: keras.Model) -> Callable[[Any], Any]:
     def to_tensorflow(tensor: Any) -> tf.Tensor:
         return tf.constant(tensor.detach().numpy())
 
-    network = tf.function(lambda images: model(tf.transpose(images, (0, 2, 3, 1)), training=False), reduce_retracing=True)
+    network = tf.function(
+        lambda images: model(tf.transpose(images, (0, 2, 3, 1)), training=False), reduce_retracing=True
+    )
 
     class Called(torch.autograd.Function):
         @staticmethod
