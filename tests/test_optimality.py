@@ -43,7 +43,7 @@ class TestLocal:
         assert local_optimality([[1.0, 2.0], [INF, INF]]).tolist() == [1.0, 0.0]
 
     def test_curves_integrated_by_hand(self):
-        """Best: 1, 2, 4. rho_best is 1 to 1, 2/3 to 2, 1/3 to 4: area 1 + 2/3 + 2/3. The second's 1 to 2, 2/3 to 3, 1/3."""
+        """rho_best is 1 to 1, 2/3 to 2, 1/3 to 4; the second's 1 to 2, 2/3 to 3, 1/3 to the end at 4."""
         first, second = local_optimality([[1.0, 2.0, 4.0], [2.0, 3.0, 9.0]])
         best_area, second_area = 1 + 2 / 3 + 2 / 3, 2 + 2 / 3 + 1 / 3
         assert first == 1.0
@@ -158,6 +158,5 @@ class TestRuns:
         assert "optimality" not in tables.attack_summary(one, "fmn")
 
     def test_a_page_has_it_beside_distortion(self):
-        names = [column.key for column in page_tables.shown(self.made())]
-        assert "optimality" in names and "optimality_8bit" in names
-        assert {page_tables.HEADINGS[name] for name in names if name.startswith("optimality")} == {"optimality"}
+        shown = [column for column in page_tables.shown(self.made()) if column.part == "optimality"]
+        assert [page_tables.HEADINGS[column.key] for column in shown] == [tables.COMPUTED, tables.DELIVERED]

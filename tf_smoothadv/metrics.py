@@ -412,7 +412,7 @@ class Run:
                 without gradients is not in; None for all that each attack took.
 
         Raises:
-            ValueError: queries with `delivered`, of which there are no traces; queries that are no integer of at least 2.
+            ValueError: queries with `delivered`, of which there are no traces, or that are no integer of at least 2.
 
         >>> score = Score(True, 1.5, 0.2, 1)
         >>> one = Record(0, "fmn", 7, score, score, 20, 0.01, ((3, 2.5), (8, 1.5)))

@@ -100,8 +100,8 @@ COLUMNS = (
     Column("masked_images", lambda run, attack: run.masked(attack), None, None),
 )
 OPTIMALITY = (  # of several attacks
-    Column("optimality", lambda run, attack: run.optimality()[attack], None, COMPUTED, 3, 3),
-    Column("optimality_8bit", lambda run, attack: run.optimality(delivered=True)[attack], None, DELIVERED, 3, 3),
+    Column("optimality", lambda run, attack: run.optimality()[attack], None, "optimality", 3, 3),
+    Column("optimality_8bit", lambda run, attack: run.optimality(delivered=True)[attack], None, "optimality", 3, 3),
 )
 P_LOSSLESS = Column("p_lossless", _delivered("p_lossless"), "P90", DELIVERED, 3, 3, is_share=True)
 VISIBILITY = {name: Column(name, _seen(name), None, None, row.digits, row.digits) for name, row in MEASURES.items()}
@@ -200,9 +200,9 @@ def compared_cells(one: metrics.Run, two: metrics.Run, attack: str, epsilons: It
 
 
 OPTIMALITY_LEGEND = (
-    "The area that an attack takes from the curve of robust accuracy over epsilon, as a share of what the best of these "
-    "attacks on each image takes: 1 is the best on every image, 0 never succeeds where the best does. AttackBench's "
-    "local optimality, relative to the attacks of this run alone."
+    "The area that an attack takes from the curve of robust accuracy over epsilon, as a share of what the best of "
+    "these attacks on each image takes: 1 is the best on every image, 0 never succeeds where the best does. "
+    "AttackBench's local optimality, relative to the attacks of this run alone."
 )
 
 
@@ -211,8 +211,8 @@ def optimality(run: metrics.Run) -> Iterator[rich.table.Table]:
     if len(run.attacks) > 1:
         result = rich.table.Table(title="Optimality", caption=OPTIMALITY_LEGEND, box=rich.box.SIMPLE)
         result.add_column("attack", overflow="fold")
-        for column in OPTIMALITY:
-            result.add_column(column.part, justify="right", no_wrap=True)
+        for heading in (COMPUTED, DELIVERED):
+            result.add_column(heading, justify="right", no_wrap=True)
         for attack in run.attacks:
             cells = [number(column.value(run, attack), column.digits) for column in OPTIMALITY]
             result.add_row(rich.markup.escape(attack), *cells)
