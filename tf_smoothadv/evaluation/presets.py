@@ -143,8 +143,8 @@ _CW = {
 # Tuned: the gradient attacks bisect each image's epsilon and descend the margin where cross-entropy saturates. On
 # photographs one step of Adam moves every pixel by the learning rate, on 268,203 of them a norm of 500 times as much,
 # hence the small ones; many pixels are saturated, hence C&W's small border.
-# The constant that it needs differs from network to network, hence each image's own on photographs. Smooth C&W on digits
-# adds the penalty (14): without it the front of distortion and energy lies higher.
+# The constant that it needs differs from network to network, hence each image's own on photographs. Smooth C&W on
+# digits adds the penalty (14): without it the front of distortion and energy lies higher.
 _TUNED_PGD2 = {
     DIGITS: PGD2(6.0, 1.5, 12, loss="margin", binary_search_steps=6),
     SMALL: PGD2(2.0, 0.3, 8, loss="margin", binary_search_steps=4),
