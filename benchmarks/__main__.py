@@ -25,8 +25,10 @@ from benchmarks import (
     checks,
     delivery,
     growth,
+    masked,
     minimal,
     networks,
+    optimality,
     peers,
     robustness,
     solvers,
@@ -35,12 +37,27 @@ from benchmarks import (
 from models import console
 from tf_smoothadv.evaluation.rendering import plots
 
-PARTS = ("solvers", "attacks", "checks", "memory", "peers", "minimal", "grid", "delivery", "robustness", "growth")
+PARTS = (
+    "solvers",
+    "attacks",
+    "checks",
+    "memory",
+    "peers",
+    "minimal",
+    "grid",
+    "delivery",
+    "robustness",
+    "optimality",
+    "masked",
+    "growth",
+)
 MEDIANS = "Medians; ratios with their quartiles over the rounds."
 NOTES = {
     "minimal": "C4, clean; `_8bit` is as delivered. Rounding inside the attack, after it, or after scaling r.",
     "delivery": "`survive`: of the successes in floats, those that `sa.deliver` keeps; `factor`: of their distortion.",
     "robustness": "L2, by `Standard` and by AutoAttack's APGD-CE, APGD-T, FAB-T; gradients are those of an image.",
+    "optimality": "Queries: forwards and backwards together, two a gradient. 1: the best of these rows on every image.",
+    "masked": "C4, clean, with gradients that are hidden; robust accuracy at the epsilon, L2, by `Standard`.",
     "grid": "C4, clean, on the first digits: what was tried, the best of each attack first.",
 }
 NETWORKS = ("c4", "file", "inception_v3")
@@ -82,13 +99,13 @@ DEFINE_integer("slow_digits", 20, "Digits for the slowest attack of another libr
 DEFINE_string(
     "data",
     None,
-    "MNIST's npz file for --only=minimal,delivery,robustness; else the 200 digits that ship.",
+    "MNIST's npz file for --only=minimal,delivery,robustness,optimality,masked; else the 200 digits that ship.",
     flag_values=FLAGS,
 )
 DEFINE_string(
     "records",
     "results/minimal",
-    "Folder of the records of minimal, grid and robustness, which go on from them.",
+    "Folder of the records of minimal, grid, robustness and optimality, which go on from them.",
     flag_values=FLAGS,
 )
 DEFINE_integer(
@@ -120,6 +137,8 @@ def main() -> None:
         "grid": lambda: minimal.run(FLAGS.data, minimal.GRID, pathlib.Path(FLAGS.records), grid=True),
         "delivery": lambda: delivery.run(deliveries(), FLAGS.peer_steps),
         "robustness": lambda: robustness.run(evaluated(), pathlib.Path(FLAGS.records)),
+        "optimality": lambda: optimality.run(FLAGS.data, FLAGS.digits, pathlib.Path(FLAGS.records)),
+        "masked": lambda: masked.run(FLAGS.data, FLAGS.digits),
         "growth": lambda: growth.run(FLAGS.network, FLAGS.images, FLAGS.rounds),
     }
     terminal = rich.console.Console(highlight=False, width=120)
@@ -130,7 +149,7 @@ def main() -> None:
         if part == "robustness" and not adversarial_library.available():
             terminal.print("robustness: left out, it needs torch, adv-lib and pyautoattack")
             continue
-        if part in ("peers", "minimal", "grid") and not adversarial_library.available():
+        if part in ("peers", "minimal", "grid", "optimality") and not adversarial_library.available():
             terminal.print(f"{part}: the rows of adversarial-library are left out, they need torch and adv-lib")
         rows = []
         for row in parts[part]():

@@ -26,6 +26,7 @@ MODULES = (
     sa.magnification,
     sa.metrics,
     sys.modules["tf_smoothadv.visibility"],
+    sys.modules["tf_smoothadv.optimality"],
     sys.modules["tf_smoothadv.robustness"],
     sys.modules["tf_smoothadv.blind"],
     sa.protocol,

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tf_smoothadv as sa
-from benchmarks import files, images, networks, robustness, solvers, timing
+from benchmarks import files, images, masked, networks, optimality, robustness, solvers, timing
 from models import c4
 from tests import reference
 from tests.many_runs import here
@@ -82,8 +82,32 @@ def test_an_unknown_part_is_one_line():
     assert finished.status == 2
     assert finished.stderr.splitlines()[-1] == (
         "error: --only must be of solvers, attacks, checks, memory, peers, minimal, grid, delivery, robustness, "
-        "growth; received speed"
+        "optimality, masked, growth; received speed"
     )
+
+
+def test_optimality_of_contenders_within_their_queries(tmp_path, monkeypatch):
+    chosen = [optimality.Contender("tf_smoothadv", name, 40) for name in ("fmn", "ddn")]
+    monkeypatch.setattr(optimality, "contenders", lambda: chosen)
+    rows = list(optimality.run(None, 4, tmp_path))
+    assert {row["attack"] for row in rows} == {"fmn", "ddn"}
+    assert rows[0]["overall"] >= rows[1]["overall"]
+    for row in rows:
+        local = [row[f"{network}, optimality"] for network in robustness.WEIGHTS]
+        np.testing.assert_allclose(row["overall"], np.mean(local))
+        assert row["C4, P"] == 1.0
+    monkeypatch.setattr(optimality, "attacked", None)  # and what was made is read
+    assert list(optimality.run(None, 4, tmp_path)) == rows
+
+
+def test_noise_for_a_gradient_is_named_masked(monkeypatch):
+    name = "quantised, noise for a gradient"
+    chosen = {name: masked.networks(None)[name]}
+    monkeypatch.setattr(masked, "networks", lambda path: chosen)
+    (row,) = masked.run(None, 12)
+    assert row["masked_images"] > 0
+    assert row["stated"] == "masked"
+    assert row["beside_it"].startswith("at most ")
 
 
 def test_files_are_judged_by_each_decoder(tmp_path, rng):

@@ -179,8 +179,8 @@ class TestTables:
             for group, cells in zip(table.groups, row, strict=True):
                 assert len(cells) == sum(map(len, group.parts.values()))
         first, second = table.rows["scw"]
-        assert (first[10:], second[10:]) == (["1.00", "1.97"], ["0.99", "2.39"])
-        assert set(table.rows["fgsm"][0][:10]) == {terminal.NONE}
+        assert (first[12:], second[12:]) == (["1.00", "1.97"], ["0.99", "2.39"])
+        assert set(table.rows["fgsm"][0][:12]) == {terminal.NONE}
 
     def test_other_datasets_have_tables_of_their_own(self, folder, tmp_path, originals):
         photographs = finished_run(tmp_path, originals, model="net.keras", dataset="nips2017")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_smoothadv import checks, display, robustness
+from tf_smoothadv import checks, display, optimality, robustness
 from tf_smoothadv.detection import Estimate
 from tf_smoothadv.visibility import LOSSLESS, MEASURES
 
@@ -400,6 +400,46 @@ class Run:
         0.5
         """
         return robustness.wilson(len(self.robust(attack, epsilon, gradients)), self.num_images)
+
+    def optimality(self, *, delivered: bool = False, queries: int | None = None) -> dict[str, float]:
+        """How near each attack comes to the best of this run on every image, see `optimality.local_optimality`.
+
+        Over the images that all attacks have records of.
+
+        Args:
+            delivered: as delivered in 8 bits; else as computed.
+            queries: forwards and backwards of the model within which, two a gradient, by the traces, which a control
+                without gradients is not in; None for all that each attack took.
+
+        Raises:
+            ValueError: queries with `delivered`, of which there are no traces, or that are no integer of at least 2.
+
+        >>> score = Score(True, 1.5, 0.2, 1)
+        >>> one = Record(0, "fmn", 7, score, score, 20, 0.01, ((3, 2.5), (8, 1.5)))
+        >>> two = dataclasses.replace(one, index=1, computed=Score(True, 3.5, 0.2, 1), trace=((9, 3.5),))
+        >>> failed = Score(False, 9.0, 0.2, 7)
+        >>> rest = [dataclasses.replace(r, attack="pgd2", computed=failed, trace=()) for r in (one, two)]
+        >>> run = Run((one, two, *rest), num_images=2, num_correct=2)
+        >>> run.optimality()
+        {'fmn': 1.0, 'pgd2': 0.0}
+        """
+        if delivered and queries is not None:
+            raise ValueError("queries is of what is computed: leave it out with delivered=True")
+        by_attack = {name: {record.index: record for record in self._of(name)} for name in self.attacks}
+        common = sorted(set.intersection(*(set(rows) for rows in by_attack.values()))) if by_attack else []
+        if not common:
+            return dict.fromkeys(self.attacks, math.nan)
+        gradients = None if queries is None else optimality.gradients_within(queries)
+        distortions = []
+        for rows in by_attack.values():
+            chosen = [rows[index] for index in common]
+            if gradients is None:
+                scores = [row.delivered if delivered else row.computed for row in chosen]
+                distortions.append([score.distortion if score.success else math.inf for score in scores])
+            else:
+                distortions.append(Progress([row.trace for row in chosen]).best_distortion(gradients).tolist())
+        local = optimality.local_optimality(distortions)
+        return dict(zip(by_attack, local.tolist()))
 
     def faulty(self, attack: str) -> tuple[int, int]:
         """On how many images `attack` met gradients that were not finite or were zero, and how many these were.

@@ -44,6 +44,8 @@ HEADINGS = {
     "gradients_per_image": "gradients",
     "seconds_per_image": "ms",
     "p_lossless": P_SUC + "90",
+    "optimality": tables.COMPUTED,
+    "optimality_8bit": tables.DELIVERED,
 }
 
 

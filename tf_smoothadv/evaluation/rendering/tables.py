@@ -30,6 +30,7 @@ __all__ = [
     "detected_colors",
     "detection",
     "detection_cells",
+    "optimality",
     "robust_accuracy",
     "robust_cells",
     "transfer",
@@ -98,14 +99,19 @@ COLUMNS = (
     Column("faulty_images", lambda run, attack: run.faulty(attack)[0], None, None),
     Column("masked_images", lambda run, attack: run.masked(attack), None, None),
 )
+OPTIMALITY = (  # of several attacks
+    Column("optimality", lambda run, attack: run.optimality()[attack], None, "optimality", 3, 3),
+    Column("optimality_8bit", lambda run, attack: run.optimality(delivered=True)[attack], None, "optimality", 3, 3),
+)
 P_LOSSLESS = Column("p_lossless", _delivered("p_lossless"), "P90", DELIVERED, 3, 3, is_share=True)
 VISIBILITY = {name: Column(name, _seen(name), None, None, row.digits, row.digits) for name, row in MEASURES.items()}
 
 
 def columns(run: metrics.Run) -> list[Column]:
-    """The columns that a run has: of visibility what was measured."""
+    """The columns that a run has: of visibility what was measured, optimality where there are attacks to compare."""
+    compared = OPTIMALITY if len(run.attacks) > 1 else ()
     lossless = [P_LOSSLESS] if LOSSLESS[0] in run.measures else []
-    return [*COLUMNS, *lossless, *(VISIBILITY[name] for name in run.measures)]
+    return [*COLUMNS, *compared, *lossless, *(VISIBILITY[name] for name in run.measures)]
 
 
 def attack_summary(run: metrics.Run, attack: str) -> dict[str, float]:
@@ -191,6 +197,26 @@ def compared_cells(one: metrics.Run, two: metrics.Run, attack: str, epsilons: It
         p = robustness.mcnemar([image in first for image in images], [image in second for image in images])
         cells += [str(len(first - second)), str(len(second - first)), f"{p:.2g}"]
     return cells
+
+
+OPTIMALITY_LEGEND = (
+    "The area that an attack takes from the curve of robust accuracy over epsilon, as a share of what the best of "
+    "these attacks on each image takes: 1 is the best on every image, 0 never succeeds where the best does. "
+    "AttackBench's local optimality, relative to the attacks of this run alone."
+)
+
+
+def optimality(run: metrics.Run) -> Iterator[rich.table.Table]:
+    """How near each attack comes to the best of all, if the run has several."""
+    if len(run.attacks) > 1:
+        result = rich.table.Table(title="Optimality", caption=OPTIMALITY_LEGEND, box=rich.box.SIMPLE)
+        result.add_column("attack", overflow="fold")
+        for heading in (COMPUTED, DELIVERED):
+            result.add_column(heading, justify="right", no_wrap=True)
+        for attack in run.attacks:
+            cells = [number(column.value(run, attack), column.digits) for column in OPTIMALITY]
+            result.add_row(rich.markup.escape(attack), *cells)
+        yield result
 
 
 DETECTION_LEGEND = (
