@@ -434,5 +434,5 @@ def test_presets_are_masked_and_described_as_plain_values():
             assert sa.Masking.from_config(described["masking"]) == expected
             assert {**described, "masking": None} == {
                 **parameters.described([plain]),
-                **({"learning_rate": described["learning_rate"]} if name == "mcw" else {}),
+                **({key: described[key] for key in ("learning_rate", "initial_const")} if name == "mcw" else {}),
             }

@@ -23,7 +23,7 @@ from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import Select
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from tests.many_runs import here
 from tf_smoothadv import metrics
@@ -420,7 +420,8 @@ def test_two_hundred_photographs_under_six_attacks_stay_under_20_mb_and_open_in_
         browser.get("about:blank")
         browser.get((tmp_path / "page.html").as_uri())
         drawn = browser.execute_async_script(
-            "const done = arguments[0]; Promise.all([...document.images].map((image) => image.decode())).then("
+            # A preview whose place its file takes in the meantime is not decoded.
+            "const done = arguments[0]; Promise.allSettled([...document.images].map((image) => image.decode())).then("
             "() => requestAnimationFrame(() => done(performance.now())));"
         )
         assert len(captions(browser)) == min(48, len(embedded(page)["cards"]))
@@ -784,6 +785,11 @@ def compared(opened, written):
     return open_at
 
 
+def side_by_side(page, count: int) -> None:
+    """Waits until so many pictures are side by side, which the page draws once its address has changed."""
+    WebDriverWait(page, 10).until(lambda page: len(windows(page)) == count)
+
+
 def windows(page) -> list[tuple[str, dict[str, str]]]:
     """What is side by side: the picture's description and where it lies."""
     return page.execute_script(
@@ -875,7 +881,7 @@ class TestComparison:
     def test_attacks_and_images_are_chosen(self, compared):
         page = compared("#image=00003&with=original&with=cw+on+c4")
         page.find_element(By.CSS_SELECTOR, "#beside [value='scw on c4']").click()
-        assert len(windows(page)) == 3
+        side_by_side(page, 3)
         assert page.switch_to.active_element.get_attribute("value") == "scw on c4"
         page.find_element(By.CSS_SELECTOR, "[name=as][value=magnified]").click()
         assert windows(page)[2][0] == "00003, sC&W on c4: magnified"
@@ -897,7 +903,7 @@ class TestComparison:
         page = compared("")
         page.get(path.as_uri())
         page.execute_script("document.querySelector('#cards .compare').click()")
-        assert len(windows(page)) == 2
+        side_by_side(page, 2)
         assert page.find_element(By.ID, "compared").text == HOSTILE
 
 
@@ -958,13 +964,13 @@ def test_all_of_it_by_keyboard_alone(opened, width, scheme):
         press(Keys.SPACE)
         tab_to(opened, "#cards .compare")
         press(Keys.ENTER)
-        assert len(windows(opened)) == 2
+        side_by_side(opened, 2)
         before = windows(opened)
         press("+", Keys.RIGHT)
         assert windows(opened) != before
         tab_to(opened, "#beside input:not(:checked)")
         press(Keys.SPACE)
-        assert len(windows(opened)) == 3
+        side_by_side(opened, 3)
         tab_to(opened, "#close")
         press(Keys.ENTER)
         assert not opened.find_elements(By.CSS_SELECTOR, "dialog[open]")
@@ -1083,7 +1089,7 @@ class TestPreviews:
         picture = opened.find_element(By.CLASS_NAME, "picture")
         opened.execute_script("arguments[0].focus()", picture)
         ActionChains(opened).send_keys(Keys.ENTER).perform()
-        assert len(windows(opened)) == 2
+        side_by_side(opened, 2)
         ActionChains(opened).send_keys(Keys.ESCAPE).perform()
         assert opened.switch_to.active_element == picture
 
