@@ -53,10 +53,12 @@ class Stage(NamedTuple):
 FMN_30, ALMA_50 = STRONGEST = FMNFrom(steps=30), ALMA(steps=50, averaging=0.7)
 STAGES = (
     Stage(FMN_30, 0, 1.0, math.inf),
+    Stage(FMN_30, 1, 1.0, 1.4),
     Stage(ALMA_50, 0, 0.25, 1.2),
-    Stage(FMN_30, 1, 1.0, 1.2),
     Stage(FMN_30, 2, 1.0, 1.2),
     Stage(FMN_30, 3, 1.0, 1.1),
+    Stage(FMN_30, 4, 1.0, 1.05),
+    Stage(FMN_30, 5, 1.0, 1.05),
     Stage(FMN_30, None, 0.5, 1.1),
     Stage(FMN_30, None, 1.0, 1.05),
 )
@@ -69,16 +71,17 @@ class Standard(core.Attack):
     The boundaries of 9 classes are ordered by their distance along the slope, d_k = (y_t - y_k) / ||g_k||, as
     `NearestClasses` does. Then, each beginning with what is known by then:
 
-    1. FMN, 30 gradients, and ALMA, 50 gradients, aimed at the nearest class;
-    2. FMN, 30 gradients, aimed at the second, at the third and at the fourth;
-    3. twice FMN, 30 gradients, from x_o + r / 2, r the best so far, aimed at its class.
+    1. FMN, 30 gradients, aimed at the nearest class, then at the second;
+    2. ALMA, 50 gradients, aimed at the nearest;
+    3. FMN, 30 gradients, aimed at the third to the sixth, one after the other;
+    4. twice FMN, 30 gradients, from x_o + r / 2, r the best so far, aimed at its class.
 
     Step sizes are in proportion to D, the image's least distortion so far, at first to 2 d_k: there is nothing to tune.
     An image is decided at epsilon when D <= epsilon. An attack is spent on an image only if it may decide an epsilon:
 
         epsilon < D < reach epsilon for one of the `epsilons`,
 
-    where reach falls from infinity, at the first, over 1.2 to 1.05; an image without any success goes on. Without
+    where reach falls from infinity, at the first, over 1.4 at the second to 1.05; an image without any success goes on. Without
     epsilons every image gets all, for the least distortion.
 
     Then a control: `Square`, which needs no gradient, attacks within the largest epsilon what is still robust there.
