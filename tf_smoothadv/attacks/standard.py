@@ -57,9 +57,9 @@ STAGES = (
     Stage(ALMA_50, 0, 0.25, 1.2),
     Stage(FMN_30, 2, 1.0, 1.2),
     Stage(FMN_30, 3, 1.0, 1.1),
+    Stage(FMN_30, None, 0.5, 1.1),
     Stage(FMN_30, 4, 1.0, 1.05),
     Stage(FMN_30, 5, 1.0, 1.05),
-    Stage(FMN_30, None, 0.5, 1.1),
     Stage(FMN_30, None, 1.0, 1.05),
 )
 
@@ -73,16 +73,17 @@ class Standard(core.Attack):
 
     1. FMN, 30 gradients, aimed at the nearest class, then at the second;
     2. ALMA, 50 gradients, aimed at the nearest;
-    3. FMN, 30 gradients, aimed at the third to the sixth, one after the other;
-    4. twice FMN, 30 gradients, from x_o + r / 2, r the best so far, aimed at its class.
+    3. FMN, 30 gradients, aimed at the third, then at the fourth;
+    4. FMN, 30 gradients, from x_o + r / 2, r the best so far, aimed at its class;
+    5. FMN, 30 gradients, aimed at the fifth, then at the sixth, and again as in 4.
 
     Step sizes are in proportion to D, the image's least distortion so far, at first to 2 d_k: there is nothing to tune.
     An image is decided at epsilon when D <= epsilon. An attack is spent on an image only if it may decide an epsilon:
 
         epsilon < D < reach epsilon for one of the `epsilons`,
 
-    where reach falls from infinity, at the first, over 1.4 at the second to 1.05; an image without any success goes on. Without
-    epsilons every image gets all, for the least distortion.
+    where reach falls from infinity, at the first, over 1.4 at the second to 1.05; an image without any success goes on.
+    Without epsilons every image gets all, for the least distortion.
 
     Then a control: `Square`, which needs no gradient, attacks within the largest epsilon what is still robust there.
     What it finds counts, and is told (`AttackResult.masked`): there the model hides its gradients, as by quantising
