@@ -71,3 +71,13 @@ def test_a_bar_on_a_terminal_and_lines_elsewhere(is_terminal):
     shown = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", file.getvalue()).splitlines()[-1].split("  ")
     assert shown[0].strip().startswith("sfmn")
     assert shown[-1].strip().endswith("40 of 40 images, 2.0 images/s, 3,200 gradients, 0:00:00 left")
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_one_line_says_what_is_being_done_where_somebody_sees_it(seen, monkeypatch, capsys):
+    monkeypatch.setattr(rich.console.Console, "is_terminal", seen)
+    with terminal.doing("loading [one]") as tell:
+        tell("judging [another]")
+    told = capsys.readouterr().out
+    assert ("judging [another]" in told) == seen
+    assert bool(told) == seen
