@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ import tensorflow as tf
 
 import models
 import tf_smoothadv as sa
-from tf_smoothadv import metrics, protocol
+from tf_smoothadv import protocol
 from tf_smoothadv.classifier import NoGradientError
 from tf_smoothadv.evaluation import data
 from tf_smoothadv.evaluation.data import mnist
@@ -41,7 +42,7 @@ def run(path: str | None, digits: int) -> Iterator[dict[str, Any]]:
         except NoGradientError:
             yield {"network": name, "images": digits, **dict.fromkeys(COLUMNS), "stated": REFUSED}
             continue
-        found = metrics.Run(found.records, found.num_images, found.num_correct, (EPSILON,))
+        found = dataclasses.replace(found, epsilons=(EPSILON,))
         told, interval = tables.robust_cells(found, "standard")
         records = found.records
         yield {

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 import models
 import tf_smoothadv as sa
 from benchmarks import images
+from tf_smoothadv import protocol
 from tf_smoothadv.evaluation import data
 
 SIDE = 299
@@ -60,5 +60,4 @@ def inception_v3(folder: str | None, batch: int) -> Problem:
 def problem(model: keras.Model, inputs: np.ndarray, smoothing: sa.Smoothing) -> Problem:
     """The network's own answers are the labels, so that every image counts."""
     parts = (inputs[start : start + AT_ONCE] for start in range(0, len(inputs), AT_ONCE))
-    labels = np.concatenate([np.argmax(model(tf.constant(part), training=False), axis=1) for part in parts])
-    return Problem(model, inputs, labels.astype(np.int32), smoothing)
+    return Problem(model, inputs, np.concatenate([protocol.predict(model, part) for part in parts]), smoothing)

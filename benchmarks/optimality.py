@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pathlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -13,10 +12,11 @@ import numpy as np
 import models
 from benchmarks import adversarial_library, minimal, robustness
 from tf_smoothadv import optimality, protocol
-from tf_smoothadv.attacks import Standard
+from tf_smoothadv.attacks import Attack, standard
 from tf_smoothadv.evaluation import data, presets
 
 QUERIES = (2000, 200)  # AttackBench's budget, forwards and backwards together; that of a hundred gradients
+OWN, STANDARD = "tf_smoothadv", "standard"
 OURS = ("ddn", "fmn", "bp", "alma", "nfmn", "cw", "pgd2")
 THEIRS = ("DDN", "FMN", "ALMA")
 BATCH = 50
@@ -37,10 +37,11 @@ class Contender(NamedTuple):
 
 def contenders() -> list[Contender]:
     """Ours and, where it is installed, adversarial-library's with its own settings; `Standard` has one budget."""
-    made = [Contender("tf_smoothadv", name, queries) for queries in QUERIES for name in OURS]
+    made = [Contender(OWN, name, queries) for queries in QUERIES for name in OURS]
     if adversarial_library.available():
         made += [Contender(adversarial_library.NAME, name, queries) for queries in QUERIES for name in THEIRS]
-    return [*made, Contender("tf_smoothadv", "standard", 2 * 239)]
+    most = standard.CANDIDATES + sum(stage.attack.steps for stage in standard.STAGES)
+    return [*made, Contender(OWN, STANDARD, 2 * most)]
 
 
 def run(path: str | None, digits: int, folder: pathlib.Path) -> Iterator[dict[str, Any]]:
@@ -79,15 +80,22 @@ def run(path: str | None, digits: int, folder: pathlib.Path) -> Iterator[dict[st
 def kept(
     folder: pathlib.Path, model: keras.Model, dataset: data.Dataset, one: Contender, digits: int, delivered: bool
 ) -> np.ndarray:
-    """The distortions of a contender on the images that the network gets right, infinite without success."""
-    network = hashlib.sha256(str(models.fingerprint(model)).encode()).hexdigest()[:16]
+    """The distortions of a contender on the images that the network gets right, infinite without success.
+
+    Those of `Standard` are made anew each time: its settings do not tell what it is made of.
+    """
+    if one.attack == STANDARD:
+        return attacked(model, dataset, one, delivered)
     told = f"optimality, {one.library} {one.attack} {one.queries}, {digits} {'delivered' if delivered else 'computed'}"
-    path = folder / f"{told}, {network}.npy"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        np.save(path, attacked(model, dataset, one, delivered))
-    values: np.ndarray = np.load(path)
-    return values
+    settings = repr(ours(one, delivered)) if one.library == OWN else ""
+    of = [str(models.fingerprint(model)).encode(), settings.encode()]
+    for images, labels in dataset:
+        of += [images.numpy().tobytes(), labels.numpy().tobytes()]
+
+    def make() -> dict[str, np.ndarray]:
+        return {"distortion": attacked(model, dataset, one, delivered)}
+
+    return robustness.stored(folder, told, of, make)["distortion"]
 
 
 def attacked(model: keras.Model, dataset: data.Dataset, one: Contender, delivered: bool) -> np.ndarray:
@@ -95,7 +103,7 @@ def attacked(model: keras.Model, dataset: data.Dataset, one: Contender, delivere
     call, parts = made(model, one, delivered), []
     for originals in protocol.CorrectImages(model, dataset):
         adversarial = call(originals.images, originals.labels)
-        if delivered and one.library != "tf_smoothadv":
+        if delivered and one.library != OWN:
             adversarial = minimal.scaled(model, originals, adversarial)
         smoother = minimal.reference().guided_by(originals.images)
         gradients = optimality.gradients_within(one.queries)
@@ -108,13 +116,17 @@ def attacked(model: keras.Model, dataset: data.Dataset, one: Contender, delivere
 def made(model: keras.Model, one: Contender, delivered: bool) -> minimal.Call:
     """The attack within its budget, from images and labels to adversarial images."""
     gradients = optimality.gradients_within(one.queries)
-    levels = minimal.LEVELS if delivered else None
     if one.library == adversarial_library.NAME:
         steps = {"num_steps" if one.attack == "ALMA" else "steps": gradients}
         rounding = {"levels": None} if one.attack == "DDN" else {}
         return adversarial_library.attack(model, one.attack, **steps, **rounding)
-    standard = one.attack == "standard"
-    (attack,) = presets.preset("digits", "tuned", [one.attack], levels, None if standard else gradients)[one.attack]
-    if isinstance(attack, Standard):
-        attack = attack.replaced(queries=0)
+    attack = ours(one, delivered)
     return lambda images, labels: attack(model, images, labels).adversarial.numpy()
+
+
+def ours(one: Contender, delivered: bool) -> Attack:
+    """One of this library within its budget, `Standard` without its control."""
+    gradients = None if one.attack == STANDARD else optimality.gradients_within(one.queries)
+    levels = minimal.LEVELS if delivered else None
+    (attack,) = presets.preset("digits", "tuned", [one.attack], levels, gradients)[one.attack]
+    return attack.replaced(queries=0) if isinstance(attack, standard.Standard) else attack

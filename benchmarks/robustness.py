@@ -98,18 +98,30 @@ def kept(folder: pathlib.Path, name: str, case: Case, attack: Attack) -> Found:
     """What an attack of a fixed version comes to; a batch is a file, by its weights, images and classes."""
     parts = []
     for part in batches(case):
-        told = hashlib.sha256(str(models.fingerprint(part.model)).encode())
-        for array in (part.images, part.labels):
-            told.update(array.tobytes())
-        path = folder / f"{name}, {told.hexdigest()[:16]}.npz"
-        if not path.exists():
-            made = attack(part)
-            folder.mkdir(parents=True, exist_ok=True)
-            np.savez(path.with_suffix(".part.npz"), **made._asdict())
-            path.with_suffix(".part.npz").rename(path)
-        with np.load(path) as there:
-            parts.append(Found(**there))
+        of = [str(models.fingerprint(part.model)).encode(), part.images.tobytes(), part.labels.tobytes()]
+
+        def make(part: networks.Problem = part) -> dict[str, Any]:
+            return attack(part)._asdict()
+
+        parts.append(Found(**stored(folder, name, of, make)))
     return joined(parts)
+
+
+def stored(
+    folder: pathlib.Path, name: str, of: Iterable[bytes], make: Callable[[], dict[str, Any]]
+) -> dict[str, np.ndarray]:
+    """What `make` comes to, from a file that is written once and whole, by its name and a digest of what it is of."""
+    told = hashlib.sha256()
+    for part in of:
+        told.update(part)
+    path = folder / f"{name}, {told.hexdigest()[:16]}.npz"
+    if not path.exists():
+        made = make()
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez(path.with_suffix(".part.npz"), **made)
+        path.with_suffix(".part.npz").rename(path)
+    with np.load(path) as there:
+        return dict(there)
 
 
 def batches(case: Case) -> Iterator[networks.Problem]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -425,20 +426,29 @@ class Run:
         """
         if delivered and queries is not None:
             raise ValueError("queries is of what is computed: leave it out with delivered=True")
+        if queries is None:
+            return dict(self._optimality[delivered])
+        gradients = optimality.gradients_within(queries)
+        return self._compared(lambda rows: Progress([row.trace for row in rows]).best_distortion(gradients).tolist())
+
+    @functools.cached_property
+    def _optimality(self) -> tuple[dict[str, float], dict[str, float]]:
+        """That of all gradients, as computed and as delivered; kept, since tables ask once an attack."""
+
+        def least(score: Score) -> float:
+            return score.distortion if score.success else math.inf
+
+        return (
+            self._compared(lambda rows: [least(row.computed) for row in rows]),
+            self._compared(lambda rows: [least(row.delivered) for row in rows]),
+        )
+
+    def _compared(self, distortions: Callable[[list[Record]], list[float]]) -> dict[str, float]:
         by_attack = {name: {record.index: record for record in self._of(name)} for name in self.attacks}
-        common = sorted(set.intersection(*(set(rows) for rows in by_attack.values()))) if by_attack else []
+        common = sorted(set.intersection(*map(set, by_attack.values()))) if by_attack else []
         if not common:
             return dict.fromkeys(self.attacks, math.nan)
-        gradients = None if queries is None else optimality.gradients_within(queries)
-        distortions = []
-        for rows in by_attack.values():
-            chosen = [rows[index] for index in common]
-            if gradients is None:
-                scores = [row.delivered if delivered else row.computed for row in chosen]
-                distortions.append([score.distortion if score.success else math.inf for score in scores])
-            else:
-                distortions.append(Progress([row.trace for row in chosen]).best_distortion(gradients).tolist())
-        local = optimality.local_optimality(distortions)
+        local = optimality.local_optimality([distortions([rows[i] for i in common]) for rows in by_attack.values()])
         return dict(zip(by_attack, local.tolist()))
 
     def faulty(self, attack: str) -> tuple[int, int]:

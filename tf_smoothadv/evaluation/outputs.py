@@ -76,8 +76,12 @@ def write_outputs(
     shown = [name for name in run.attacks if not failures or (folder / EXAMPLES / f"{name}.npz").exists()]
     if shown:
         plots.save(plots.examples(*kept_examples(folder, shown)), folder / "examples.png")
-    terminal.print(tables.white_box(run, made_with), *tables.robust_accuracy(run), *tables.optimality(run))
-    terminal.print(*tables.visibility(run))
+    terminal.print(
+        tables.white_box(run, made_with),
+        *tables.robust_accuracy(run),
+        *tables.optimality(run),
+        *tables.visibility(run),
+    )
     for name in run.attacks:
         images, gradients = run.faulty(name)
         if images:
