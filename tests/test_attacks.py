@@ -549,6 +549,18 @@ def test_success_is_that_of_the_rounded_image(moved, levels, distance, success):
     )
 
 
+@pytest.mark.parametrize("share", [0.01, 0.1, 1.0])
+def test_fmn_leaves_an_image_that_is_nearer_the_boundary_than_a_level(share):
+    """Steps to the boundary, `share` of a level of one pixel away, would each round to nothing."""
+    weights = np.ones((256, 2), np.float32) * [1, -1]
+
+    def model(x):
+        return tf.reshape(x - 128 / 255, [-1, 256]) @ weights + [share / 255, -share / 255]
+
+    result = FMN(16, delivery=sa.Levels())(model, tf.fill([1, 16, 16, 1], np.float32(128 / 255)), [0])
+    assert result.success.numpy().all()
+
+
 class TestSmoothRounding:
     """A smooth attack's image is rounded by `Smoother.rounded`, not pixel by pixel."""
 

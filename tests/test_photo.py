@@ -2,14 +2,21 @@ from __future__ import annotations
 
 import io
 import pathlib
+import random
 import re
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.many_runs import here
+from tests.many_runs import ROOT, here
 from tf_smoothadv import resizing
 from tf_smoothadv.evaluation import records
 from tf_smoothadv.evaluation.data import classes
@@ -44,9 +51,9 @@ def save(path: pathlib.Path, shape: np.ndarray | None = None, **options) -> path
     return path
 
 
-def judged(network: str, path: pathlib.Path) -> int:
+def judged(network: str | keras.Model, path: pathlib.Path) -> int:
     """The class of a file, as anybody would ask for it: decoded by PIL, cut to its middle, resized."""
-    model = keras.models.load_model(network)
+    model = keras.models.load_model(network) if isinstance(network, str) else network
     image = np.array(opened(path).convert("RGB"))
     side = min(image.shape[:2])
     top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
@@ -89,32 +96,105 @@ def test_a_folder_with_broken_files(network, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     good = [save(folder / "turned.jpg", exif=exif), save(folder / "grey.png", picture()[..., 0])]
-    whole = good[0].read_bytes()
-    clear = np.dstack([picture(), np.full((40, 48), 100, np.uint8)])
-    buffer = io.BytesIO()
-    Image.fromarray(picture()).convert("CMYK").save(buffer, "JPEG")
-    broken = {
-        "cut.jpg": (whole[: len(whole) // 2], "truncated"),
-        "empty.png": (b"", "cannot identify image file"),
-        "text.bmp": (b"not an image", "cannot identify image file"),
-        "cmyk.jpg": (buffer.getvalue(), "must be grey or of YCbCr"),
-    }
+    broken = broken_files()
     for name, (content, _) in broken.items():
         (folder / name).write_bytes(content)
-    save(folder / "clear.png", clear)
     (folder / "notes.txt").write_text("no image")
     for attempt in range(2):
         done = here("eval.photo", str(folder), f"--output={output}", f"--model={network}", *FAST, *["--show"][attempt:])
         assert done.status == 1
-        assert "2 of 7 were made adversarial" in done.stdout
-        for name, (_, reason) in broken.items():
-            assert re.search(rf"{name}.*{reason}", done.stdout), done.stdout
-        assert "clear.png: it has transparent pixels" in done.stdout or "transparent" in done.stdout
+        assert f"2 of {2 + len(broken)} were made adversarial" in done.stdout
+        named(broken, done.stdout)
         assert done.stdout.count(" 0 gradients") == 2 * attempt
     assert opened(output / "turned.adversarial.jpg").getexif()[0x0112] == 6
     assert opened(output / "grey.adversarial.png").mode == "L"
     assert (output / "turned.adversarial.sheet.png").exists()
     assert not list(output.glob(".*"))
+
+
+@pytest.mark.slow
+def test_five_hundred_files_of_which_twenty_are_broken(network, tmp_path):
+    """Killed three times on the way: nothing is lost, nothing is made twice, nothing is half written."""
+    folder, output, moments = tmp_path / "photos", tmp_path / "out", random.Random(0)
+    folder.mkdir()
+    broken = broken_files()
+    assert len(broken) == 20
+    for name, (content, _) in broken.items():
+        (folder / name).write_bytes(content)
+    for seed in range(480):
+        suffix, options = (("jpg", {"quality": 90}), ("png", {}), ("webp", {"quality": 80}), ("bmp", {}))[seed % 4]
+        save(folder / f"{seed}.{suffix}", picture(*((40, 48), (48, 40))[seed % 2], seed=seed), **options)
+    line = [sys.executable, "-m", "eval.photo", str(folder), f"--output={output}", f"--model={network}", *FAST]
+    for wanted in (20, 150, 300):
+        process = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and len(list(output.glob("*"))) < wanted:
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 0.3))
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    kept = {path: path.stat().st_mtime_ns for path in output.glob("*.adversarial.*")}
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "480 of 500 were made adversarial" in done.stdout
+    named(broken, done.stdout)
+    made = sorted(output.iterdir())
+    assert {path.name for path in made} == {
+        f"{path.stem}.adversarial{path.suffix}" for path in folder.iterdir() if path.name not in broken
+    }
+    assert done.stdout.count(" 0 gradients") == len(kept) >= 300
+    assert all(path.stat().st_mtime_ns == moment for path, moment in kept.items())
+    judge = keras.models.load_model(network)
+    for path in made:
+        assert judged(judge, path) != judged(judge, folder / path.name.replace(".adversarial", ""))
+
+
+def named(broken: dict[str, tuple[bytes, str]], printed: str) -> None:
+    """Every broken file has a line, which says why."""
+    for name, (_, reason) in broken.items():
+        assert re.search(rf"/{name}: .*{reason}", printed), (name, printed)
+
+
+def broken_files() -> dict[str, tuple[bytes, str]]:
+    """By name: the bytes of a file that cannot be attacked, and what is said of it."""
+    jpeg, png, webp, bmp = (encoded(picture(), format) for format in ("JPEG", "PNG", "WEBP", "BMP"))
+    clear = np.dstack([picture(), np.full((40, 48), 100, np.uint8)])
+    frames = {"save_all": True, "append_images": [Image.fromarray(picture(seed=1))]}
+    data, frame = png.index(b"IDAT"), jpeg.index(b"\xff\xc0")
+    vast = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    unknown = "cannot identify image file"
+    return {
+        "cut.jpg": (jpeg[: len(jpeg) // 2], "truncated"),
+        "cut.png": (png[: len(png) // 2], "truncated"),
+        "cut.webp": (webp[: len(webp) // 2], "decoder"),
+        "cut.bmp": (bmp[: len(bmp) // 2], "truncated"),
+        "empty.png": (b"", unknown),
+        "one_byte.jpg": (b"\xff", unknown),
+        "zeros.jpg": (bytes(5000), unknown),
+        "text.bmp": (b"not an image", unknown),
+        "page.jpg": (b"<!DOCTYPE html><html><body>404</body></html>", unknown),
+        "gif.png": (encoded(picture(), "GIF"), unknown),
+        "tiff.jpg": (encoded(picture(), "TIFF"), unknown),
+        "header.png": (png[:33], unknown),
+        "checksum.png": (png[: data + 40] + b"wrong" + png[data + 45 :], "broken data stream"),
+        "no_tables.jpg": (jpeg[:2] + jpeg[frame:], "broken data stream"),
+        "no_scan.jpg": (jpeg[: jpeg.index(b"\xff\xda")], unknown),
+        "cmyk.jpg": (encoded(Image.fromarray(picture()).convert("CMYK"), "JPEG"), "must be grey or of YCbCr"),
+        "clear.png": (encoded(clear, "PNG"), "transparent pixels"),
+        "moving.webp": (encoded(picture(), "WEBP", **frames), "animation"),
+        "moving.png": (encoded(picture(), "PNG", **frames), "animation"),
+        "vast.png": (png[:8] + chunk(b"IHDR", vast) + chunk(b"IDAT", b"") + chunk(b"IEND", b""), "exceeds limit"),
+    }
+
+
+def encoded(image: np.ndarray | Image.Image, format: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    (Image.fromarray(image) if isinstance(image, np.ndarray) else image).save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    """Of a PNG file."""
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
 def test_names_of_classes_and_a_label(network, tmp_path):

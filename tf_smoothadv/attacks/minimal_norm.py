@@ -27,7 +27,8 @@ class Tried(NamedTuple):
         direction: the unit gradient in z, smoothed if the attack is, down which the loss falls; [B, H, W, C].
         success: whether it is adversarial; [B] bool.
         smallest: the smallest norm of an adversarial iterate, this one's included; infinite without any; [B].
-        boundary: the norm at which the margin would be zero, by its slope along the direction; [B].
+        boundary: the norm at which the margin would be zero, by its slope along the direction, but at least twice that
+            of an iterate of which the delivery leaves nothing; [B].
     """
 
     z: tf.Tensor
@@ -122,6 +123,8 @@ class MinimalNormAttack(core.Attack):
             smallest = tf.where(slope.success, tf.minimum(smallest, norm), smallest)
             steepness = tf.reduce_sum(gradient * direction, axis=[1, 2, 3])
             boundary = norm + tf.math.divide_no_nan(slope.margin, steepness)
+            unchanged = tf.reduce_all(shown.images == images, axis=[1, 2, 3])
+            boundary = tf.where(unchanged, tf.maximum(boundary, 2 * norm), boundary)
 
             rate = 0.505 + 0.495 * tf.cos(math.pi * tf.cast(step / self.steps, x.dtype))
             tried = Tried(z, direction, slope.success, smallest, boundary)
