@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import itertools
 import pathlib
 import re
 
@@ -10,11 +12,14 @@ import numpy as np
 import PIL.Image
 import pytest
 import tensorflow as tf
+from absl import flags
 
 from docs import commands
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = {path.stem: path for path in (ROOT / "docs").glob("*.md")}
+PROSE = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"]
+PROSE += [path for name, path in PAGES.items() if name not in ("commands", "reference")]
 EXAMPLES = sorted(name for name, path in PAGES.items() if name != "reference" and "```python" in path.read_text())
 
 
@@ -52,6 +57,51 @@ def test_examples_of_a_page_run(page, tmp_path, monkeypatch, rng):
         names["labels"] = [0]
     for block in re.findall(r"```python\n(.*?)```", PAGES[page].read_text(), re.DOTALL):
         exec(compile(block, f"docs/{page}.md", "exec"), names)
+
+
+def commands_of(page: pathlib.Path) -> list[str]:
+    """What a page tells to type, in blocks and between words, each in one line."""
+    text = page.read_text()
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    lines = itertools.chain.from_iterable(re.sub(r"\\\n\s*", "", block).splitlines() for block in blocks)
+    words = re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    return [re.sub(r"\s+", " ", line.partition("#")[0]) for line in (*lines, *words)]
+
+
+def flags_of(command: str) -> flags.FlagValues | None:
+    """Those of the binary that a command runs; None where it runs none of the project's."""
+    found = re.search(r"(?:^|python -m )(?:smoothadv (\w+)|((?:eval|benchmarks|models)[\w.]*))", command)
+    if found is None:
+        return None
+    name = f"eval.{found[1]}" if found[1] else found[2]
+    assert name == "benchmarks" or (ROOT / f"{name.replace('.', '/')}.py").exists(), command
+    return importlib.import_module("benchmarks.__main__" if name == "benchmarks" else name).FLAGS
+
+
+@pytest.mark.parametrize("page", PROSE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_is_one_that_its_binary_takes(page):
+    for command in commands_of(page):
+        known = flags_of(command) if re.search(r"python -m|smoothadv \w", command) else None
+        if known is None:
+            continue
+        for name, value in re.findall(r"(?<!\S)--(\w+)(?:=(\S+))?", command.partition(" -- ")[0]):
+            name = name if name in known else name.removeprefix("no")
+            assert name in known or name == "help", command
+            if value and value != "..." and not value.isupper():
+                known[name].parser.parse(value)
+
+
+ALL_FLAGS = [importlib.import_module(f"eval.{name}").FLAGS for name in commands.binaries()]
+ALL_FLAGS += [importlib.import_module(f"benchmarks.{name}").FLAGS for name in ("__main__", "adversaries", "devices")]
+
+
+@pytest.mark.parametrize("page", PROSE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_flag_is_one_of_a_binary(page):
+    """Those that stand alone, as in: the same with `--num_images=24`."""
+    alone = [command.partition(" -- ")[0] for command in commands_of(page) if command.startswith("--")]
+    for name in re.findall(r"(?<!\S)--(\w+)", " ".join(alone)):
+        known = any(name in given or name.removeprefix("no") in given for given in ALL_FLAGS)
+        assert known or name == "help", name
 
 
 def headings(page: pathlib.Path) -> set[str]:
