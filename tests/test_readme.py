@@ -4,6 +4,9 @@ import importlib
 import pathlib
 import re
 
+import keras
+import numpy as np
+import PIL.Image
 import pytest
 import tensorflow as tf
 
@@ -11,11 +14,18 @@ ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_first_example_runs_and_is_six_lines(capsys):
-    example = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "import models" in block)
-    assert len([line for line in example.splitlines() if line]) == 6
+def test_the_first_example_makes_a_photograph_adversarial(tmp_path, monkeypatch, capsys, rng):
+    pytest.importorskip("jpeglib")
+    monkeypatch.chdir(tmp_path)
+    layers = keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(4, activation="softmax")
+    keras.Sequential([keras.Input((224, 224, 3)), *layers]).save("net.keras")
+    PIL.Image.fromarray(rng.integers(64, 192, (240, 320, 3), np.uint8)).save("holiday.jpg")
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len([line for line in example.splitlines() if line]) <= 10
     exec(compile(example, "README.md", "exec"), {})
     assert "True" in capsys.readouterr().out
+    with PIL.Image.open("holiday.adversarial.jpg") as image:
+        assert image.size == (320, 240)
 
 
 def test_the_attack_of_contributing_reaches_a_linear_models_optimum(tmp_path, monkeypatch):
