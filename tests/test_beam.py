@@ -28,13 +28,17 @@ pytest.importorskip("apache_beam")
 
 from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.localfilesystem import LocalFileSystem
+from apache_beam.metrics.cells import DistributionData, DistributionResult
+from apache_beam.metrics.execution import MetricKey, MetricResult
+from apache_beam.metrics.metricbase import MetricName
+from apache_beam.runners.portability.local_job_service import LocalJobServicer
 
 from benchmarks import beam as planning
 from models import c4
 from tests.many_runs import here
 from tf_smoothadv import protocol
 from tf_smoothadv.evaluation import beam, data, outputs, records, referee, run, transfer
-from tf_smoothadv.evaluation.beam import Where, files, plan, processes, tasks, work
+from tf_smoothadv.evaluation.beam import Where, files, pipeline, plan, processes, tasks, work
 from tf_smoothadv.evaluation.config import Config
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -42,7 +46,12 @@ SCHEME = "far"
 
 
 class Far(LocalFileSystem):
-    """A filesystem of Beam's that is not local: far://PATH is the file PATH."""
+    """A filesystem of Beam's that is not local: far://PATH is the file PATH. Like S3's it needs Beam's options."""
+
+    def __init__(self, pipeline_options):
+        if pipeline_options is None:
+            raise ValueError("must provide options")
+        super().__init__(pipeline_options)
 
     @classmethod
     def scheme(cls):
@@ -299,6 +308,56 @@ def test_a_file_is_whole_or_not_there(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert files.names(str(tmp_path)) == {"folder/file"}
     assert files.read(path) == b"first"
+
+
+POOL = """
+import threading, tests.test_beam
+from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
+address, server = BeamFnExternalWorkerPoolServicer.start()
+print(address, flush=True)
+threading.Event().wait()
+"""
+
+
+@pytest.mark.slow
+def test_a_runner_with_a_job_service_and_workers_of_its_own(tmp_path):
+    """As Flink's and Spark's: the pipeline is handed over, and done where nobody has told the filesystems Beam's flags."""
+    settings = {"num_images": 12, "batch_size": 8, "attacks": ("ddn", "fmn"), "gradients": 5}
+    one, many = tmp_path / "one", tmp_path / "many"
+    run.white_box(c4(), Config(**settings, output=one))
+    service = LocalJobServicer(str(tmp_path / "staging"))
+    pool = subprocess.Popen([sys.executable, "-c", POOL], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        flags = {"job_endpoint": f"localhost:{service.start_grpc_server()}", "environment_type": "EXTERNAL"}
+        flags["environment_config"] = pool.stdout.readline().strip()
+        arguments = tuple(f"--{name}={value}" for name, value in flags.items())
+        where = Where("PortableRunner", store=far(tmp_path / "store"), arguments=arguments)
+        beam.white_box(network, Config(**settings, output=many), where)
+    finally:
+        pool.kill()
+        pool.communicate()
+        service.stop()
+    assert untimed(many) == untimed(one)
+    told = json.loads((many / "pipeline.json").read_text())
+    assert told["gradients"] == sum(record["gradients"] for record in untimed(one))
+    assert (told["classified_images"], told["fmn_images"], told["process_bytes"]["count"]) == (12, 12, 6)
+
+
+def test_metrics_of_several_steps_are_taken_together():
+    def results(**committed) -> list:
+        return [
+            MetricResult(MetricKey(step, MetricName("n", name)), *2 * [value])
+            for name, values in committed.items()
+            for step, value in enumerate(values)
+        ]
+
+    sizes = [DistributionResult(DistributionData(*values)) for values in ((12, 3, 1, 7), (8, 1, 8, 8))]
+    counters = results(gradients=[0, 720], failures=[2])
+    assert pipeline._values({"counters": counters, "distributions": results(bytes=sizes)}) == {
+        "bytes": {"count": 4, "mean": 5.0, "min": 1, "max": 8},
+        "failures": 2,
+        "gradients": 720,
+    }
 
 
 def test_the_calculation_for_many_workers():

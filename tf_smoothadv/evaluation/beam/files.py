@@ -6,13 +6,20 @@ import contextlib
 import os
 import pathlib
 import uuid
+from collections.abc import Sequence
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
 
-__all__ = ["copy_tree", "exists", "joined", "names", "read", "remove", "write"]
+__all__ = ["copy_tree", "exists", "joined", "names", "read", "remove", "use", "write"]
 
 PART = ".part-"
+
+
+def use(arguments: Sequence[str]) -> None:
+    """Tells the filesystems of this process the flags of Beam, which not every runner tells its workers."""
+    FileSystems.set_options(PipelineOptions(list(arguments)))
 
 
 def joined(folder: str, *names: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics, MetricsFilter
+from apache_beam.metrics.execution import MetricResult
 from apache_beam.ml.inference.base import KeyedModelHandler, RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -35,27 +36,39 @@ def run(handler: AttackHandler, job: Job, options: PipelineOptions) -> dict[str,
     """
     pipeline = beam.Pipeline(options=options)
     classified = (
-        pipeline
-        | "shards" >> beam.Create([job.shards])
-        | "chunks" >> beam.FlatMap(_chunks)
-        | "classify" >> _Doing(handler)
+        pipeline | "job" >> beam.Create([job]) | "chunks" >> beam.FlatMap(_chunks) | "classify" >> _Doing(handler)
     )
     attacked = (
         classified
         | "together" >> beam.Map(lambda done: (0, done.seen))
         | "all images" >> beam.GroupByKey()
-        | "batches" >> beam.FlatMap(_batches, job.shards, job.dataset.batch_size, list(job.attacks), job.dataset.begins)
+        | "batches" >> beam.FlatMap(_batches, job)
         | "attack" >> _Doing(handler)
     )
-    (classified, attacked) | beam.Flatten() | "dead letters" >> beam.Map(_keep_failures, job.shards)
+    (classified, attacked) | beam.Flatten() | "dead letters" >> beam.Map(_keep_failures, job)
     result = pipeline.run()
     result.wait_until_finish()
-    found = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))
-    counters = {counter.key.metric.name: counter.committed for counter in found["counters"]}
-    values = {one.key.metric.name: one.committed for one in found["distributions"]}
-    names = ("count", "mean", "min", "max")
-    distributions = {name: {key: getattr(value, key) for key in names} for name, value in values.items()}
-    return dict(sorted({**counters, **distributions}.items()))
+    return _values(result.metrics().query(MetricsFilter().with_namespace(NAMESPACE)))
+
+
+def _values(found: Mapping[str, Iterable[MetricResult]]) -> dict[str, Any]:
+    """Metrics by name, those of one name from several steps of the pipeline together."""
+    values: dict[str, Any] = {}
+    for counter in found["counters"]:
+        name = counter.key.metric.name
+        values[name] = values.get(name, 0) + counter.committed
+    for distribution in found["distributions"]:
+        name, one = distribution.key.metric.name, distribution.committed
+        other = values.get(name, {"count": 0, "mean": 0.0, "min": one.min, "max": one.max})
+        count = other["count"] + one.count
+        mean = (other["count"] * other["mean"] + one.sum) / max(count, 1)
+        values[name] = {
+            "count": count,
+            "mean": mean,
+            "min": min(other["min"], one.min),
+            "max": max(other["max"], one.max),
+        }
+    return dict(sorted(values.items()))
 
 
 class _Doing(beam.PTransform):
@@ -76,20 +89,19 @@ class _Doing(beam.PTransform):
         )
 
 
-def _todo(shards: str) -> plan.Todo:
-    return plan.Todo.parsed(files.read(files.joined(shards, TODO)))
+def _todo(job: Job) -> plan.Todo:
+    files.use(job.reading.arguments)
+    return plan.Todo.parsed(files.read(files.joined(job.shards, TODO)))
 
 
-def _chunks(shards: str) -> Any:
-    return _todo(shards).chunks
+def _chunks(job: Job) -> Any:
+    return _todo(job).chunks
 
 
-def _batches(
-    row: tuple[int, Iterable[list[plan.Seen]]], shards: str, size: int, attacks: list[str], begins: tuple[int, ...]
-) -> Any:
+def _batches(row: tuple[int, Iterable[list[plan.Seen]]], job: Job) -> Iterator[plan.Batch]:
     """The batches of which not all records exist."""
-    todo, seen = _todo(shards), [one for many in row[1] for one in many]
-    for batch in plan.batches(seen, size, attacks, begins):
+    todo, seen = _todo(job), [one for many in row[1] for one in many]
+    for batch in plan.batches(seen, job.dataset.batch_size, list(job.attacks), job.dataset.begins):
         if not todo.has(batch):
             yield batch
 
@@ -121,7 +133,8 @@ def _failures(done: Done) -> Iterator[dict[str, Any]]:
         yield {"image": picture.name, "index": picture.index, "attack": attack or None, "reason": reason}
 
 
-def _keep_failures(done: Done, shards: str) -> None:
+def _keep_failures(done: Done, job: Job) -> None:
     lines = [json.dumps(failure) + "\n" for failure in _failures(done)]
     if lines:
-        files.write(files.joined(shards, FAILED, done.batch.path), "".join(lines).encode())
+        files.use(job.reading.arguments)
+        files.write(files.joined(job.shards, FAILED, done.batch.path), "".join(lines).encode())

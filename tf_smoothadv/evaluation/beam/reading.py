@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import PipelineOptions
 
 from tf_smoothadv import checks, inspection
 from tf_smoothadv.evaluation import data
@@ -50,7 +48,7 @@ class Reading:
         Raises:
             ValueError, OSError: images that cannot be read, or what `Classifier.check` refuses.
         """
-        FileSystems.set_options(PipelineOptions(list(self.arguments)))
+        files.use(self.arguments)
         images = next(data.alike(map(self.read, self.first), lambda image: tuple(image.shape), len(self.first)))
         for network in networks.values():
             inspection.num_classes(network, tf.stack(images))
