@@ -321,7 +321,7 @@ threading.Event().wait()
 
 @pytest.mark.slow
 def test_a_runner_with_a_job_service_and_workers_of_its_own(tmp_path):
-    """As Flink's and Spark's: the pipeline is handed over, and done where nobody has told the filesystems Beam's flags."""
+    """As Flink's and Spark's; nobody there has told the filesystems Beam's flags."""
     settings = {"num_images": 12, "batch_size": 8, "attacks": ("ddn", "fmn"), "gradients": 5}
     one, many = tmp_path / "one", tmp_path / "many"
     run.white_box(c4(), Config(**settings, output=one))

@@ -95,7 +95,8 @@ def test_a_folder_with_broken_files(network, tmp_path):
     folder.mkdir()
     exif = Image.Exif()
     exif[0x0112] = 6
-    good = [save(folder / "turned.jpg", exif=exif), save(folder / "grey.png", picture()[..., 0])]
+    save(folder / "turned.jpg", exif=exif)
+    save(folder / "grey.png", picture()[..., 0])
     broken = broken_files()
     for name, (content, _) in broken.items():
         (folder / name).write_bytes(content)
