@@ -156,6 +156,7 @@ def visibility(run: metrics.Run) -> Iterator[rich.table.Table]:
 
 
 ALL = "all together"
+LEGIBLE = 72  # columns of a table with a legend
 ROBUST_LEGEND = (
     "The share of all the images that the network gets right, and that the attack leaves so within an L2 distortion of "
     "epsilon; those that it gets wrong unattacked count as lost. With 95 % confidence intervals (Wilson)."
@@ -165,7 +166,9 @@ ROBUST_LEGEND = (
 def robust_accuracy(run: metrics.Run) -> Iterator[rich.table.Table]:
     """What each attack leaves of the accuracy within each epsilon of the run, if it has any."""
     if run.epsilons:
-        result = rich.table.Table(title="Robust accuracy", caption=ROBUST_LEGEND, box=rich.box.SIMPLE)
+        result = rich.table.Table(
+            title="Robust accuracy", caption=ROBUST_LEGEND, box=rich.box.SIMPLE, min_width=LEGIBLE
+        )
         result.add_column("attack", overflow="fold")
         for heading in (part for epsilon in run.epsilons for part in (f"at {epsilon:g}", "95 %")):
             result.add_column(heading, justify="right", no_wrap=True)
@@ -209,7 +212,7 @@ OPTIMALITY_LEGEND = (
 def optimality(run: metrics.Run) -> Iterator[rich.table.Table]:
     """How near each attack comes to the best of all, if the run has several."""
     if len(run.attacks) > 1:
-        result = rich.table.Table(title="Optimality", caption=OPTIMALITY_LEGEND, box=rich.box.SIMPLE)
+        result = rich.table.Table(title="Optimality", caption=OPTIMALITY_LEGEND, box=rich.box.SIMPLE, min_width=LEGIBLE)
         result.add_column("attack", overflow="fold")
         for heading in (COMPUTED, DELIVERED):
             result.add_column(heading, justify="right", no_wrap=True)
