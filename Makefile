@@ -35,13 +35,12 @@ bench: $(INSTALLED)  ## the tables of benchmarks/results, some hours
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m benchmarks
 
-reference: $(INSTALLED)  ## docs/reference.md from the docstrings, docs/commands.md from the flags
-	$(BIN)/python -m docs.reference
+reference: $(INSTALLED)  ## docs/commands.md from the flags
 	$(BIN)/python -m docs.commands
 
-docs: $(INSTALLED)  ## the documentation's site, site/index.html; a link that leads nowhere is an error
+docs: $(INSTALLED)  ## the documentation's site, site/index.html, its API from the docstrings; a link that leads nowhere is an error
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
-	$(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 figure: $(INSTALLED)  ## the figure of the README
 	$(BIN)/python -m eval.white_box --attacks=cw,scw --num_images=3 --output=results/figure

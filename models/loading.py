@@ -35,6 +35,7 @@ FORMS = (
     *(f"{name}+MODEL" for name in DEFENSES),
     "MODEL+MODEL",
 )
+"""What `load` takes."""
 
 
 def load(name: str) -> Any:

@@ -20,7 +20,8 @@ __all__ = ["DESIGNS", "Sight", "Trial", "above_chance", "clopper_pearson", "d_pr
 
 LEFT, RIGHT = "left", "right"
 CHANGED, UNCHANGED = "changed", "unchanged"
-DESIGNS = {"pair": (LEFT, RIGHT), "single": (CHANGED, UNCHANGED)}  # by name, what may be true and what may be answered
+DESIGNS = {"pair": (LEFT, RIGHT), "single": (CHANGED, UNCHANGED)}
+"""By name, what may be true and what may be answered."""
 CHANCE = 0.5
 SIGNIFICANCE = 0.05
 
