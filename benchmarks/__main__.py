@@ -4,7 +4,7 @@
     python -m benchmarks --only=solvers --rounds=9
     python -m benchmarks --network=net.keras --images=FOLDER      your own network and photographs
 
-Writes NAME.json and NAME.md for each part, row by row, and growth.png, to --output.
+Writes NAME.json and NAME.md for each part, row by row, growth.png and curve.png, to --output.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from benchmarks import (
     adversarial_library,
     attacks,
     checks,
+    curve,
     delivery,
     growth,
     masked,
@@ -49,6 +50,7 @@ PARTS = (
     "robustness",
     "optimality",
     "masked",
+    "curve",
     "growth",
 )
 MEDIANS = "Medians; ratios with their quartiles over the rounds."
@@ -58,6 +60,7 @@ NOTES = {
     "robustness": "L2, by `Standard` and by AutoAttack's APGD-CE, APGD-T, FAB-T; gradients are those of an image.",
     "optimality": "Queries: forwards and backwards together, two a gradient. 1: the best of these rows on every image.",
     "masked": "C4, clean, with gradients that are hidden; robust accuracy at the epsilon, L2, by `Standard`.",
+    "curve": "Delivered; what does not round inside is scaled before. Of other libraries the best of two settings.",
     "grid": "C4, clean, on the first digits: what was tried, the best of each attack first.",
 }
 NETWORKS = ("c4", "file", "inception_v3")
@@ -93,19 +96,25 @@ DEFINE_float(
     "limit", 3.0, "Seconds a call: a solver that would take longer is left out.", lower_bound=0.0, flag_values=FLAGS
 )
 DEFINE_integer("batch_size", 8, "Photographs attacked at once.", lower_bound=1, flag_values=FLAGS)
-DEFINE_integer("photographs", 24, "Photographs for --only=delivery,robustness.", lower_bound=1, flag_values=FLAGS)
+DEFINE_integer("photographs", 24, "Photographs for --only=delivery,robustness,curve.", lower_bound=1, flag_values=FLAGS)
 DEFINE_integer("digits", 200, "Digits attacked at once.", lower_bound=1, flag_values=FLAGS)
+DEFINE_list(
+    "budgets",
+    ["5", "10", "15", "25", "40", "60", "100", "250", "1000"],
+    "Gradients of --only=curve.",
+    flag_values=FLAGS,
+)
 DEFINE_integer("slow_digits", 20, "Digits for the slowest attack of another library.", lower_bound=1, flag_values=FLAGS)
 DEFINE_string(
     "data",
     None,
-    "MNIST's npz file for --only=minimal,delivery,robustness,optimality,masked; else the 200 digits that ship.",
+    "MNIST's npz file for --only=minimal,delivery,robustness,optimality,masked,curve; else the 200 digits that ship.",
     flag_values=FLAGS,
 )
 DEFINE_string(
     "records",
     "results/minimal",
-    "Folder of the records of minimal, grid, robustness and optimality, which go on from them.",
+    "Folder of the records of minimal, grid, robustness, optimality and curve, which go on from them.",
     flag_values=FLAGS,
 )
 DEFINE_integer(
@@ -139,6 +148,7 @@ def main() -> None:
         "robustness": lambda: robustness.run(evaluated(), pathlib.Path(FLAGS.records)),
         "optimality": lambda: optimality.run(FLAGS.data, FLAGS.digits, pathlib.Path(FLAGS.records)),
         "masked": lambda: masked.run(FLAGS.data, FLAGS.digits),
+        "curve": "Delivered; what does not round inside is scaled before. Of other libraries the best of two settings.",
         "growth": lambda: growth.run(FLAGS.network, FLAGS.images, FLAGS.rounds),
     }
     terminal = rich.console.Console(highlight=False, width=120)
@@ -149,7 +159,7 @@ def main() -> None:
         if part == "robustness" and not adversarial_library.available():
             terminal.print("robustness: left out, it needs torch, adv-lib and pyautoattack")
             continue
-        if part in ("peers", "minimal", "grid", "optimality") and not adversarial_library.available():
+        if part in ("peers", "minimal", "grid", "optimality", "curve") and not adversarial_library.available():
             terminal.print(f"{part}: the rows of adversarial-library are left out, they need torch and adv-lib")
         rows = []
         for row in parts[part]():
@@ -157,8 +167,9 @@ def main() -> None:
             report = {"machine": timing.machine(), "flags": settings(), "rows": rows}
             (folder / f"{part}.json").write_text(json.dumps(report, indent=1) + "\n")
             (folder / f"{part}.md").write_text(markdown(part, report))
-        if part == "growth":
-            plots.save(plots.growth(rows), folder / "growth.png")
+        drawn = {"growth": plots.growth, "curve": curve.figure}
+        if part in drawn:
+            plots.save(drawn[part](rows), folder / f"{part}.png")
         terminal.print(table(part, rows))
     terminal.print(f"tables are in {folder}")
 

@@ -135,6 +135,19 @@ def attack(model: keras.Model, name: str, **settings: Any) -> Callable[[np.ndarr
         name: one of FUNCTIONS.
         settings: by the library's own names.
     """
+    if name == "PerC-AL":
+        settings["num_classes"] = model.output_shape[-1]
+    if model.name != LITE0:
+        return attack_on(copied(model), name, **settings)
+
+    def call(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        return attack_on(copy_of(model, images), name, **settings)(images, labels)  # a copy for one size of images
+
+    return call
+
+
+def attack_on(network: Any, name: str, **settings: Any) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """The same on a network of PyTorch, or any function of its tensors (`called_from_torch`)."""
     sys.modules["triton"] = None  # type: ignore[assignment]  # only GPUs need it; its LLVM cannot join TensorFlow's
     import adv_lib.attacks
     import adv_lib.attacks.perceptual_color_attacks
@@ -142,14 +155,12 @@ def attack(model: keras.Model, name: str, **settings: Any) -> Callable[[np.ndarr
 
     module = adv_lib.attacks.perceptual_color_attacks if name == "PerC-AL" else adv_lib.attacks
     function = getattr(module, FUNCTIONS[name])
-    settings |= {"FMN": {"norm": 2}, "PerC-AL": {"num_classes": model.output_shape[-1]}}.get(name, {})
-
-    copy = None if model.name == LITE0 else copied(model)
+    if name == "FMN":
+        settings["norm"] = 2
 
     def call(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         torch.manual_seed(0)
         inputs = torch.tensor(np.moveaxis(images, 3, 1)).contiguous()
-        network = copy or copy_of(model, images)  # that of Lite0 is for one size of images
         adversarial = function(network, inputs, torch.tensor(labels, dtype=torch.int64), **settings)
         return np.moveaxis(adversarial.numpy(), 1, 3)
 

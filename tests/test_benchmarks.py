@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import tf_smoothadv as sa
-from benchmarks import files, images, masked, networks, optimality, robustness, solvers, timing
+from benchmarks import curve, files, images, masked, networks, optimality, robustness, solvers, timing
 from models import c4
 from tests import reference
 from tests.many_runs import here
@@ -82,7 +83,7 @@ def test_an_unknown_part_is_one_line():
     assert finished.status == 2
     assert finished.stderr.splitlines()[-1] == (
         "error: --only must be of solvers, attacks, checks, memory, peers, minimal, grid, delivery, robustness, "
-        "optimality, masked, growth; received speed"
+        "optimality, masked, curve, growth; received speed"
     )
 
 
@@ -98,6 +99,19 @@ def test_optimality_of_contenders_within_their_queries(tmp_path, monkeypatch):
         assert row["C4, P"] == 1.0
     monkeypatch.setattr(optimality, "attacked", None)  # and what was made is read
     assert list(optimality.run(None, 4, tmp_path)) == rows
+
+
+def test_the_curve_of_distortion_against_gradients(tmp_path, monkeypatch):
+    made = curve.contenders
+    monkeypatch.setattr(curve, "contenders", lambda *values: itertools.islice(made(*values), 2))  # ours
+    cases = {"C4": robustness.digits(4, None)["C4"]}
+    rows = list(curve.run(cases, (5, 40), tmp_path))
+    assert [(row["attack"], row["gradients"]) for row in rows] == [("fmn", 5), ("sfmn", 5), ("fmn", 40), ("sfmn", 40)]
+    assert rows[2]["p_suc_8bit"] == 1
+    assert rows[2]["mean_distortion_8bit"] < min(rows[0]["mean_distortion_8bit"], rows[3]["mean_distortion_8bit"])
+    curve.figure(rows).savefig(tmp_path / "curve.png")
+    monkeypatch.setattr(curve.criteria, "is_adversarial", None)  # and what was made is read
+    assert list(curve.run(cases, (5, 40), tmp_path)) == rows
 
 
 def test_noise_for_a_gradient_is_named_masked(monkeypatch):
