@@ -148,7 +148,7 @@ def main() -> None:
         "robustness": lambda: robustness.run(evaluated(), pathlib.Path(FLAGS.records)),
         "optimality": lambda: optimality.run(FLAGS.data, FLAGS.digits, pathlib.Path(FLAGS.records)),
         "masked": lambda: masked.run(FLAGS.data, FLAGS.digits),
-        "curve": "Delivered; what does not round inside is scaled before. Of other libraries the best of two settings.",
+        "curve": lambda: curve.run(evaluated(), [int(one) for one in FLAGS.budgets], pathlib.Path(FLAGS.records)),
         "growth": lambda: growth.run(FLAGS.network, FLAGS.images, FLAGS.rounds),
     }
     terminal = rich.console.Console(highlight=False, width=120)
