@@ -245,6 +245,7 @@ MEASURES = {
         digits=2,
         smallest=DEGREE,
         lacks="a degree of the eye",
+        largest=8,
         colors=True,
         needs="butteraugli",
         source="Alakuijala et al. 2017, https://arxiv.org/abs/1703.04421, as Google's program of that year has it; the "
