@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-import models
 import tf_smoothadv as sa
-from benchmarks import adversarial_library, minimal, networks, robustness
+from benchmarks import adversarial_library, delivery, minimal, networks, robustness
 from tf_smoothadv import criteria, folding, protocol, tensors
 from tf_smoothadv.evaluation import families, presets
 from tf_smoothadv.evaluation.rendering import plots
@@ -29,6 +28,7 @@ class Contender(NamedTuple):
 
     Attributes:
         library, attack: their names.
+        gradients: that an image takes.
         settings: what it is made with.
         call: from images and labels to adversarial images.
         rounds: whether these are of 8 bits.
@@ -36,6 +36,7 @@ class Contender(NamedTuple):
 
     library: str
     attack: str
+    gradients: int
     settings: str
     call: minimal.Call
     rounds: bool
@@ -53,10 +54,14 @@ def run(
     """
     for network, make in cases.items():
         case = make()
+        folded = folding.folded(case.problem.model)
+        compiled = delivery.Compiled(folded)
+        called = adversarial_library.called_from_torch(folded) if adversarial_library.available() else None
         for gradients in budgets:
             found: dict[tuple[str, str], np.ndarray] = {}
-            for one in contenders(case.problem, gradients):
-                least = distortions(case, f"curve, {network}, {one.library}, {gradients}", one, folder)
+            for one in contenders(case.problem, compiled, called, gradients):
+                name = f"curve, {network}, {one.library}, {gradients}"
+                least = robustness.kept(folder, name, case, attack_of(one), one.settings).distortion
                 known = found.get((one.library, one.attack), least)
                 found[one.library, one.attack] = np.minimum(known, least)
             for (library, attack), least in found.items():
@@ -71,8 +76,8 @@ def run(
                 }
 
 
-def contenders(problem: networks.Problem, gradients: int) -> Iterator[Contender]:
-    """FMN, plain and smooth, and that of other libraries, on the network with its batch normalisation folded."""
+def contenders(problem: networks.Problem, compiled: Any, called: Any, gradients: int) -> Iterator[Contender]:
+    """FMN, plain and smooth; and that of other libraries, on the network compiled, and called from PyTorch if it is."""
     model = problem.model
     for name in OURS:
         kind = families.family(problem.images.shape[1:])
@@ -82,36 +87,28 @@ def contenders(problem: networks.Problem, gradients: int) -> Iterator[Contender]
             made: np.ndarray = attack(model, tf.constant(images), labels).adversarial.numpy()
             return made
 
-        yield Contender("tf_smoothadv", name, repr(attack), ours, rounds=True)
-    folded = folding.folded(model)
-    compiled = tf.function(lambda images: folded(images, training=False))
+        yield Contender("tf_smoothadv", name, gradients, repr(attack), ours, rounds=True)
     for values in SETTINGS["Foolbox"]:
         call = minimal.foolbox(compiled, "FMN", steps=gradients, **values)
-        yield Contender("Foolbox", "fmn", repr(values), call, rounds=False)
-    if adversarial_library.available():
-        for values in SETTINGS[adversarial_library.NAME]:
-            called = adversarial_library.called_from_torch(folded)
-            call = adversarial_library.attack_on(called, "FMN", steps=gradients, **values)
-            yield Contender(adversarial_library.NAME, "fmn", repr(values), call, rounds=False)
+        yield Contender("Foolbox", "fmn", gradients, repr(values), call, rounds=False)
+    for values in SETTINGS[adversarial_library.NAME] if called else ():
+        call = adversarial_library.attack_on(called, "FMN", steps=gradients, **values)
+        yield Contender(adversarial_library.NAME, "fmn", gradients, repr(values), call, rounds=False)
 
 
-def distortions(case: robustness.Case, name: str, one: Contender, folder: pathlib.Path) -> np.ndarray:
-    """Of each image, in 8 bits; infinite without success. What does not round inside is `minimal.scaled`."""
-    parts = []
-    for part in robustness.batches(case):
-        of = [str(models.fingerprint(part.model)).encode(), part.images.tobytes(), part.labels.tobytes()]
+def attack_of(one: Contender) -> robustness.Attack:
+    """What a contender comes to in 8 bits. What does not round inside is `minimal.scaled`."""
 
-        def make(part: networks.Problem = part) -> dict[str, np.ndarray]:
-            adversarial = one.call(part.images, part.labels)
-            if not one.rounds:
-                originals = protocol.Originals(np.arange(len(part.labels)), part.images, part.labels)
-                adversarial = minimal.scaled(part.model, originals, adversarial)
-            success = criteria.is_adversarial(sa.Classifier.of(part.model)(adversarial), part.labels).numpy()
-            norm = tensors.l2_norm(tf.constant(adversarial - part.images)).numpy()
-            return {"distortion": np.where(success, norm, np.inf)}
+    def attacked(part: networks.Problem) -> robustness.Found:
+        adversarial = one.call(part.images, part.labels)
+        if not one.rounds:
+            originals = protocol.Originals(np.arange(len(part.labels)), part.images, part.labels)
+            adversarial = minimal.scaled(part.model, originals, adversarial)
+        success = criteria.is_adversarial(sa.Classifier.of(part.model)(adversarial), part.labels).numpy()
+        norm = tensors.l2_norm(tf.constant(adversarial - part.images)).numpy()
+        return robustness.Found(np.where(success, norm, np.inf), np.full(len(norm), one.gradients))
 
-        parts.append(robustness.stored(folder, name, [*of, one.settings.encode()], make)["distortion"])
-    return np.concatenate(parts)
+    return attacked
 
 
 def figure(rows: Sequence[Mapping[str, Any]]) -> plots.Figure:

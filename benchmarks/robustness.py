@@ -94,11 +94,12 @@ def where(found: Found, epsilon: float) -> np.ndarray:
     return robustness.robust(found.distortion, np.ones(len(found.distortion), bool), epsilon)
 
 
-def kept(folder: pathlib.Path, name: str, case: Case, attack: Attack) -> Found:
-    """What an attack of a fixed version comes to; a batch is a file, by its weights, images and classes."""
+def kept(folder: pathlib.Path, name: str, case: Case, attack: Attack, settings: str = "") -> Found:
+    """What an attack of a fixed version comes to; a batch is a file, by its weights, images, classes and settings."""
     parts = []
     for part in batches(case):
         of = [str(models.fingerprint(part.model)).encode(), part.images.tobytes(), part.labels.tobytes()]
+        of.append(settings.encode())
 
         def make(part: networks.Problem = part) -> dict[str, Any]:
             return attack(part)._asdict()

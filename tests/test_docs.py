@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import itertools
 import pathlib
@@ -91,8 +92,11 @@ def test_every_command_is_one_that_its_binary_takes(page):
                 known[name].parser.parse(value)
 
 
-ALL_FLAGS = [importlib.import_module(f"eval.{name}").FLAGS for name in commands.binaries()]
-ALL_FLAGS += [importlib.import_module(f"benchmarks.{name}").FLAGS for name in ("__main__", "adversaries", "devices")]
+@functools.cache
+def all_flags() -> list[flags.FlagValues]:
+    modules = [f"eval.{name}" for name in commands.binaries()]
+    modules += [f"benchmarks.{name}" for name in ("__main__", "adversaries", "devices")]
+    return [importlib.import_module(name).FLAGS for name in modules]
 
 
 @pytest.mark.parametrize("page", PROSE, ids=lambda path: str(path.relative_to(ROOT)))
@@ -100,7 +104,7 @@ def test_every_flag_is_one_of_a_binary(page):
     """Those that stand alone, as in: the same with `--num_images=24`."""
     alone = [command.partition(" -- ")[0] for command in commands_of(page) if command.startswith("--")]
     for name in re.findall(r"(?<!\S)--(\w+)", " ".join(alone)):
-        known = any(name in given or name.removeprefix("no") in given for given in ALL_FLAGS)
+        known = any(name in given or name.removeprefix("no") in given for given in all_flags())
         assert known or name == "help", name
 
 

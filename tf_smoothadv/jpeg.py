@@ -143,7 +143,7 @@ class Jpeg(Delivery):
         size = tf.shape(x)[1:3]
         planes = tuple(self._planes)
         images, code = _delivered(tf.stop_gradient(x), self.images, planes, self._tables, size, self.form.sampling)
-        return Delivered(tf.stop_gradient(images), code)
+        return Delivered(tf.stop_gradient(tf.ensure_shape(images, x.shape)), code)
 
     def pull_back(self, gradient: tf.Tensor) -> tf.Tensor:
         if self.form.sampling == (1, 1):

@@ -123,8 +123,7 @@ class MinimalNormAttack(core.Attack):
             smallest = tf.where(slope.success, tf.minimum(smallest, norm), smallest)
             steepness = tf.reduce_sum(gradient * direction, axis=[1, 2, 3])
             boundary = norm + tf.math.divide_no_nan(slope.margin, steepness)
-            # Of what a file holds TensorFlow may not know the shape, which a loop must.
-            unchanged = tf.ensure_shape(tf.reduce_all(shown.images == images, axis=[1, 2, 3]), norm.shape)
+            unchanged = tf.reduce_all(shown.images == images, axis=[1, 2, 3])
             boundary = tf.where(unchanged, tf.maximum(boundary, 2 * norm), boundary)
 
             rate = 0.505 + 0.495 * tf.cos(math.pi * tf.cast(step / self.steps, x.dtype))
