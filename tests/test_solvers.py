@@ -7,7 +7,7 @@ import tensorflow as tf
 import tf_smoothadv as sa
 from tests.conftest import photograph
 from tests.reference import smoothed
-from tf_smoothadv import solvers
+from tf_smoothadv import graph, solvers
 
 EXACT = {
     "dense": {},
@@ -62,6 +62,7 @@ def test_chebyshev_error_is_a_bound_and_not_a_loose_one(alpha, sweeps):
     side = 16
     pixels = side * side
     guide = np.zeros((1, side, side, pixels))
+    guide[:, :, side // 2 :] = 1  # halves of which each keeps its own constant: one more that the sweeps must find
     identity = np.eye(pixels).reshape(1, pixels, side, side).transpose(0, 2, 3, 1)  # one channel a unit vector
     exact = sa.Smoothing(alpha, solver="dense").guided_by(guide).solve(identity)
     found = sa.Smoothing(alpha, solver="chebyshev", iterations=sweeps).guided_by(guide).solve(identity)
@@ -79,10 +80,14 @@ def test_chebyshev_takes_the_fewest_sweeps_for_its_tolerance(alpha, tol):
 
 
 def test_chebyshev_weights_are_those_of_golub_and_varga(rng):
-    """Two sweeps on a strip of two pixels, written out: w_1 = 1, w_2 = 2 / (2 - alpha^2), w_3, then a plain update."""
+    """Two sweeps on a strip of two pixels, written out: w_1 = 1, w_2 = 2 / (2 - alpha^2), w_3, then a plain update.
+
+    The constant of the strip stays as it is; the sweeps see the rest, and leave no constant behind.
+    """
     alpha = 0.9
     z = rng.normal(size=(1, 1, 2, 1))
-    red, black = (1 - alpha) * z[0, 0, :, 0]  # the two pixels' normalised weight is 1
+    constant = np.mean(z)
+    red, black = (1 - alpha) * (z[0, 0, :, 0] - constant)  # the two pixels' normalised weight is 1
     x_red, x_black = 0.0, black
     w2 = 2 / (2 - alpha**2)
     w3 = 1 / (1 - alpha**2 * w2 / 4)
@@ -91,7 +96,34 @@ def test_chebyshev_weights_are_those_of_golub_and_varga(rng):
     x_red += w3 * (alpha * x_black + red - x_red)
     x_black = alpha * x_red + black
     found = sa.Smoothing(alpha, solver="chebyshev", iterations=2).guided_by(np.zeros((1, 1, 2, 1))).solve(z)
-    np.testing.assert_allclose(found[0, 0, :, 0], [x_red, x_black], rtol=1e-12)
+    half = (x_red - x_black) / 2
+    np.testing.assert_allclose(found[0, 0, :, 0], [constant + half, constant - half], rtol=1e-12)
+
+
+@pytest.mark.parametrize("color", graph.COLORS)
+def test_one_sweep_returns_what_the_operator_keeps(color, rng):
+    """L_alpha sqrt(d) = sqrt(d) for any graph, here of an image with a pixel that has no edge."""
+    images = rng.random((2, 7, 9, 3))
+    images[0, 3, 4] = -1e6
+    edges = graph.similarity_edges(tf.constant(images), 4.0, "laplacian", color)
+    root = solvers.channels_last(tf.sqrt(graph.degrees(edges)) * np.ones((1, 3, 1, 1)))
+    solver = solvers.chebyshev(graph.normalized(edges), graph.stationary(edges), 0.997, sweeps=1)
+    np.testing.assert_allclose(solver(root).values, root, atol=1e-12)
+
+
+def test_the_normalised_smoothing_errs_as_little_as_the_smoothing(digits, rng):
+    """(9) divides by s(1); the error of (8) at so few sweeps is nowhere smaller than there without `stationary`."""
+    images = tf.cast(digits[0][:4], tf.float64)
+    z = rng.normal(size=images.shape)
+    exact, found = (
+        sa.Smoothing(0.997, 10.0, **settings).guided_by(images)
+        for settings in ({"solver": "dense"}, {"solver": "chebyshev", "iterations": 12})
+    )
+    errors = [
+        np.linalg.norm(of(found) - of(exact)) / np.linalg.norm(of(exact))
+        for of in (lambda s: s.solve(z), lambda s: s(z))
+    ]
+    assert errors[1] < 1.1 * errors[0]
 
 
 def test_conjugate_gradient_stops_each_image_at_its_tolerance(rng):

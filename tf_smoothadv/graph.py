@@ -19,6 +19,7 @@ __all__ = [
     "neighbour_sum",
     "normalized",
     "similarity_edges",
+    "stationary",
     "to_bottom",
     "to_left",
     "to_right",
@@ -103,6 +104,15 @@ def normalized(edges: Edges) -> Edges:
     scale = tf.where(connected, tf.math.rsqrt(tf.where(connected, degree, tf.ones_like(degree))), 0)
     right, down = edges
     return Edges(right * scale[..., :-1] * scale[..., 1:], down * scale[..., :-1, :] * scale[..., 1:, :])
+
+
+def stationary(edges: Edges) -> tf.Tensor:
+    """sqrt(d) / ||sqrt(d)||, [..., H, W]: the signal of norm 1 that the normalised adjacency returns as it is.
+
+    0 for a graph without an edge.
+    """
+    degree = degrees(edges)
+    return tf.sqrt(tf.math.divide_no_nan(degree, tf.reduce_sum(degree, axis=[-2, -1], keepdims=True)))
 
 
 def neighbour_sum(edges: Edges, x: tf.Tensor) -> tf.Tensor:

@@ -138,7 +138,7 @@ class Smoother:
         self._shape = images.shape
         edges = graph.similarity_edges(images, spec.gamma, spec.kernel, spec.color)
         self._adjacency = graph.normalized(edges)
-        self._solver = _solver(spec, self._adjacency)
+        self._solver = _solver(spec, self._adjacency, graph.stationary(edges))
         ones = tf.ones_like(images if spec.color == "per_channel" else images[..., :1])
         self._inverse_gain = 1 / self._solver(ones).values  # diag(s(1))^-1 of (9)
 
@@ -288,14 +288,14 @@ class Smoother:
         return graph.Edges(*(weight[:, 0] if joint else weight for weight in self._adjacency))
 
 
-def _solver(spec: Smoothing, edges: graph.Edges) -> solvers.Solver:
+def _solver(spec: Smoothing, edges: graph.Edges, stationary: tf.Tensor) -> solvers.Solver:
     if spec.solver == "dense":
         return solvers.dense(edges, spec.alpha)
     if spec.solver == "cg":
         limit = spec.iterations or (CG_ITERATIONS if spec.tol is None else CG_LIMIT)
         return solvers.conjugate_gradient(edges, spec.alpha, limit, spec.tol or 0.0)
     sweeps = spec.iterations or solvers.chebyshev_sweeps(spec.alpha, spec.tol or CHEBYSHEV_TOL)
-    return solvers.chebyshev(edges, spec.alpha, sweeps, compiled=spec.gradient == "implicit")
+    return solvers.chebyshev(edges, stationary, spec.alpha, sweeps, compiled=spec.gradient == "implicit")
 
 
 @keras.saving.register_keras_serializable(package="tf_smoothadv")
