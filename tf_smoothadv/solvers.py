@@ -268,7 +268,7 @@ def _compiled_sweeps(
         return tf.reshape(padded, tf.concat([[groups, size], tf.shape(x)[1:]], 0))
 
     values = tf.map_fn(
-        lambda group: _sweeps(*group, alpha, sweeps),
+        lambda group: _sweeps(group[0], group[1], group[2], group[3], alpha, sweeps),
         tf.nest.map_structure(grouped, (z, stationary, red_taps, black_taps)),
         fn_output_signature=z.dtype,
     )
