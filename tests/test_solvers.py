@@ -112,7 +112,7 @@ def test_one_sweep_returns_what_the_operator_keeps(color, rng):
 
 
 def test_the_normalised_smoothing_errs_as_little_as_the_smoothing(digits, rng):
-    """(9) divides by s(1); the error of (8) at so few sweeps is nowhere smaller than there without `stationary`."""
+    """(9) divides by s(1), which lies near `stationary`; swept like the rest, it errs half as much again as (8)."""
     images = tf.cast(digits[0][:4], tf.float64)
     z = rng.normal(size=images.shape)
     exact, found = (
