@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import tempfile
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.conftest import needs_shared
 
 nbclient = pytest.importorskip("nbclient")
 nbformat = pytest.importorskip("nbformat")
+traitlets_config = pytest.importorskip("traitlets.config")
 pytest.importorskip("ipykernel")
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -26,7 +28,9 @@ pytestmark = [
 def executed(name: str, **values: object) -> list:
     """The outputs of the code cells, run in order; values take the place of what the notebook's own cells assign.
 
-    Standard error is left out: what TensorFlow says of a machine's processor and memory stands there, at any time."""
+    Standard error is left out: warnings of libraries stand there, some of them only where a machine is slow. The kernel
+    is spoken to by files: a port that was free may be taken by another test before the kernel binds it.
+    """
     book = nbformat.read(ROOT / "docs" / "notebooks" / f"{name}.ipynb", as_version=4)
     for cell in book.cells:
         for variable, value in values.items():
@@ -35,9 +39,11 @@ def executed(name: str, **values: object) -> list:
                 for line in cell.source.split("\n")
             ]
             cell.source = "\n".join(lines)
-    nbclient.NotebookClient(
-        book, timeout=600, startup_timeout=300, resources={"metadata": {"path": str(ROOT)}}
-    ).execute()
+    with tempfile.TemporaryDirectory() as sockets, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_RUNTIME_DIR", sockets)
+        config = traitlets_config.Config(KernelManager={"transport": "ipc"})
+        where = {"metadata": {"path": str(ROOT)}}
+        nbclient.NotebookClient(book, timeout=600, startup_timeout=300, resources=where, config=config).execute()
     return [
         [one for one in cell.outputs if one.get("name") != "stderr"] for cell in book.cells if cell.cell_type == "code"
     ]
