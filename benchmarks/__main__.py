@@ -105,6 +105,13 @@ DEFINE_list(
     flag_values=FLAGS,
 )
 DEFINE_integer("slow_digits", 20, "Digits for the slowest attack of another library.", lower_bound=1, flag_values=FLAGS)
+DEFINE_integer(
+    "slow_photographs",
+    4,
+    "Photographs for it, which takes gigabytes for each of 1,000 classes; 0 leaves it out.",
+    lower_bound=0,
+    flag_values=FLAGS,
+)
 DEFINE_string(
     "data",
     None,
@@ -195,7 +202,7 @@ def deliveries() -> dict[str, delivery.Case]:
     if "file" in FLAGS.networks and FLAGS.network is not None:
         problem = networks.saved(FLAGS.network, FLAGS.images, FLAGS.photographs)
         name, size = pathlib.Path(FLAGS.network).stem, FLAGS.batch_size
-        made[name] = delivery.Case(problem, peers.PHOTOGRAPHS, size, size)
+        made[name] = delivery.Case(problem, peers.PHOTOGRAPHS, size, FLAGS.slow_photographs)
     return made
 
 

@@ -23,7 +23,7 @@ class Case(NamedTuple):
         problem: the network, the images and their labels.
         scale: what is as large as their perturbations.
         batch: images at once.
-        slow: images for ART's C&W, which searches along every step.
+        slow: images for ART's C&W, which searches along every step; 0 leaves it out.
     """
 
     problem: networks.Problem
@@ -46,6 +46,8 @@ def run(cases: Mapping[str, Case], steps: int) -> Iterator[dict[str, Any]]:
         ):
             for name in names:
                 count = case.slow if (library, name) == ("ART", "C&W") else len(case.problem.images)
+                if not count:
+                    continue
                 found = [
                     survival(part, make(part._replace(model=compiled), steps, CONSTANTS, case.scale)[name]())
                     for part in batches(case.problem, count, case.batch)
