@@ -825,6 +825,7 @@ class TestComparison:
         link = page.find_element(By.CSS_SELECTOR, "#cards .compare")
         page.execute_script("arguments[0].focus()", link)
         ActionChains(page).send_keys(Keys.ENTER).perform()
+        side_by_side(page, 2)
         assert [alt.split(": ")[1].split(",")[0] for alt, _ in windows(page)] == ["original", "perturbation"]
         assert page.switch_to.active_element.get_attribute("id") == "panels"
         ActionChains(page).send_keys(Keys.ESCAPE).perform()
