@@ -9,10 +9,11 @@ import pytest
 import tensorflow as tf
 
 import tf_smoothadv as sa
-from benchmarks import curve, files, images, masked, networks, optimality, robustness, solvers, timing
+from benchmarks import curve, files, images, lattice, masked, networks, optimality, robustness, solvers, timing
 from models import c4
 from tests import reference
 from tests.many_runs import here
+from tf_smoothadv import jpeg
 
 
 def test_functions_take_turns():
@@ -122,6 +123,62 @@ def test_noise_for_a_gradient_is_named_masked(monkeypatch):
     assert row["masked_images"] > 0
     assert row["stated"] == "masked"
     assert row["beside_it"].startswith("at most ")
+
+
+def exhaustive(points: np.ndarray, needed: float) -> float:
+    """The least |r| of points of a lattice, rows of |r|^2 and g r, that reach what is needed."""
+    return float(np.sqrt(points[points[:, 1] >= needed, 0].min()))
+
+
+class TestLattice:
+    def brackets(self, point: lattice.Point, points: np.ndarray, needs: list[float]) -> None:
+        for needed in needs:
+            below, found = lattice.least(point, needed)
+            assert below - 1e-9 <= exhaustive(points, needed) <= found + 1e-9
+        for multiplier in (1.0, 4.0, 9.0):  # where a multiplier reaches what is needed exactly, nothing is left open
+            energy, gain = point(multiplier)
+            assert exhaustive(points, gain - 1e-9) == pytest.approx(np.sqrt(energy), abs=1e-9)
+
+    def test_pixels(self, rng):
+        slope = rng.uniform(-0.8, 0.8, 5)
+        steps = np.array(list(itertools.product(range(-4, 5), repeat=5)))
+        points = np.stack([(steps**2).sum(1), steps @ slope], 1)
+        self.brackets(lattice.of_pixels(slope), points, [0.3, 1.0, 2.0, 4.0])
+
+    def test_coefficients(self, rng):
+        """Two frequencies of a block, each with its three colours, whose perturbations are made of pixels."""
+        places, tables = ((0, 1), (3, 2)), rng.integers(2, 6, [8, 8, 3]).astype(float)
+        slopes = np.zeros([1, 1, 1, 8, 8, 3])
+        basis = []
+        for place in places:
+            slopes[(..., *place, slice(None))] = rng.normal(size=3)
+            for plane in range(3):
+                frequencies = np.zeros([1, 1, 1, 8, 8])
+                frequencies[(..., *place)] = tables[(*place, plane)]
+                pixels = jpeg._restored(tf.constant(frequencies))[..., None] * jpeg.FROM_YCC[:, plane]
+                basis.append(np.ravel(pixels))
+        steps = np.array(list(itertools.product(range(-3, 4), repeat=6)))
+        along = np.concatenate([slopes[0, 0, 0][place] * tables[place] for place in places])
+        points = np.stack([((steps @ np.array(basis)) ** 2).sum(1), steps @ along], 1)
+        self.brackets(lattice.of_coefficients(slopes, tables), points, [1.0, 4.0, 8.0])
+
+    def test_a_file_is_never_below_its_bound(self, tmp_path, rng):
+        def model(images):
+            return tf.reduce_sum(images * weights, axis=[1, 2, 3])[:, None] * [1.0, -1.0]
+
+        weights = tf.constant(rng.normal(size=[24, 32, 3]), tf.float32)
+        pixels = rng.integers(30, 220, [24, 32, 3]).astype(np.uint8)
+        PIL.Image.fromarray(pixels).save(tmp_path / "a.jpg", quality=95, subsampling=0)
+        found = lattice.compared(model, tmp_path / "a.jpg")
+        assert 0 < found.bound.below <= found.bound.found <= found.jpeg
+        assert found.png.below <= found.png.found < found.jpeg
+
+    def test_what_cannot_be_compared_is_refused(self, tmp_path):
+        PIL.Image.new("RGB", (16, 16), "gray").save(tmp_path / "a.jpg", subsampling=2)
+        with pytest.raises(ValueError, match=r"a\.jpg must be of 4:4:4"):
+            lattice.compared(lambda images: images[:, 0, 0, :2], tmp_path / "a.jpg")
+        with pytest.raises(ValueError, match="large enough"):
+            lattice.least(lattice.of_pixels(np.zeros(3)), 1.0)
 
 
 def test_files_are_judged_by_each_decoder(tmp_path, rng):
