@@ -124,8 +124,10 @@ def _linear(layer: Any) -> Any:
 def _logits(classifier: Classifier, images: tf.Tensor) -> np.ndarray:
     """Those by which it classifies the images, [B, K]."""
     size = max(1, AT_ONCE // classifier.samples)
-    parts = [protocol.mean_logits(classifier, images[i : i + size]) for i in range(0, len(images), size)]
-    return np.concatenate(parts)
+    parts = (images[i : i + size] for i in range(0, len(images), size))
+    if classifier.random:
+        return np.concatenate([protocol.mean_logits(classifier, part) for part in parts])
+    return np.concatenate([classifier.quick(part) for part in parts])
 
 
 def _predictions(classifier: Classifier, images: tf.Tensor) -> np.ndarray:
@@ -157,12 +159,12 @@ def _check_repeatable(classifier: Classifier, images: tf.Tensor) -> None:
 
 def _checked_accuracy(classifier: Classifier, images: tf.Tensor, predictions: np.ndarray, labels: np.ndarray) -> float:
     """The accuracy, unless it is another range of images or a shift of the labels that makes them right."""
-    said = {classifier.input_range: predictions}
-    for input_range in RANGES:
-        if input_range not in said:
-            other = Classifier(classifier.model, **{**classifier.settings(), "input_range": input_range})
+    said, (start, end) = {classifier.input_range: predictions}, classifier.input_range
+    for low, high in RANGES:
+        if (low, high) not in said:
+            others = (low + (high - low) * images - start) / (end - start)  # which it scales to that range
             with contextlib.suppress(Exception):  # of a network that refuses such images itself
-                said[input_range] = np.argmax(_logits(other, images), axis=1)
+                said[low, high] = np.argmax(_logits(classifier, others), axis=1)
     right = {(ends, shift): said[ends] == labels + shift for ends, shift in itertools.product(said, SHIFTS)}
     given = right[classifier.input_range, 0]
     ((low, high), shift), best = max(right.items(), key=lambda item: np.sum(item[1]))
