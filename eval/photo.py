@@ -9,7 +9,8 @@
 PNG, JPEG, WebP and BMP files. The network is attacked through the way to its size (--resize), at the image's own size.
 A JPEG file is changed in its quantised coefficients: its tables, its subsampling and most of its blocks stay as they
 are, and what a decoder makes of it is what was searched (all that decode as libjpeg does; TensorFlow only with
-dct_method="INTEGER_ACCURATE"). WebP files are written without loss, PNG files of 16 bits with 8. What counts is the
+dct_method="INTEGER_ACCURATE"; where its own default sees no change of class, a line says so, and --confidence covers
+it). WebP files are written without loss, PNG files of 16 bits with 8. What counts is the
 file that was written, decoded.
 
 Above 2.4 megapixels an attack takes fewer gradients, unless --gradients says how many: as many as have 240 megapixels
@@ -25,7 +26,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 
-from absl.flags import DEFINE_bool, DEFINE_enum, DEFINE_integer, DEFINE_string
+from absl.flags import DEFINE_bool, DEFINE_enum, DEFINE_float, DEFINE_integer, DEFINE_string
 
 from eval import flags
 from models import console
@@ -44,6 +45,13 @@ DEFINE_enum("format", None, list(photographs.FORMATS), "What is written; by defa
 DEFINE_integer("quality", 95, "Of JPEG files that are made of others.", 1, 100, flag_values=FLAGS)
 DEFINE_integer("label", None, "The class to leave; by default the one predicted.", 0, flag_values=FLAGS)
 DEFINE_integer("target", None, "The class to reach; by default any other.", 0, flag_values=FLAGS)
+DEFINE_float(
+    "confidence",
+    0.0,
+    "By how much the network must err, in logits; of JPEG files 2 is enough for most decoders that round otherwise.",
+    0.0,
+    flag_values=FLAGS,
+)
 DEFINE_string(
     "classes", None, "File with the names of the classes, one a line; or 'imagenet', Keras's list.", flag_values=FLAGS
 )

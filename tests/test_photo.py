@@ -14,6 +14,7 @@ import zlib
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from tests.many_runs import ROOT, here
@@ -51,10 +52,10 @@ def save(path: pathlib.Path, shape: np.ndarray | None = None, **options) -> path
     return path
 
 
-def judged(network: str | keras.Model, path: pathlib.Path) -> int:
-    """The class of a file, as anybody would ask for it: decoded by PIL, cut to its middle, resized."""
+def judged(network: str | keras.Model, path: pathlib.Path, image: np.ndarray | None = None) -> int:
+    """The class of a file, as anybody would ask for it: decoded, by PIL if not given, cut to its middle, resized."""
     model = keras.models.load_model(network) if isinstance(network, str) else network
-    image = np.array(opened(path).convert("RGB"))
+    image = np.array(opened(path).convert("RGB")) if image is None else image
     side = min(image.shape[:2])
     top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
     square = image[None, top : top + side, left : left + side] / 255
@@ -206,6 +207,28 @@ def test_names_of_classes_and_a_label(network, tmp_path):
     assert re.search(r"(north|south) (west|east) \(0\.\d\d\) -> (north|south) (west|east) \(", done.stdout)
 
 
+def test_a_line_tells_what_another_decoder_undoes(network, tmp_path):
+    """Six files at the boundary, some of which TensorFlow's default puts back; beyond it none."""
+    model = keras.models.load_model(network)
+    for seed in range(6):
+        save(tmp_path / f"{seed}.jpg", picture(seed=seed), quality=90, subsampling=0)
+
+    def undone() -> list[str]:
+        names = []
+        for path in sorted(tmp_path.glob("?.jpg")):
+            output = path.with_name(f"{path.stem}.adversarial.jpg")
+            decoded = tf.io.decode_jpeg(output.read_bytes(), dct_method="INTEGER_FAST").numpy()
+            names += [path.name] * (judged(model, output, decoded) == judged(model, path))
+        return names
+
+    for more, some in (((), True), (("--confidence=0.3", "--overwrite"), False)):
+        done = here("eval.photo", str(tmp_path), f"--model={network}", *FAST, *more)
+        assert "6 of 6 were made adversarial" in done.stdout
+        told = [part for part in done.stdout.split("[")[1:] if "by tf.io.decode_jpeg's default" in part]
+        assert undone() == [re.search(r"\d\.jpg", part)[0] for part in told]
+        assert bool(told) == some
+
+
 def test_a_target_and_two_networks_at_once(network, tmp_path):
     other = keras.models.load_model(network)
     other.layers[-1].set_weights([0.5 * other.layers[-1].get_weights()[0]])
@@ -273,6 +296,7 @@ def test_what_cannot_be_made_adversarial(network, tmp_path):
         (["none.jpg"], "cannot read none.jpg: there is no such file"),
         (["a.png", "--attack=magic"], "attack must be one of"),
         (["a.png", "--attack=pgd2", "--gradients=1"], "steps must be an integer of at least 1; received 0"),
+        (["a.png", "--attack=pgd2", "--confidence=1"], "confidence is of attacks that have one, such as fmn"),
         (["a.png", "--classes=none.txt"], "cannot read the names of classes from none.txt"),
         (["a.png", "b/a.png", "--output=out"], "2 of the files would be written to out/a.adversarial.png"),
         (["a.png", "a.adversarial.png"], "a.adversarial.png is an input, which is never overwritten"),

@@ -15,7 +15,7 @@ import tensorflow as tf
 import tf_smoothadv as sa
 from tf_smoothadv import checks, protocol, resizing
 from tf_smoothadv.attacks import Attack, core
-from tf_smoothadv.evaluation import families, presets
+from tf_smoothadv.evaluation import families, presets, variants
 from tf_smoothadv.evaluation.data import classes, decoding, photographs
 from tf_smoothadv.evaluation.data.photographs import Photo
 from tf_smoothadv.evaluation.rendering import pictures, plots
@@ -26,6 +26,7 @@ __all__ = ["Failure", "Made", "Options", "make", "output_of", "photos", "told"]
 MARK = ".adversarial"  # what the name of an output ends in
 ALL_GRADIENTS = 240e6  # pixels of all gradients of a photograph together, some minutes of two cores
 FEWEST, MOST = 20, 100
+UNCOVERED = "not adversarial by tf.io.decode_jpeg's default, INTEGER_FAST: --confidence=2 --overwrite goes further"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Options:
         quality: of JPEG files that are made of other ones, 1 to 100.
         label: the class to leave; None for the one that is predicted.
         target: the class to reach; None for any other.
+        confidence: by how much the network must err, in logits.
         output: a folder; None for the input's own.
         visibility: False leaves the measures of the eye out.
         show: whether a sheet of pictures is written beside each output.
@@ -59,17 +61,31 @@ class Options:
     quality: int = 95
     label: int | None = None
     target: int | None = None
+    confidence: float = 0.0
     output: str | None = None
     visibility: bool | None = None
     show: bool = False
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        (variants,) = presets.preset(families.PHOTOGRAPHS, "tuned", [self.attack], gradients=self.gradients).values()
-        if len(variants) > 1:
-            raise ValueError(f"attack must have one setting; {self.attack} has {len(variants)}")
+        checks.in_range("confidence", self.confidence, 0)
+        self.chosen(families.PHOTOGRAPHS, self.gradients)
         checks.one_of("format", self.format, (*photographs.FORMATS, None))
         checks.in_range("quality", self.quality, 1, 100)
+
+    def chosen(self, family: str, gradients: int | None) -> Attack:
+        """The attack for images of a family.
+
+        Raises:
+            ValueError: an unknown one, one of several settings, or one that knows no confidence.
+        """
+        preset = presets.preset(family, "tuned", [self.attack], gradients=gradients)
+        if self.confidence:
+            preset = variants.with_confidence(preset, self.confidence)
+        (settings,) = preset.values()
+        if len(settings) > 1:
+            raise ValueError(f"attack must have one setting; {self.attack} has {len(settings)}")
+        return settings[0]
 
 
 class Made(NamedTuple):
@@ -82,6 +98,7 @@ class Made(NamedTuple):
         distortion: D, at the image's own size.
         visibility: by measure; without an output, none.
         gradients, seconds: what it took.
+        for_tensorflow: of a JPEG file, whether it is adversarial as TensorFlow decodes it by default, too.
     """
 
     path: pathlib.Path
@@ -93,6 +110,7 @@ class Made(NamedTuple):
     visibility: Mapping[str, float]
     gradients: int
     seconds: float
+    for_tensorflow: bool = True
 
 
 class Failure(NamedTuple):
@@ -233,15 +251,26 @@ def _made(
     if options.show:
         _show(output, upright, delivered)
     kept = output if _errs(judge, delivered, label, options.target) else None
-    return Made(path, kept, upright.shape, before, after, distortion, seen, gradients, seconds)
+    fast = _by_tensorflow(output, photo)
+    for_tensorflow = fast is None or _errs(networks.of(photo.orientation), fast, label, options.target)
+    return Made(path, kept, upright.shape, before, after, distortion, seen, gradients, seconds, for_tensorflow)
+
+
+def _by_tensorflow(output: pathlib.Path, photo: Photo) -> np.ndarray | None:
+    """What TensorFlow decodes a JPEG file to by default, uint8 [H, W, C]; None for other files."""
+    if not isinstance(photo.delivery, sa.Jpeg):
+        return None
+    # Its default depends on the platform; where it is not INTEGER_ACCURATE it is this.
+    pixels: np.ndarray = tf.io.decode_jpeg(
+        output.read_bytes(), channels=photo.pixels.shape[2], dct_method="INTEGER_FAST"
+    ).numpy()
+    return pixels
 
 
 def _attack(networks: _Networks, photo: Photo, options: Options) -> Attack:
     """The preset's attack for images of this shape, with steps as long as the way to the network's size asks for."""
     shape = photo.pixels.shape
-    (attack,) = presets.preset(families.family(shape), "tuned", [options.attack], gradients=_gradients(shape, options))[
-        options.attack
-    ]
+    attack = options.chosen(families.family(shape), _gradients(shape, options))
     if hasattr(attack, "step_size"):
         attack = attack.replaced(step_size=attack.step_size * networks.magnification(shape))
     return attack.replaced(delivery=photo.delivery)
@@ -291,7 +320,8 @@ def told(outcome: Made | Failure, names: Mapping[int, str]) -> str:
         return f"{outcome.path}: not adversarial, {before} still; {took}"
     seen = [f"{MEASURES[name].heading} {value:.{MEASURES[name].digits}f}" for name, value in outcome.visibility.items()]
     numbers = ", ".join([f"D {outcome.distortion:.3f}", *seen])
+    warning = "" if outcome.for_tensorflow else f"\n    {UNCOVERED}"
     return (
         f"{outcome.path} ({outcome.shape[1]} x {outcome.shape[0]}): {before} -> {after} in {outcome.output}\n"
-        f"    {numbers}; {took}"
+        f"    {numbers}; {took}{warning}"
     )
