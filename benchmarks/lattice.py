@@ -32,7 +32,7 @@ from tf_smoothadv import criteria, jpeg, jpeg_files, resizing
 from tf_smoothadv.evaluation import photo
 
 BISECTIONS = 40  # of the multiplier
-CHROMA = 6  # steps of a coefficient of Cb and Cr, at most
+AROUND = 3  # steps of Cb and Cr that are tried around the least point of all reals
 
 FLAGS = FlagValues()
 DEFINE_string("model", None, "A Keras file; as eval.photo takes it.", flag_values=FLAGS)
@@ -93,28 +93,31 @@ def of_coefficients(slopes: np.ndarray, tables: np.ndarray) -> Point:
         tables: their steps, [8, 8, 3].
 
     Raises:
-        ValueError: a coefficient of chroma that goes further than `CHROMA` steps.
+        ValueError: a coefficient of chroma that is further than `AROUND` steps from where all reals would have it.
     """
     colors = jpeg.FROM_YCC.T @ jpeg.FROM_YCC  # the transform is orthonormal, colours are not
     grams = tables[..., :, None] * colors * tables[..., None, :]
     slopes = slopes * tables
     grams = np.broadcast_to(grams, (*slopes.shape, 3)).reshape(-1, 3, 3)
     slopes, smallest = slopes.reshape(-1, 3), np.linalg.eigvalsh(grams)[:, 0]
-    chroma = np.arange(-CHROMA, CHROMA + 1.0)
+    inverses = np.linalg.inv(grams)
+    around = np.arange(-AROUND, AROUND + 1.0)
 
     def point(multiplier: float) -> tuple[float, float]:
         moving = multiplier * np.abs(slopes).max(1) > smallest  # elsewhere 0 is least: steps are whole
         g, gram = slopes[moving], grams[moving]
-        best = np.zeros([4, len(g)])  # |r|^2 - lambda g r, |r|^2, g r, and steps of chroma
-        for cb, cr in itertools.product(chroma, chroma):
-            y = np.round((multiplier * g[:, 0] / 2 - gram[:, 0, 1] * cb - gram[:, 0, 2] * cr) / gram[:, 0, 0])
-            steps = np.stack([y, np.full_like(y, cb), np.full_like(y, cr)], 1)
+        real = multiplier / 2 * np.einsum("nij,nj->ni", inverses[moving], g)
+        best = np.full([4, len(g)], np.inf)  # |r|^2 - lambda g r, |r|^2, g r, and how far chroma is from the reals'
+        for move in itertools.product(around, around):
+            chroma = np.round(real[:, 1:]) + move
+            y = np.round((multiplier * g[:, 0] / 2 - np.sum(gram[:, 0, 1:] * chroma, 1)) / gram[:, 0, 0])
+            steps = np.concatenate([y[:, None], chroma], 1)
             energy, gain = np.einsum("ni,nij,nj->n", steps, gram, steps), np.einsum("ni,ni->n", steps, g)
             value = energy - multiplier * gain
-            here = np.stack([value, energy, gain, np.full_like(y, max(abs(cb), abs(cr)))])
+            here = np.stack([value, energy, gain, np.full_like(y, np.abs(move).max())])
             best = np.where(value < best[0], here, best)
-        if (best[3] == CHROMA).any():
-            raise ValueError(f"a coefficient of chroma goes {CHROMA} steps or more: more of them must be tried")
+        if (best[3] == AROUND).any():
+            raise ValueError(f"a coefficient of chroma goes {AROUND} steps from the reals': more of them must be tried")
         return float(best[1].sum()), float(best[2].sum())
 
     return point
