@@ -5,7 +5,7 @@
 The network is replaced by its tangent at the original: a perturbation r is adversarial where g r >= c. Told are
 
     PNG     the least |r| of whole levels of pixels;
-    bound   that of whole steps of a file's coefficients, before a decoder rounds to bytes;
+    steps   that of whole steps of a file's coefficients, before a decoder rounds to bytes;
     JPEG    the least that `Jpeg` finds along g, decoded to bytes.
 
 The first two are known but for a bracket: for a multiplier lambda the point of a lattice of least |r|^2 - lambda g r is
@@ -137,12 +137,12 @@ class Compared(NamedTuple):
     """The least perturbations of a file, in [0, 1]; see above.
 
     Attributes:
-        png, bound: between what they lie.
+        png, steps: between what they lie.
         jpeg: what is found.
     """
 
     png: Least
-    bound: Least
+    steps: Least
     jpeg: float
 
 
@@ -167,8 +167,8 @@ def compared(model: Any, path: pathlib.Path) -> Compared:
         of_coefficients(np.stack(along, -1).astype(np.float64), tables),
         of_file(file, slope),
     )
-    png, bound, found = (Least(*(value / 255 for value in least(point, needed))) for point in points)
-    return Compared(png, bound, found.found)
+    png, steps, found = (Least(*(value / 255 for value in least(point, needed))) for point in points)
+    return Compared(png, steps, found.found)
 
 
 def main(folders: list[str]) -> None:
@@ -179,10 +179,10 @@ def main(folders: list[str]) -> None:
     for folder in folders:
         paths = [path for path in photo.photos([folder]) if path.suffix == ".jpg"][: FLAGS.photographs]
         found = [compared(model, path) for path in paths]
-        png, bound, made = np.mean([(one.png.found, one.bound.below, one.jpeg) for one in found], axis=0)
+        png, steps, made = np.mean([(one.png.found, one.steps.below, one.jpeg) for one in found], axis=0)
         print(
             f"{folder}: {len(found)} files, for the tangent D of PNG {png:.3f}, "
-            f"bound {bound:.3f} ({bound / png:.2f} times), JPEG {made:.3f} ({made / png:.2f} times)"
+            f"steps {steps:.3f} ({steps / png:.2f} times), JPEG {made:.3f} ({made / png:.2f} times)"
         )
 
 

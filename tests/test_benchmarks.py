@@ -162,7 +162,7 @@ class TestLattice:
         points = np.stack([((steps @ np.array(basis)) ** 2).sum(1), steps @ along], 1)
         self.brackets(lattice.of_coefficients(slopes, tables), points, [1.0, 4.0, 8.0])
 
-    def test_a_file_is_never_below_its_bound(self, tmp_path, rng):
+    def test_rounding_to_bytes_costs_more(self, tmp_path, rng):
         def model(images):
             return tf.reduce_sum(images * weights, axis=[1, 2, 3])[:, None] * [1.0, -1.0]
 
@@ -170,7 +170,7 @@ class TestLattice:
         pixels = rng.integers(30, 220, [24, 32, 3]).astype(np.uint8)
         PIL.Image.fromarray(pixels).save(tmp_path / "a.jpg", quality=95, subsampling=0)
         found = lattice.compared(model, tmp_path / "a.jpg")
-        assert 0 < found.bound.below <= found.bound.found <= found.jpeg
+        assert 0 < found.steps.below <= found.steps.found <= found.jpeg
         assert found.png.below <= found.png.found < found.jpeg
 
     def test_what_cannot_be_compared_is_refused(self, tmp_path):
