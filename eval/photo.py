@@ -10,7 +10,7 @@ PNG, JPEG, WebP and BMP files. The network is attacked through the way to its si
 A JPEG file is changed in its quantised coefficients: its tables, its subsampling and most of its blocks stay as they
 are, and what a decoder makes of it is what was searched (all that decode as libjpeg does; TensorFlow only with
 dct_method="INTEGER_ACCURATE"; where its own default sees no change of class, a line says so, and --confidence covers
-it). WebP files are written without loss, PNG files of 16 bits with 8. What counts is the file that was written, decoded.
+it). WebP files are written without loss, PNG files of 16 bits with 8. What counts is what was written, decoded.
 
 Above 2.4 megapixels an attack takes fewer gradients, unless --gradients says how many: as many as have 240 megapixels
 together, at least 20.
