@@ -20,7 +20,7 @@ import models
 from models import console
 from tf_smoothadv import resizing
 from tf_smoothadv.evaluation.data import decoding
-from tf_smoothadv.evaluation.photo import MARK
+from tf_smoothadv.evaluation.data.photographs import MARK
 
 FLAGS = FlagValues()
 DEFINE_string("model", None, "A Keras file; as eval.photo takes it.", flag_values=FLAGS)

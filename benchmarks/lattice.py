@@ -29,7 +29,7 @@ from absl.flags import DEFINE_integer, DEFINE_string, FlagValues
 import models
 from models import console
 from tf_smoothadv import criteria, jpeg, jpeg_files, resizing
-from tf_smoothadv.evaluation import photo
+from tf_smoothadv.evaluation.data import photographs
 
 BISECTIONS = 40  # of the multiplier
 AROUND = 3  # steps of Cb and Cr that are tried around the least point of all reals
@@ -177,7 +177,7 @@ def main(folders: list[str]) -> None:
         raise ValueError("name --model and at least one folder")
     model = resizing.behind(models.load(FLAGS.model))
     for folder in folders:
-        paths = [path for path in photo.photos([folder]) if path.suffix == ".jpg"][: FLAGS.photographs]
+        paths = [path for path in photographs.photos([folder]) if path.suffix == ".jpg"][: FLAGS.photographs]
         found = [compared(model, path) for path in paths]
         png, steps, made = np.mean([(one.png.found, one.steps.below, one.jpeg) for one in found], axis=0)
         print(

@@ -44,13 +44,7 @@ DEFINE_enum("format", None, list(photographs.FORMATS), "What is written; by defa
 DEFINE_integer("quality", 95, "Of JPEG files that are made of others.", 1, 100, flag_values=FLAGS)
 DEFINE_integer("label", None, "The class to leave; by default the one predicted.", 0, flag_values=FLAGS)
 DEFINE_integer("target", None, "The class to reach; by default any other.", 0, flag_values=FLAGS)
-DEFINE_float(
-    "confidence",
-    0.0,
-    "By how much the network must err, in logits; of JPEG files 2 is enough for most decoders that round otherwise.",
-    0.0,
-    flag_values=FLAGS,
-)
+DEFINE_float("confidence", 0.0, "Logits by which it must err; 2 covers most JPEG decoders.", 0.0, flag_values=FLAGS)
 DEFINE_string(
     "classes", None, "File with the names of the classes, one a line; or 'imagenet', Keras's list.", flag_values=FLAGS
 )
@@ -65,7 +59,7 @@ def main(paths: list[str]) -> None:
         raise ValueError("name the network that is to err: --model=net.keras; received none")
     given = FLAGS.flag_values_dict()
     options = photo.Options(**{field.name: given[field.name] for field in dataclasses.fields(photo.Options)})
-    found = photo.photos(paths)
+    found = photographs.photos(paths)
     names = classes.read(FLAGS.classes)
     config: Config = flags.config(FLAGS)
     failed = 0

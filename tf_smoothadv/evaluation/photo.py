@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import pathlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,13 +17,12 @@ from tf_smoothadv import checks, protocol, resizing
 from tf_smoothadv.attacks import Attack, core
 from tf_smoothadv.evaluation import families, presets, variants
 from tf_smoothadv.evaluation.data import classes, decoding, photographs
-from tf_smoothadv.evaluation.data.photographs import Photo
+from tf_smoothadv.evaluation.data.photographs import MARK, Photo
 from tf_smoothadv.evaluation.rendering import pictures, plots
 from tf_smoothadv.visibility import MEASURES, visibility
 
-__all__ = ["Failure", "Made", "Options", "make", "output_of", "photos", "told"]
+__all__ = ["Failure", "Made", "Options", "make", "output_of", "told"]
 
-MARK = ".adversarial"  # what the name of an output ends in
 ALL_GRADIENTS = 240e6  # pixels of all gradients of a photograph together, some minutes of two cores
 FEWEST, MOST = 20, 100
 UNCOVERED = "not adversarial by tf.io.decode_jpeg's default, INTEGER_FAST: --confidence=2 --overwrite goes further"
@@ -123,29 +122,6 @@ class Failure(NamedTuple):
 
     path: pathlib.Path
     reason: str
-
-
-def photos(paths: Iterable[str | pathlib.Path]) -> list[pathlib.Path]:
-    """The image files at these paths: files, and those in flat folders but for outputs of before.
-
-    Raises:
-        ValueError: a path where nothing is, a folder without images, or none at all.
-    """
-    found: dict[pathlib.Path, None] = {}
-    for path in map(pathlib.Path, paths):
-        if not path.is_dir():
-            if not path.exists():
-                raise ValueError(f"cannot read {path}: there is no such file")
-            found[path] = None
-            continue
-        inside = [file for file in sorted(path.iterdir()) if file.suffix.lower() in decoding.SUFFIXES]
-        inside = [file for file in inside if not file.stem.endswith(MARK)]
-        if not inside:
-            raise ValueError(f"{path} holds no image: {', '.join(decoding.SUFFIXES)}")
-        found |= dict.fromkeys(inside)
-    if not found:
-        raise ValueError("name at least one image file or folder; received none")
-    return list(found)
 
 
 def output_of(path: pathlib.Path, options: Options) -> pathlib.Path:
@@ -251,20 +227,9 @@ def _made(
     if options.show:
         _show(output, upright, delivered)
     kept = output if _errs(judge, delivered, label, options.target) else None
-    fast = _by_tensorflow(output, photo)
+    fast = photographs.by_tensorflow(output, photo)
     for_tensorflow = fast is None or _errs(networks.of(photo.orientation), fast, label, options.target)
     return Made(path, kept, upright.shape, before, after, distortion, seen, gradients, seconds, for_tensorflow)
-
-
-def _by_tensorflow(output: pathlib.Path, photo: Photo) -> np.ndarray | None:
-    """What TensorFlow decodes a JPEG file to by default, uint8 [H, W, C]; None for other files."""
-    if not isinstance(photo.delivery, sa.Jpeg):
-        return None
-    # Its default depends on the platform; where it is not INTEGER_ACCURATE it is this.
-    pixels: np.ndarray = tf.io.decode_jpeg(
-        output.read_bytes(), channels=photo.pixels.shape[2], dct_method="INTEGER_FAST"
-    ).numpy()
-    return pixels
 
 
 def _attack(networks: _Networks, photo: Photo, options: Options) -> Attack:

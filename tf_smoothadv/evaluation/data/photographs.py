@@ -5,19 +5,23 @@ from __future__ import annotations
 import io
 import os
 import pathlib
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 import PIL.Image
+import tensorflow as tf
 
 import tf_smoothadv as sa
 from tf_smoothadv import checks
 from tf_smoothadv.attacks import core
 from tf_smoothadv.delivery import Delivery
+from tf_smoothadv.evaluation.data import decoding
 
-__all__ = ["FORMATS", "Photo", "encoded", "read", "write"]
+__all__ = ["FORMATS", "MARK", "Photo", "by_tensorflow", "encoded", "photos", "read", "write"]
 
 FORMATS = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "bmp": ".bmp"}
+MARK = ".adversarial"  # what the name of an output ends in
 ORIENTATION = 0x0112  # among the tags of EXIF
 
 
@@ -37,6 +41,29 @@ class Photo(NamedTuple):
     delivery: Delivery
     format: str
     metadata: dict[str, Any]
+
+
+def photos(paths: Iterable[str | pathlib.Path]) -> list[pathlib.Path]:
+    """The image files at these paths: files, and those in flat folders but for outputs of before.
+
+    Raises:
+        ValueError: a path where nothing is, a folder without images, or none at all.
+    """
+    found: dict[pathlib.Path, None] = {}
+    for path in map(pathlib.Path, paths):
+        if not path.is_dir():
+            if not path.exists():
+                raise ValueError(f"cannot read {path}: there is no such file")
+            found[path] = None
+            continue
+        inside = [file for file in sorted(path.iterdir()) if file.suffix.lower() in decoding.SUFFIXES]
+        inside = [file for file in inside if not file.stem.endswith(MARK)]
+        if not inside:
+            raise ValueError(f"{path} holds no image: {', '.join(decoding.SUFFIXES)}")
+        found |= dict.fromkeys(inside)
+    if not found:
+        raise ValueError("name at least one image file or folder; received none")
+    return list(found)
 
 
 def read(content: bytes, upright: np.ndarray, name: str, format: str | None = None, quality: int = 95) -> Photo:
@@ -96,3 +123,13 @@ def write(path: pathlib.Path, content: bytes) -> None:
     part = path.with_name(f".{path.name}.part")
     part.write_bytes(content)
     os.replace(part, path)
+
+
+def by_tensorflow(path: pathlib.Path, photo: Photo) -> np.ndarray | None:
+    """What TensorFlow decodes the JPEG file of a photograph to by default, uint8 [H, W, C]; None for other files."""
+    if not isinstance(photo.delivery, sa.Jpeg):
+        return None
+    # Its default depends on the platform; where it is not INTEGER_ACCURATE it is this.
+    channels = photo.pixels.shape[2]
+    pixels: np.ndarray = tf.io.decode_jpeg(path.read_bytes(), channels, dct_method="INTEGER_FAST").numpy()
+    return pixels
