@@ -8,6 +8,7 @@ adversarial where the class that the network predicts is another one than for th
 
 from __future__ import annotations
 
+import functools
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -19,27 +20,17 @@ from absl.flags import DEFINE_string, FlagValues
 import models
 from models import console
 from tf_smoothadv import resizing
-from tf_smoothadv.evaluation.data import decoding
+from tf_smoothadv.evaluation.data import decoding, photographs
 from tf_smoothadv.evaluation.data.photographs import MARK
 
 FLAGS = FlagValues()
 DEFINE_string("model", None, "A Keras file; as eval.photo takes it.", flag_values=FLAGS)
 
 
-def by_tensorflow(method: str) -> Callable[[pathlib.Path], np.ndarray]:
-    """A decoder of JPEG files, [H, W, 3] uint8."""
-
-    def decoded(path: pathlib.Path) -> np.ndarray:
-        pixels: np.ndarray = tf.io.decode_jpeg(path.read_bytes(), channels=3, dct_method=method).numpy()
-        return pixels
-
-    return decoded
-
-
 DECODERS: dict[str, Callable[[pathlib.Path], np.ndarray]] = {
     "PIL": decoding.read,
-    "INTEGER_ACCURATE": by_tensorflow("INTEGER_ACCURATE"),
-    "INTEGER_FAST": by_tensorflow("INTEGER_FAST"),
+    "INTEGER_ACCURATE": functools.partial(photographs.by_tensorflow, method="INTEGER_ACCURATE"),
+    "INTEGER_FAST": functools.partial(photographs.by_tensorflow, method="INTEGER_FAST"),
 }
 
 

@@ -28,7 +28,7 @@ from absl.flags import DEFINE_integer, DEFINE_string, FlagValues
 
 import models
 from models import console
-from tf_smoothadv import criteria, jpeg, jpeg_files, resizing
+from tf_smoothadv import criteria, jpeg, resizing
 from tf_smoothadv.evaluation.data import photographs
 
 BISECTIONS = 40  # of the multiplier
@@ -161,7 +161,7 @@ def compared(model: Any, path: pathlib.Path) -> Compared:
         margin = criteria.margin(model(file.images), label)
     slope, needed = -tape.gradient(margin, file.images), 255 * float(margin[0])
     along = [jpeg._transformed(tf.tensordot(slope, tf.constant(color, tf.float32), 1)) for color in jpeg.FROM_YCC.T]
-    tables = np.moveaxis(jpeg_files.read(path).tables, 0, -1).astype(np.float64)
+    tables = np.moveaxis(file.tensors()[0][0].numpy(), 0, -1).astype(np.float64)
     points = (
         of_pixels(slope.numpy().astype(np.float64)),
         of_coefficients(np.stack(along, -1).astype(np.float64), tables),

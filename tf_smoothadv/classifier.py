@@ -207,12 +207,9 @@ class Classifier:
         return self(tf.tile(images, [self.samples, 1, 1, 1]) if self.samples > 1 else images)
 
     def quick(self, images: tf.Tensor) -> tf.Tensor:
-        """The logits [B, K] of many images that are about to be attacked, compiled; of a random model by a plain call.
-
-        Within the tolerance that `check` has found, and without its time for each layer.
-        """
-        images = tf.convert_to_tensor(images)
-        return self(images) if self.random else self._compiled_logits(images)(images)
+        """The logits [B, K] of images by a compiled call, within what `check` allows, without each layer's time."""
+        logits: tf.Tensor = self._compiled_logits(images)(images)
+        return logits
 
     def check(self, images: tf.Tensor) -> Checked:
         """Calls the model on the first images; where a compiled call differs, forgets all that was compiled before.
@@ -256,7 +253,7 @@ class Classifier:
 
     def _difference(self, images: tf.Tensor, logits: tf.Tensor) -> float:
         """What compiled logits differ by from these, where these are finite, relative to the largest."""
-        return float(_difference(self._compiled_logits(images)(images), logits))
+        return float(_difference(self.quick(images), logits))
 
     def check_output(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """What the model returns for some images, and the logits [B, K] that it stands for.

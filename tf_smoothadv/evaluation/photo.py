@@ -227,8 +227,11 @@ def _made(
     if options.show:
         _show(output, upright, delivered)
     kept = output if _errs(judge, delivered, label, options.target) else None
-    fast = photographs.by_tensorflow(output, photo)
-    for_tensorflow = fast is None or _errs(networks.of(photo.orientation), fast, label, options.target)
+    for_tensorflow = True
+    if isinstance(photo.delivery, sa.Jpeg):
+        # Its default depends on the platform; where it is not INTEGER_ACCURATE it is this.
+        fast = photographs.by_tensorflow(output, "INTEGER_FAST", photo.pixels.shape[2])
+        for_tensorflow = _errs(networks.of(photo.orientation), fast, label, options.target)
     return Made(path, kept, upright.shape, before, after, distortion, seen, gradients, seconds, for_tensorflow)
 
 

@@ -125,11 +125,7 @@ def write(path: pathlib.Path, content: bytes) -> None:
     os.replace(part, path)
 
 
-def by_tensorflow(path: pathlib.Path, photo: Photo) -> np.ndarray | None:
-    """What TensorFlow decodes the JPEG file of a photograph to by default, uint8 [H, W, C]; None for other files."""
-    if not isinstance(photo.delivery, sa.Jpeg):
-        return None
-    # Its default depends on the platform; where it is not INTEGER_ACCURATE it is this.
-    channels = photo.pixels.shape[2]
-    pixels: np.ndarray = tf.io.decode_jpeg(path.read_bytes(), channels, dct_method="INTEGER_FAST").numpy()
+def by_tensorflow(path: pathlib.Path, method: str, channels: int = 3) -> np.ndarray:
+    """What TensorFlow decodes a JPEG file to, uint8 [H, W, C], by one of its methods, in the order of its pixels."""
+    pixels: np.ndarray = tf.io.decode_jpeg(path.read_bytes(), channels, dct_method=method).numpy()
     return pixels
