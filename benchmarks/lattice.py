@@ -6,7 +6,8 @@ The network is replaced by its tangent at the original: a perturbation r is adve
 
     PNG     the least |r| of whole levels of pixels;
     steps   that of whole steps of a file's coefficients, before a decoder rounds to bytes;
-    JPEG    the least that `Jpeg` finds along g, decoded to bytes.
+    nearest the least of the nearest coefficients along g, decoded to bytes;
+    JPEG    the least of what `Jpeg` finds by its search, from there, decoded to bytes.
 
 The first two are known but for a bracket: for a multiplier lambda the point of a lattice of least |r|^2 - lambda g r is
 found coefficient by coefficient, exactly; where it reaches c it is a perturbation, and whatever lambda,
@@ -28,10 +29,11 @@ from absl.flags import DEFINE_integer, DEFINE_string, FlagValues
 
 import models
 from models import console
-from tf_smoothadv import criteria, jpeg, resizing
+from tf_smoothadv import criteria, jpeg, jpeg_transform, resizing
 from tf_smoothadv.evaluation.data import photographs
 
 BISECTIONS = 40  # of the multiplier
+SEARCHES = 10  # each from where the one before has ended, as in an attack
 AROUND = 3  # steps of Cb and Cr that are tried around the least point of all reals
 
 FLAGS = FlagValues()
@@ -95,7 +97,7 @@ def of_coefficients(slopes: np.ndarray, tables: np.ndarray) -> Point:
     Raises:
         ValueError: a coefficient of chroma that is further than `AROUND` steps from where all reals would have it.
     """
-    colors = jpeg.FROM_YCC.T @ jpeg.FROM_YCC  # the transform is orthonormal, colours are not
+    colors = jpeg_transform.FROM_YCC.T @ jpeg_transform.FROM_YCC  # the transform is orthonormal, colours are not
     grams = tables[..., :, None] * colors * tables[..., None, :]
     slopes = slopes * tables
     grams = np.broadcast_to(grams, (*slopes.shape, 3)).reshape(-1, 3, 3)
@@ -123,11 +125,15 @@ def of_coefficients(slopes: np.ndarray, tables: np.ndarray) -> Point:
     return point
 
 
-def of_file(file: jpeg.Jpeg, slope: np.ndarray) -> Point:
-    """What the file that is nearest to lambda g / 2 is decoded to; in levels, as `of_pixels` has them."""
+def of_file(file: jpeg.Jpeg, slope: np.ndarray, searches: int) -> Point:
+    """What the file near lambda g / 2 is decoded to, after so many searches; in levels, as `of_pixels` has them."""
 
     def point(multiplier: float) -> tuple[float, float]:
-        r = 255 * (file.delivered(file.images + multiplier * slope / 510).images - file.images)
+        x = file.images + multiplier * slope / 510
+        delivered = file.delivered(x)
+        for _ in range(searches):
+            delivered = file.searched(x, before=delivered.code)
+        r = 255 * (delivered.images - file.images)
         return float(tf.reduce_sum(r**2)), float(tf.reduce_sum(r * slope))
 
     return point
@@ -138,11 +144,12 @@ class Compared(NamedTuple):
 
     Attributes:
         png, steps: between what they lie.
-        jpeg: what is found.
+        nearest, jpeg: what is found.
     """
 
     png: Least
     steps: Least
+    nearest: float
     jpeg: float
 
 
@@ -160,15 +167,18 @@ def compared(model: Any, path: pathlib.Path) -> Compared:
         tape.watch(file.images)
         margin = criteria.margin(model(file.images), label)
     slope, needed = -tape.gradient(margin, file.images), 255 * float(margin[0])
-    along = [jpeg._transformed(tf.tensordot(slope, tf.constant(color, tf.float32), 1)) for color in jpeg.FROM_YCC.T]
+    along = [
+        jpeg._transformed(tf.tensordot(slope, tf.constant(color, tf.float32), 1)) for color in jpeg_transform.FROM_YCC.T
+    ]
     tables = np.moveaxis(file.tensors()[0][0].numpy(), 0, -1).astype(np.float64)
     points = (
         of_pixels(slope.numpy().astype(np.float64)),
         of_coefficients(np.stack(along, -1).astype(np.float64), tables),
-        of_file(file, slope),
+        of_file(file, slope, 0),
+        of_file(file, slope, SEARCHES),
     )
-    png, steps, found = (Least(*(value / 255 for value in least(point, needed))) for point in points)
-    return Compared(png, steps, found.found)
+    png, steps, nearest, found = (Least(*(value / 255 for value in least(point, needed))) for point in points)
+    return Compared(png, steps, nearest.found, found.found)
 
 
 def main(folders: list[str]) -> None:
@@ -179,11 +189,12 @@ def main(folders: list[str]) -> None:
     for folder in folders:
         paths = [path for path in photographs.photos([folder]) if path.suffix == ".jpg"][: FLAGS.photographs]
         found = [compared(model, path) for path in paths]
-        png, steps, made = np.mean([(one.png.found, one.steps.below, one.jpeg) for one in found], axis=0)
-        print(
-            f"{folder}: {len(found)} files, for the tangent D of PNG {png:.3f}, "
-            f"steps {steps:.3f} ({steps / png:.2f} times), JPEG {made:.3f} ({made / png:.2f} times)"
-        )
+        means = np.mean([(one.png.found, one.steps.below, one.nearest, one.jpeg) for one in found], axis=0)
+        png, *others = means
+        told = [
+            f"{name} {mean:.3f} ({mean / png:.2f} times)" for name, mean in zip(("steps", "nearest", "JPEG"), others)
+        ]
+        print(f"{folder}: {len(found)} files, for the tangent D of PNG {png:.3f}, {', '.join(told)}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 import tf_smoothadv as sa
-from tf_smoothadv import criteria, jpeg
+from tf_smoothadv import criteria, jpeg, jpeg_search, jpeg_transform
 from tf_smoothadv.attacks import ALMA, FMN, PGD2, CarliniWagner, NearestClasses, Standard
 
 pytest.importorskip("jpeglib")
@@ -77,8 +77,8 @@ def test_grey_files_have_one_channel():
 
 
 def test_inverse_of_the_transform_is_the_integer_one_but_for_rounding():
-    np.testing.assert_allclose(jpeg.FORWARD @ jpeg.FORWARD.T, np.eye(8), atol=1e-12)
-    np.testing.assert_allclose(jpeg.INVERSE / 8192, np.sqrt(8) * jpeg.FORWARD.T, atol=2e-4)
+    np.testing.assert_allclose(jpeg_transform.FORWARD @ jpeg_transform.FORWARD.T, np.eye(8), atol=1e-12)
+    np.testing.assert_allclose(jpeg_transform.INVERSE / 8192, np.sqrt(8) * jpeg_transform.FORWARD.T, atol=2e-4)
 
 
 @EACH_LATER
@@ -120,7 +120,7 @@ def test_a_coefficient_moves_once_it_is_half_a_step_away():
     """One step of one frequency of luminance, 40 bytes: nearer to twice 0.55 of it than to nothing, not to 0.45."""
     content = saved(np.full((8, 8, 3), 128, np.uint8), 50, qtables=[[40] * 64, [40] * 64])
     files = sa.Jpeg([content])
-    wave = np.outer(jpeg.FORWARD[2], jpeg.FORWARD[1])[np.newaxis, ..., np.newaxis]
+    wave = np.outer(jpeg_transform.FORWARD[2], jpeg_transform.FORWARD[1])[np.newaxis, ..., np.newaxis]
     for share, expected in ((0.45, 0), (0.55, 1)):
         x = files.images + tf.constant(share * 40 * wave / 255, tf.float32)
         luminance, *chroma = files.guided_by(files.images).delivered(x).code
@@ -130,10 +130,82 @@ def test_a_coefficient_moves_once_it_is_half_a_step_away():
         assert not any(np.any(plane.numpy()) for plane in chroma)
 
 
+def kinds():
+    """Files of each subsampling, and grey ones, and an iterate near them."""
+    for name in (*SUBSAMPLINGS, "grey"):
+        pictures = [pixels(21, 30, seed) for seed in range(2)]
+        if name == "grey":
+            files = sa.Jpeg([saved(picture[..., 0], 95) for picture in pictures])
+        else:
+            files = sa.Jpeg([saved(picture, 95, name) for picture in pictures])
+        r = 0.02 * tf.random.stateless_normal(files.images.shape, [0, 1])
+        yield files, tf.clip_by_value(files.images + r, 0, 1)
+
+
+def distances(files, x, images):
+    """||x - images||^2 of each block of chroma, in squared levels."""
+    return jpeg._over_blocks(tf.reduce_sum((255 * (x - images)) ** 2, -1), files.form.sampling).numpy()
+
+
+def test_a_search_comes_nearer_each_time_and_is_what_the_file_is_decoded_to():
+    for files, x in kinds():
+        nearest = found = files.delivered(x)
+        for _ in range(3):
+            before, found = found, files.searched(x, before=found.code)
+            decoded = np.stack([shown(content) for content in files.encode(found.code)])
+            np.testing.assert_array_equal(levels(found.images), decoded)
+            assert tf.norm(x - found.images) <= tf.norm(x - before.images) + 1e-6
+        assert tf.norm(x - found.images) < tf.norm(x - nearest.images)
+        if files.form.sampling == (1, 1):
+            assert np.all(distances(files, x, found.images) <= distances(files, x, nearest.images) + 1e-3)
+
+
+def test_no_step_of_a_coefficient_leads_from_what_is_searched_nearer_to_the_iterate():
+    """A block of grey, against the decoder itself: every step of every frequency, up and down."""
+    files = sa.Jpeg([saved(pixels(8, 8)[..., 0], 97)])
+    x = files.images + 0.01 * tf.random.stateless_normal(files.images.shape, [0, 5])
+    found = files.searched(x)
+    for _ in range(12):  # of 8 steps, among the 16 frequencies that promise most
+        found = files.searched(x, before=found.code)
+    plane = np.repeat(found.code[0].numpy().astype(np.float32), 1 + 2 * 64, axis=0).reshape(-1, 64)
+    plane[1:65] += np.eye(64)
+    plane[65:] -= np.eye(64)
+    tables = tf.repeat(files.tensors()[0], len(plane), axis=0)
+    images = jpeg._decoded((tf.reshape(plane, [-1, 1, 1, 8, 8]),), tables, tf.constant([8, 8]), (1, 1))
+    distance = tf.reduce_sum((255 * (images - x)) ** 2, axis=[1, 2, 3]).numpy()
+    np.testing.assert_array_equal(images[0], found.images[0])
+    assert distance[0] == pytest.approx(distance.min(), abs=0.01)
+
+
+def test_a_search_where_nothing_is_wanted_changes_nothing():
+    for files, _ in kinds():
+        found = files.delivered(files.images)
+        again = files.searched(files.images, before=found.code)
+        np.testing.assert_array_equal(again.images, files.images)
+        for one, other in zip(found.code, again.code):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_search_leaves_most_blocks_of_a_large_image(monkeypatch):
+    """Those that r moves most are searched, of each image by itself."""
+    files = sa.Jpeg([saved(pixels(32, 32, seed), 97) for seed in range(2)])
+    r = tf.random.stateless_normal(files.images.shape, [0, 1]) * [[[[0.002]]], [[[0.02]]]]
+    x = tf.clip_by_value(files.images + r, 0, 1)
+    nearest = files.delivered(x)
+    monkeypatch.setattr(jpeg_search, "MOST", 3)
+    found = files.searched(x)
+    changed = [np.any(one != other, axis=(3, 4)) for one, other in zip(nearest.code, found.code)]
+    assert 0 < np.any(changed, axis=0)[1].sum() <= 3
+    for index in range(2):
+        alone = files.take(tf.constant([index]))
+        by_itself = alone.searched(x[index : index + 1])
+        np.testing.assert_array_equal(by_itself.images[0], found.images[index])
+
+
 def held(r, subsampling):
     """What a file can hold of a perturbation [H, W, 3] but for its steps, a pixel at a time."""
     down, across = {"4:4:4": (1, 1), "4:2:2": (1, 2), "4:2:0": (2, 2)}[subsampling]
-    ycc = np.einsum("ij,hwj->hwi", jpeg.TO_YCC, r)
+    ycc = np.einsum("ij,hwj->hwi", jpeg_transform.TO_YCC, r)
     for axis, factor in ((0, down), (1, across)):
         ycc = np.moveaxis(ycc, axis, 0)
         length, chroma = len(ycc), ycc[..., 1:]
@@ -143,7 +215,7 @@ def held(r, subsampling):
             further = np.clip(nearer + (1 if pixel % 2 else -1), 0, len(means) - 1)
             chroma[pixel] = 3 / 4 * means[nearer] + 1 / 4 * means[further]
         ycc = np.moveaxis(ycc, 0, axis)
-    return np.einsum("ij,hwj->hwi", jpeg.FROM_YCC, ycc)
+    return np.einsum("ij,hwj->hwi", jpeg_transform.FROM_YCC, ycc)
 
 
 @EACH_LATER

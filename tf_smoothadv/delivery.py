@@ -71,6 +71,16 @@ class Delivery:
         """
         raise NotImplementedError
 
+    def searched(
+        self, x: tf.Tensor, rounded: Callable[[tf.Tensor], tf.Tensor], before: tuple[tf.Tensor, ...]
+    ) -> Delivered:
+        """As `delivered`, and where a format has images nearer to x than that of the nearest code, those; takes longer.
+
+        Args:
+            before: the code that an iterate nearby was delivered as, from which the search goes on.
+        """
+        return self.delivered(x, rounded)
+
     def pull_back(self, gradient: tf.Tensor) -> tf.Tensor:
         """The gradient of a loss in the iterate from that in the image delivered, as if nothing were rounded."""
         return gradient

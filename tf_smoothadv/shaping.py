@@ -74,6 +74,10 @@ class Shaper:
         """The iterate x as it is saved, [B, H, W, C] in [0, 1]."""
         return Delivered(x) if self.delivery is None else self.delivery.delivered(x, self.rounded)
 
+    def searched(self, x: tf.Tensor, before: tuple[tf.Tensor, ...]) -> Delivered:
+        """The iterate x as it is saved, by a search that goes on from the code of one before; [B, H, W, C]."""
+        return Delivered(x) if self.delivery is None else self.delivery.searched(x, self.rounded, before)
+
     def rounded(self, x: tf.Tensor) -> tf.Tensor:
         """Integers near x, [B, H, W, C] in units of a level: such that what is smooth stays so, or nearest in ||z||.
 

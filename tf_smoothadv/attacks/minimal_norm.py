@@ -12,7 +12,7 @@ import tensorflow as tf
 from tf_smoothadv import checks, criteria, shaping, tensors
 from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier
-from tf_smoothadv.delivery import Delivery
+from tf_smoothadv.delivery import Delivered, Delivery
 from tf_smoothadv.masking import Masking
 from tf_smoothadv.smoothing import Smoothing
 
@@ -60,8 +60,9 @@ class MinimalNormAttack(core.Attack):
     and the norm searched, whose least is kept, is ||z||. `AttackResult.distortion` is that of r, as ever.
 
     With `delivery` the model is shown the iterate as it is saved, whose success and distortion count; the iterate is
-    not rounded. To `Levels` it is rounded so that with `smoothing` r stays smooth (`Smoother.rounded`), with `masking`
-    to what is nearest in ||z|| (`Masker.rounded`), otherwise to the nearest level.
+    not rounded. In the second half of the steps what is nearest to it in a `Jpeg` file is searched. To `Levels` it is
+    rounded so that with `smoothing` r stays smooth (`Smoother.rounded`), with `masking` to what is nearest in ||z||
+    (`Masker.rounded`), otherwise to the nearest level.
     """
 
     tensors: ClassVar[dict[str, tf.DType]] = {
@@ -107,12 +108,20 @@ class MinimalNormAttack(core.Attack):
         shaper = shaping.of(images, self.smoothing, self.masking, self.delivery)
         loss = functools.partial(criteria.classification_loss, self.loss)
 
+        def shown_of(x: tf.Tensor, before: tuple[tf.Tensor, ...], late: tf.Tensor | bool) -> Delivered:
+            """The iterate as it is saved; late ones by a search, which those that only lead there are not worth."""
+            if not before or model.jit_compile:
+                return shaper.delivered(x)
+            return shaper.searched(x, before) if late else shaper.delivered(x)
+
         x = last = self.first(images)
-        best = core.start(images, self.steps * model.samples, shaper.delivered(images).code)
+        code = shaper.delivered(images).code
+        best = core.start(images, self.steps * model.samples, code)
         epsilon = tf.ones_like(best.distortion)
         smallest = tf.fill(tf.shape(labels), images.dtype.max)
         for step in tf.range(self.steps):
-            shown = shaper.delivered(x)
+            shown = shown_of(x, code, 2 * step >= self.steps)
+            code = shown.code
             slope = core.slope(model, shown.images, labels, targets, loss, step == 0)
             gradient = shaper.pull_back(slope.gradient)
             direction = tensors.unit_l2(shaper.smoothed(gradient))
@@ -131,7 +140,7 @@ class MinimalNormAttack(core.Attack):
             z, following = self.step(tried, epsilon, rate * self.step_size, rate * self.norm_step)
             x, last = core.go_on(slope.usable, tensors.clip(images + shaper.signal(z)), x, last)
             epsilon = tf.where(slope.usable, following, epsilon)
-        shown = shaper.delivered(x)
+        shown = shown_of(x, code, True)
         success = core.is_adversarial(model, shown.images, labels, targets)
         return core.keep_best(best, images, shown, success, norm=shaper.norm)
 
