@@ -44,11 +44,11 @@ class Jpeg(Delivery):
     stays c_o, bit for bit. Luminance, Cb and Cr are not orthogonal in red, green and blue: luminance takes what is
     nearest to r along it, Cb what is nearest to the rest, and Cr to the rest of that.
 
-    The nearest coefficients are not those whose bytes are nearest to x, for decoders round twice. In the second half of
-    its steps an attack that searches the least norm (DDN, FMN, BP) has those searched, in the 2,048 blocks of an image
-    that r moves most: step by step of single coefficients, with the decoder's own bytes (`jpeg_search.nearest`), each
-    iterate from where the one before has ended. That leaves four fifths of the distortion and takes three times the
-    time. Attacks that XLA compiles as a whole (`Classifier.by_xla`) do without.
+    The nearest coefficients are not those whose bytes are nearest to x, for decoders round twice. In the last three
+    fifths of its steps an attack that searches the least norm (DDN, FMN, BP) has those searched, in the 2,048 blocks of
+    an image that r moves most: step by step of single coefficients, with the decoder's own bytes
+    (`jpeg_search.nearest`), each iterate from where the one before has ended. Of the distortion that leaves four
+    fifths, and takes three times the time. Attacks that XLA compiles as a whole (`Classifier.by_xla`) do without.
 
     Decoding is that of libjpeg and libjpeg-turbo, to the last bit, with the accurate integer transform and smooth
     upsampling, their defaults: PIL, OpenCV, browsers, `tf.io.decode_jpeg(dct_method="INTEGER_ACCURATE")`. Not so

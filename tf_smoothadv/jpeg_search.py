@@ -177,10 +177,11 @@ def _best_step(blocks: Blocks, changes: tf.Tensor, frozen: tf.Tensor) -> tuple[t
 
     own = index[..., tf.newaxis]
     tried = [tf.where(own == number, plane, planes[number][:, tf.newaxis]) for number in range(3)]
-    values = tf.zeros_like(sign, tf.float32)
+    inside, terms = blocks.inside[:, tf.newaxis], []
     for number, color in enumerate(colors(*tried)):
-        moved = tf.cast(color - blocks.bytes[:, tf.newaxis, :, number], tf.float32) * blocks.inside[:, tf.newaxis]
-        values += tf.reduce_sum((moved - 2 * blocks.r[:, tf.newaxis, :, number]) * moved, axis=2)
+        moved = tf.cast(color - blocks.bytes[:, tf.newaxis, :, number], tf.float32) * inside
+        terms.append((moved - 2 * blocks.r[:, tf.newaxis, :, number]) * moved)
+    values = tf.reduce_sum(tf.add_n(terms), axis=2)  # in one: for each of three sums XLA would compute all bytes anew
     best = tf.argmin(values, axis=1, output_type=tf.int32)[:, tf.newaxis]
     # Less than what rounding of the sums in float32 could make of equal ones: or a block would go in circles.
     better = tf.gather(values, best, batch_dims=1)[:, 0] < _value(blocks, d) - 1e-3

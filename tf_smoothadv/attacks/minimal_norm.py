@@ -60,9 +60,9 @@ class MinimalNormAttack(core.Attack):
     and the norm searched, whose least is kept, is ||z||. `AttackResult.distortion` is that of r, as ever.
 
     With `delivery` the model is shown the iterate as it is saved, whose success and distortion count; the iterate is
-    not rounded. In the second half of the steps what is nearest to it in a `Jpeg` file is searched. To `Levels` it is
-    rounded so that with `smoothing` r stays smooth (`Smoother.rounded`), with `masking` to what is nearest in ||z||
-    (`Masker.rounded`), otherwise to the nearest level.
+    not rounded. In the last three fifths of the steps what is nearest to it in a `Jpeg` file is searched. To `Levels`
+    it is rounded so that with `smoothing` r stays smooth (`Smoother.rounded`), with `masking` to what is nearest in
+    ||z|| (`Masker.rounded`), otherwise to the nearest level.
     """
 
     tensors: ClassVar[dict[str, tf.DType]] = {
@@ -120,7 +120,7 @@ class MinimalNormAttack(core.Attack):
         epsilon = tf.ones_like(best.distortion)
         smallest = tf.fill(tf.shape(labels), images.dtype.max)
         for step in tf.range(self.steps):
-            shown = shown_of(x, code, 2 * step >= self.steps)
+            shown = shown_of(x, code, 5 * step >= 2 * self.steps)
             code = shown.code
             slope = core.slope(model, shown.images, labels, targets, loss, step == 0)
             gradient = shaper.pull_back(slope.gradient)
