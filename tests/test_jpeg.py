@@ -242,6 +242,20 @@ def test_linear_model_gets_the_coefficients_that_pay_most():
     assert fewest <= changes <= 1.3 * fewest
 
 
+def test_a_search_makes_the_least_perturbation_smaller_and_xla_does_without():
+    distortions = []
+    for compiled in (False, True):
+        files = sa.Jpeg([saved(pixels(24, 32), 95)])
+        network = Linear(files.images, margin=20.0)
+        model = sa.Classifier(network).by_xla() if compiled else sa.Classifier(network)
+        result = FMN(60, step_size=0.5, delivery=files)(model, files.images, [0])
+        assert bool(result.success[0])
+        np.testing.assert_array_equal(levels(result.adversarial[0]), shown(files.encode(result.code)[0]))
+        distortions.append(float(result.distortion[0]))
+    searched, nearest = distortions
+    assert searched < 0.95 * nearest
+
+
 @pytest.mark.parametrize(
     "attack",
     [

@@ -12,11 +12,14 @@ import tensorflow as tf
 from tf_smoothadv import checks, criteria, shaping, tensors
 from tf_smoothadv.attacks import core
 from tf_smoothadv.classifier import Classifier
-from tf_smoothadv.delivery import Delivered, Delivery
+from tf_smoothadv.delivery import Delivery
 from tf_smoothadv.masking import Masking
 from tf_smoothadv.smoothing import Smoothing
 
 __all__ = ["BP", "DDN", "FMN", "MinimalNormAttack", "Tried", "side"]
+
+
+SHORTER = 0.8  # of an iterate, when a search begins that does more with it than the nearest code
 
 
 class Tried(NamedTuple):
@@ -108,19 +111,17 @@ class MinimalNormAttack(core.Attack):
         shaper = shaping.of(images, self.smoothing, self.masking, self.delivery)
         loss = functools.partial(criteria.classification_loss, self.loss)
 
-        def shown_of(x: tf.Tensor, before: tuple[tf.Tensor, ...], late: tf.Tensor | bool) -> Delivered:
-            """The iterate as it is saved; late ones by a search, which those that only lead there are not worth."""
-            if not before or model.jit_compile:
-                return shaper.delivered(x)
-            return shaper.searched(x, before) if late else shaper.delivered(x)
-
         x = last = self.first(images)
         code = shaper.delivered(images).code
         best = core.start(images, self.steps * model.samples, code)
         epsilon = tf.ones_like(best.distortion)
         smallest = tf.fill(tf.shape(labels), images.dtype.max)
+        has_search = bool(code) and not model.jit_compile
+        search_from = (2 * self.steps + 4) // 5
         for step in tf.range(self.steps):
-            shown = shown_of(x, code, 5 * step >= 2 * self.steps)
+            if has_search and step == search_from:
+                x, epsilon = images + SHORTER * (x - images), SHORTER * epsilon
+            shown = shaper.searched(x, code) if has_search and step >= search_from else shaper.delivered(x)
             code = shown.code
             slope = core.slope(model, shown.images, labels, targets, loss, step == 0)
             gradient = shaper.pull_back(slope.gradient)
@@ -140,7 +141,7 @@ class MinimalNormAttack(core.Attack):
             z, following = self.step(tried, epsilon, rate * self.step_size, rate * self.norm_step)
             x, last = core.go_on(slope.usable, tensors.clip(images + shaper.signal(z)), x, last)
             epsilon = tf.where(slope.usable, following, epsilon)
-        shown = shown_of(x, code, True)
+        shown = shaper.searched(x, code) if has_search else shaper.delivered(x)
         success = core.is_adversarial(model, shown.images, labels, targets)
         return core.keep_best(best, images, shown, success, norm=shaper.norm)
 
