@@ -281,7 +281,7 @@ def test_processes_share_out_attacks_before_batches(attacks, traced, monkeypatch
 
         def done(self, batch):
             made.append((self, batch))
-            time.sleep(0.02)
+            time.sleep(0.1)  # far longer than a busy machine takes to begin all threads
             return work.Done(batch, [])
 
     monkeypatch.setattr(processes, "_Process", Process)
