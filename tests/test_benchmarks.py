@@ -170,7 +170,7 @@ class TestLattice:
         pixels = rng.integers(30, 220, [24, 32, 3]).astype(np.uint8)
         PIL.Image.fromarray(pixels).save(tmp_path / "a.jpg", quality=95, subsampling=0)
         found = lattice.compared(model, tmp_path / "a.jpg")
-        assert 0 < found.steps.below <= found.steps.found
+        assert 0 < found.steps.below <= found.steps.found <= found.nearest
         assert found.jpeg < found.nearest
         assert found.png.below <= found.png.found < found.jpeg
 

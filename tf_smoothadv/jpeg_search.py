@@ -145,14 +145,19 @@ def _value(blocks: Blocks, d: tf.Tensor) -> tf.Tensor:
 
 def _kicked(blocks: Blocks, changes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The changes with one of the promising steps more, which one the bits of r decide, and a mask of where it is."""
-    planes = _Decoding.of(blocks, changes).planes(blocks)
-    none = tf.zeros_like(changes)
-    chosen, sign = _promising(blocks, changes, tf.cast(_difference(blocks, planes), tf.float32), none)
+    _, d = _judged(blocks, changes)
+    chosen, sign = _promising(blocks, changes, tf.cast(d, tf.float32), tf.zeros_like(changes))
     energy = tf.reduce_sum(tf.square(blocks.r), axis=[1, 2])
-    rank = (tf.bitcast(energy, tf.int32) % CANDIDATES)[:, tf.newaxis]
+    rank = tf.bitcast(energy, tf.int32) % CANDIDATES
+    step = _step(chosen, sign, rank, changes)
+    return changes + step, tf.abs(step)
+
+
+def _step(chosen: tf.Tensor, sign: tf.Tensor, rank: tf.Tensor, changes: tf.Tensor) -> tf.Tensor:
+    """Of the coefficients chosen that of this rank, [N], one step up or down, as changes; else 0."""
+    rank = rank[:, tf.newaxis]
     where = tf.one_hot(tf.gather(chosen, rank, batch_dims=1)[:, 0], changes.shape[1] * PIXELS, dtype=tf.int32)
-    step = where * tf.gather(sign, rank, batch_dims=1)
-    return changes + tf.reshape(step, tf.shape(changes)), tf.reshape(where, tf.shape(changes))
+    return tf.reshape(where * tf.gather(sign, rank, batch_dims=1), tf.shape(changes))
 
 
 def _best_step(blocks: Blocks, changes: tf.Tensor, frozen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -182,12 +187,11 @@ def _best_step(blocks: Blocks, changes: tf.Tensor, frozen: tf.Tensor) -> tuple[t
         moved = tf.cast(color - blocks.bytes[:, tf.newaxis, :, number], tf.float32) * inside
         terms.append((moved - 2 * blocks.r[:, tf.newaxis, :, number]) * moved)
     values = tf.reduce_sum(tf.add_n(terms), axis=2)  # in one: for each of three sums XLA would compute all bytes anew
-    best = tf.argmin(values, axis=1, output_type=tf.int32)[:, tf.newaxis]
+    best = tf.argmin(values, axis=1, output_type=tf.int32)
     # Less than what rounding of the sums in float32 could make of equal ones: or a block would go in circles.
-    better = tf.gather(values, best, batch_dims=1)[:, 0] < _value(blocks, d) - 1e-3
-    where = tf.one_hot(tf.gather(chosen, best, batch_dims=1)[:, 0], changes.shape[1] * PIXELS, dtype=tf.int32)
-    where *= tf.gather(sign, best, batch_dims=1) * tf.cast(better, tf.int32)[:, tf.newaxis]
-    return changes + tf.reshape(where, tf.shape(changes)), better
+    better = tf.reduce_min(values, axis=1) < _value(blocks, d) - 1e-3
+    step = _step(chosen, sign, best, changes)
+    return changes + tf.where(better[:, tf.newaxis, tf.newaxis], step, 0), better
 
 
 def _promising(blocks: Blocks, changes: tf.Tensor, d: tf.Tensor, frozen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
