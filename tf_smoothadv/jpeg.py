@@ -148,9 +148,9 @@ class Jpeg(Delivery):
 
         Where chroma is subsampled its blocks reach into one another: there it stays, and luminance is searched.
         """
-        sampling = self.form.sampling
-        searched = len(code) if sampling == (1, 1) else 1
-        blocks, where, at = _blocks(x, self.images, code, tuple(self._planes), self._tables, sampling, wanted)
+        planes = tuple(self._planes)
+        blocks, where, at = _blocks(x, self.images, code, planes, self._tables, self.form.sampling, wanted)
+        searched = blocks.coefficients.shape[1]
         start, nearest = (_rows(each, where, searched) - blocks.coefficients for each in (before or code, code))
         changes, d = jpeg_search.nearest(blocks, start, nearest)
         found = tf.unstack(tf.cast(blocks.coefficients + changes, tf.int16), axis=1)
@@ -242,7 +242,7 @@ def _blocks(
 
     Both are indices into [B, rows, columns] and [B, H, W]; those of pixels beyond the border are of the nearest ones.
     """
-    r, size = 255 * (x - originals), tf.shape(x)[1:3]
+    size = tf.shape(x)[1:3]
     batch, columns = tf.shape(wanted)[0], tf.shape(wanted)[2]
     wanted = tf.reshape(wanted, [batch, -1])
     gain, order = tf.math.top_k(wanted, tf.minimum(jpeg_search.MOST, tf.shape(wanted)[1]))
@@ -255,7 +255,7 @@ def _blocks(
     inside = tf.reduce_all(pixel < size, axis=2)
     pixel = tf.minimum(pixel, size - 1)
     at = tf.concat([tf.broadcast_to(image[:, tf.newaxis, tf.newaxis], tf.shape(pixel[..., :1])), pixel], 2)
-    weight = tf.cast(inside, r.dtype)
+    weight = tf.cast(inside, x.dtype)
 
     def colored(values: tf.Tensor) -> tf.Tensor:
         """[B, H, W, C] at the pixels, [N, 64, 3]; grey is three equal colours."""
@@ -268,9 +268,10 @@ def _blocks(
         whole = [_plane(tf.cast(code[index], tf.float32), tables[:, index]) for index in (1, 2)]
         whole = [plane[..., tf.newaxis] for plane in _enlarged(whole, size, sampling)]
         chroma = tf.cast(tf.stack([tf.gather_nd(plane, at)[..., 0] for plane in whole], 1), tf.int32)
+    before = colored(originals)
     found = jpeg_search.Blocks(
-        r=colored(r) * weight[..., tf.newaxis],
-        bytes=tf.cast(tf.round(255 * colored(originals)), tf.int32),
+        r=255 * (colored(x) - before) * weight[..., tf.newaxis],
+        bytes=tf.cast(tf.round(255 * before), tf.int32),
         inside=weight,
         coefficients=_rows(planes, where, searched),
         tables=tf.reshape(tf.cast(tf.gather(tables[:, :searched], image), tf.int32), [-1, searched, BLOCK * BLOCK]),
